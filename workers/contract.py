@@ -1,0 +1,180 @@
+"""What a controller and a worker say to each other: work orders, messages, outcomes.
+
+The one module that both sides import, so it uses the standard library only. Nothing here does I/O,
+and nothing here knows Ray: every value is a frozen dataclass of plain types that pickles and turns into JSON.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+CONTRACT_VERSION = 1
+
+
+class Outcome(StrEnum):
+    """How an attempt ended, as the worker (or the executor, for a lost worker) says it."""
+
+    REACHED = "reached"  # trained to the target resource
+    COMPLETED = "completed"  # the trainable ended on its own before the target (early stopping, a function that returned)
+    PAUSED = "paused"  # cancelled with CancelMode.PAUSE: a checkpoint was saved at the last report, if there can be one
+    CANCELLED = "cancelled"  # cancelled with CancelMode.STOP
+    FAILED = "failed"  # the trainable is to blame: see FailureKind
+    LOST = "lost"  # worker, node or actor died: the trainable may be innocent
+
+
+class FailureKind(StrEnum):
+    """Why an attempt failed; stored as the first word of its reason."""
+
+    EXCEPTION = "exception"
+    DIVERGED = "diverged"  # the objective is NaN or infinite
+    OUT_OF_MEMORY = "out_of_memory"
+    KILLED = "killed"
+    TIMED_OUT = "timed_out"  # trial_timeout_s
+    STALLED = "stalled"  # stall_timeout_s without a report
+    MISSING_METRIC = "missing_metric"
+    INVALID = "invalid"  # the order cannot be carried out: trainer does not import, bad parameter, data file missing
+    STORAGE = "storage"
+
+
+class CancelMode(StrEnum):
+    """What a cancelled attempt does at its next report."""
+
+    PAUSE = "pause"  # save a checkpoint, end with PAUSED
+    STOP = "stop"  # end with CANCELLED
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class AttemptKey:
+    """Names an attempt: trial `trial` of study `study_id` under fence `fence`."""
+
+    study_id: str
+    trial: int
+    fence: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class CheckpointRef:
+    """A stored checkpoint: `path` is relative to the storage root; `digest` is the SHA-256 of the file."""
+
+    path: str
+    digest: str
+    resource: float
+    step: int
+    size_bytes: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainerSpec:
+    """What trains the trial: a recipe of ours by name, or a user's function by import path `pkg.module:name`."""
+
+    recipe: str | None = None
+    function: str | None = None
+    params: Mapping[str, Any] = field(default_factory=dict)  # fixed arguments of the recipe, shared by all trials
+
+
+@dataclass(frozen=True, kw_only=True)
+class WorkOrder:
+    """One attempt's segment: train this configuration from `from_resource` to `target_resource`.
+
+    `horizon` is the resource at which learning-rate schedules end; it never changes within a trial.
+    `checkpoints` holds the trial's stored checkpoints, newest first; a worker goes on from the first one
+    that reads and matches its digest, else from zero.
+    """
+
+    key: AttemptKey
+    trainer: TrainerSpec
+    params: Mapping[str, Any]
+    seed: int  # 63 bits, from (study seed, trial number): the root of the trial's named streams
+    metric: str  # the objective's metric: must be in every report
+    metrics: tuple[str, ...]  # every objective's metric; `metric` is the first
+    from_resource: float
+    target_resource: float
+    horizon: float
+    storage_root: str
+    deterministic: bool = False
+    checkpoints: tuple[CheckpointRef, ...] = ()
+    launch: str = ""
+    lane: int = 0
+    width: int = 1
+    trial_timeout_s: float | None = None  # for the attempt
+    stall_timeout_s: float | None = None
+    preflight: bool = False  # one cheap step only: import, data, one report; no checkpoint
+
+
+@dataclass(frozen=True, kw_only=True)
+class Launch:
+    """Work orders that are sent to a worker together; trained one after another where `method` is plain."""
+
+    launch_id: str
+    orders: tuple[WorkOrder, ...]
+    method: str = "plain"
+    cpu: float = 1.0
+    gpu: float = 0.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Started:
+    """The worker took up the attempt. `resumed_from` is where training really starts (0 when nothing could be loaded)."""
+
+    key: AttemptKey
+    worker_id: str
+    node: str
+    device: str
+    resumed_from: float
+    environment: Mapping[str, Any]  # see workers.environment; hashed and stored once
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reported:
+    """Metric values of the trial at `step`; `resource` is how far training is at that step."""
+
+    key: AttemptKey
+    step: int
+    resource: float
+    metrics: Mapping[str, float]
+    seconds: float  # training time since the attempt began, by the worker's monotonic clock
+    sent_at: float  # time.time() on the worker, for latency measurements only; never used to decide
+
+
+@dataclass(frozen=True, kw_only=True)
+class Logged:
+    """A piece of the attempt's stdout, stderr or log."""
+
+    key: AttemptKey
+    text: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ended:
+    """The attempt is over; nothing under its key follows."""
+
+    key: AttemptKey
+    outcome: Outcome
+    resource: float  # how far training came
+    seconds: float
+    failure: FailureKind | None = None
+    reason: str = ""
+    traceback: str = ""
+    checkpoint: CheckpointRef | None = None
+    peak_memory_bytes: int | None = None
+    gpu_peak_memory_bytes: int | None = None
+    gpu_utilisation: float | None = None  # 0 … 1, mean over the attempt; None without a GPU
+
+
+@dataclass(frozen=True, kw_only=True)
+class WorkerSeen:
+    """A worker joined, changed or left; `state` is starting, idle, busy or gone."""
+
+    worker_id: str
+    node: str
+    state: str
+    device: str
+    cpu: float
+    gpu: float
+    detail: Mapping[str, Any] = field(default_factory=dict)
+
+
+Message = Started | Reported | Logged | Ended | WorkerSeen
