@@ -72,7 +72,9 @@ class TrainerSpec:
 
     recipe: str | None = None
     function: str | None = None
-    params: Mapping[str, Any] = field(default_factory=dict)  # fixed arguments of the recipe, shared by all trials
+    params: Mapping[str, Any] = field(
+        default_factory=dict
+    )  # fixed arguments of the recipe, shared by all trials
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,0 +1,1 @@
+"""The domain: definitions, states, events, proposals, budget, cost, history. No I/O, no clock, no global randomness."""

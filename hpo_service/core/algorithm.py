@@ -1,0 +1,68 @@
+"""What an algorithm is: a fold over a study's events. The protocol, and the plan that it can announce.
+
+An algorithm reads no clock, no environment and no global random state. Its state is never saved: folding the
+same log again gives the same state (`folded again = kept alive`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from hpo_service.core.events import Event
+from hpo_service.core.proposals import Proposal
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RungView:
+    """One rung as it stands: `entered` and `promoted` are trial numbers, best first in `entered` where ranked."""
+
+    bracket: int
+    rung: int
+    resource: float
+    size: int | None  # how many trials belong here; None where the algorithm does not fix it
+    entered: tuple[int, ...]
+    promoted: tuple[int, ...]
+    values: tuple[float | None, ...]  # of `entered`, at this rung
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Plan:
+    """What a definition would run, before it runs; totals are None where the budget alone bounds them."""
+
+    brackets: tuple[dict[str, Any], ...]  # [{"bracket", "rungs": [{"rung", "trials", "resource"}]}]
+    trials: int | None
+    total_resource: float | None
+    notes: tuple[str, ...] = ()
+
+
+class Algorithm(Protocol):
+    """A fold. Guarantees that the conformance suite holds every algorithm to:
+
+    - `propose` changes nothing that a later `propose` can see: what was decided comes back as a `Decided` event.
+    - At most `slots` of the returned proposals are Start or Continue; Stop and Finish need no slot.
+    - With `slots=0` it still returns the Stop and Finish proposals that are due.
+    - Trial numbers of new trials count on from the greatest number seen, without gaps, in canonical order.
+    - A trial in state paused gets a Continue, Stop or Finish, sooner or later, or stays paused with the study ended.
+    """
+
+    name: str
+    version: int
+
+    def observe(self, event: Event) -> None:
+        """Fold one event in; events come in sequence order, each exactly once."""
+        ...
+
+    def propose(self, slots: int) -> Sequence[Proposal]:
+        """The proposals that the observed log calls for."""
+        ...
+
+    def ending(self) -> str | None:
+        """Why nothing more will be started (a budget, the algorithm's end), or None. Running segments may still be
+        on their way; the controller finishes the study once none is open and `propose(1)` is empty."""
+        ...
+
+    def rungs(self) -> Sequence[RungView]:
+        """The rungs as they stand, for people to look at; empty for algorithms without rungs."""
+        ...

@@ -1,0 +1,373 @@
+"""The study definition: one document, the same in REST, SDK, CLI and files.
+
+`parse` turns untrusted data into a `StudyDefinition` or raises `InvalidInput` that names every broken field. What
+needs the algorithms' code (grid sizes, rung arithmetic) is checked by `hpo_service.algorithms.check`; what needs a
+worker (does the trainer import, is the data there) by preflight.
+"""
+
+from __future__ import annotations
+
+import difflib
+import functools
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    TypeAdapter,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
+
+from hpo_service.core.algorithm_specs import WITH_SCHEDULER, AlgorithmSpec
+from hpo_service.errors import FieldProblem, InvalidInput
+from search_spaces import SearchSpace, SpaceError
+from search_spaces.catalog import RECIPES, validate_trainer
+
+MAX_DOCUMENT_DEPTH = 32
+Name = Annotated[str, Field(min_length=1, max_length=200)]
+
+
+class _Model(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class Objective(_Model):
+    """What is optimised. `at`: a trial's value is that of its last report (default) or of its best one."""
+
+    metric: Name
+    direction: Literal["maximize", "minimize"] = "minimize"
+    at: Literal["last", "best"] = "last"
+
+    @property
+    def maximize(self) -> bool:
+        return self.direction == "maximize"
+
+
+class Trainer(_Model):
+    """What trains a trial: exactly one of a recipe, a function by import path, or external workers."""
+
+    recipe: str | None = None
+    function: str | None = Field(
+        default=None,
+        pattern=r"^[A-Za-z_][\w.]*:[A-Za-z_][\w.]*$",
+        description="Import path of `def train(trial)`: `package.module:name`.",
+    )
+    external: bool = False
+    params: dict[str, Any] = Field(default_factory=dict, description="Fixed arguments, shared by all trials.")
+
+    @model_validator(mode="after")
+    def _one(self) -> Self:
+        given = [
+            n
+            for n, v in (("recipe", self.recipe), ("function", self.function), ("external", self.external))
+            if v
+        ]
+        if len(given) != 1:
+            raise ValueError(
+                f"a trainer is exactly one of recipe, function, external, but got {given or 'none'}; "
+                "write for example {recipe: image_classifier} or {external: true}"
+            )
+        return self
+
+
+class Budget(_Model):
+    """Whichever bound is reached first ends the study; all optional."""
+
+    trials: int | None = Field(default=None, ge=1, le=100_000_000, description="Number of trials.")
+    resource: float | None = Field(default=None, gt=0, description="Sum of the trials' resource (epochs).")
+    hours: float | None = Field(default=None, gt=0, description="Wall-clock hours since the first dispatch.")
+    dollars: float | None = Field(
+        default=None, gt=0, le=1e9, description="Cost by the prices in the settings."
+    )
+    patience: int | None = Field(default=None, ge=1, description="Trials in a row without improvement.")
+    min_delta: float = Field(default=0.0, ge=0, description="What counts as an improvement, for `patience`.")
+    target: float | None = Field(default=None, description="Ends the study when the objective reaches it.")
+
+    @property
+    def bounded(self) -> bool:
+        """Whether some bound will surely end the study."""
+        return any(
+            v is not None for v in (self.trials, self.resource, self.hours, self.dollars, self.patience)
+        )
+
+
+class Resources(_Model):
+    """What one trial occupies on a worker's node."""
+
+    cpu: float = Field(default=1.0, ge=0, le=4096)
+    gpu: float = Field(default=0.0, ge=0, le=1024)
+
+    @model_validator(mode="after")
+    def _something(self) -> Self:
+        if self.cpu == 0 and self.gpu == 0:
+            raise ValueError("a trial needs cpu or gpu, but both are 0; set resources.cpu to 1")
+        if self.gpu > 1 and self.gpu != int(self.gpu):
+            raise ValueError(f"more than one GPU must be a whole number, but got gpu={self.gpu}; use 1 or 2")
+        return self
+
+
+class StudyDefinition(_Model):
+    """A study as its user writes it; frozen. `raw_space` is the document's `space`, `space` the parsed one."""
+
+    name: Name = "study"
+    objectives: tuple[Objective, ...] = Field(min_length=1, max_length=8)
+    space: dict[str, Any] = Field(min_length=1)
+    forbid: tuple[dict[str, Any], ...] = Field(default=(), max_length=1000)
+    algorithm: AlgorithmSpec
+    trainer: Trainer
+    budget: Budget = Budget()
+    resources: Resources = Resources()
+    parallel: int = Field(default=4, ge=1, le=100_000, description="Most attempts open at the same time.")
+    retries: int = Field(
+        default=2, ge=0, le=100, description="How often a trial goes on after its worker was lost."
+    )
+    trial_timeout_s: float | None = Field(
+        default=None, gt=0, description="Longest time of one attempt, seconds."
+    )
+    stall_timeout_s: float | None = Field(
+        default=None, gt=0, description="Longest time without a report, seconds."
+    )
+    seed: int = Field(default=0, ge=0, lt=2**63)
+    priority: float = Field(
+        default=1.0, gt=0, le=1000, description="Share of the workers, relative to other studies."
+    )
+    baseline: bool = Field(
+        default=True, description="Try the defaults first, where a parameter declares one."
+    )
+    repeats: bool = Field(default=False, description="Whether a configuration may be drawn twice.")
+    deterministic: bool = False
+    project: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.\-]{0,62}$")] = "default"
+    tags: tuple[Annotated[str, Field(min_length=1, max_length=100)], ...] = Field(default=(), max_length=100)
+    notes: str = Field(default="", max_length=100_000)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _objective_or_objectives(cls, data: Any) -> Any:
+        if isinstance(data, Mapping) and "objective" in data:
+            if "objectives" in data:
+                raise ValueError("give objective or objectives, but got both; keep one")
+            rest = {k: v for k, v in data.items() if k != "objective"}
+            objective = data["objective"]
+            return {**rest, "objectives": objective if isinstance(objective, list | tuple) else [objective]}
+        return data
+
+    @field_validator("objectives")
+    @classmethod
+    def _distinct(cls, objectives: tuple[Objective, ...]) -> tuple[Objective, ...]:
+        names = [o.metric for o in objectives]
+        if len(set(names)) != len(names):
+            raise ValueError(
+                f"objectives must name distinct metrics, but got {names}; remove the repeated one"
+            )
+        return objectives
+
+    @property
+    def objective(self) -> Objective:
+        """The first objective."""
+        return self.objectives[0]
+
+    @property
+    def has_scheduler(self) -> bool:
+        return self.algorithm.name in WITH_SCHEDULER
+
+    @functools.cached_property
+    def search_space(self) -> SearchSpace:
+        return SearchSpace.from_definition(self.space, self.forbid)
+
+    def to_document(self) -> dict[str, Any]:
+        """Plain JSON; `parse(d.to_document()) == d`. Written with `objective` where there is one."""
+        document = self.model_dump(mode="json", exclude_none=True)
+        objectives = document.pop("objectives")
+        document["objective"] = objectives[0] if len(objectives) == 1 else objectives
+        return document
+
+
+def parse(document: Any) -> StudyDefinition:
+    """The definition in `document`; raises `InvalidInput` naming each broken field, its rule, value and remedy."""
+    if not isinstance(document, Mapping):
+        raise InvalidInput.of(
+            FieldProblem(
+                path="",
+                rule="a study definition is a mapping",
+                value=type(document).__name__,
+                remedy="see `hpo schema`",
+            )
+        )
+    _check_depth(document)
+    try:
+        definition = StudyDefinition.model_validate(document)
+    except ValidationError as error:
+        raise InvalidInput.of(*_problems(error, document)) from None
+    problems = [*_space_problems(definition)]
+    if not problems:
+        problems = [*_trainer_problems(definition), *_bound_problems(definition)]
+    if problems:
+        raise InvalidInput.of(*problems)
+    return definition
+
+
+def json_schema() -> dict[str, Any]:
+    """JSON Schema (2020-12) of the document, for editors; `space` is described by `search_spaces.json_schema`."""
+    from search_spaces import json_schema as space_schema
+
+    schema = StudyDefinition.model_json_schema()
+    objective = {"$ref": "#/$defs/Objective"}
+    schema["properties"]["objective"] = {
+        "anyOf": [objective, {"type": "array", "items": objective, "minItems": 1}]
+    }
+    schema["properties"].pop("objectives")
+    schema["required"] = ["objective", *(r for r in schema["required"] if r != "objectives")]
+    nested = space_schema()
+    schema["$defs"] |= nested.pop("$defs", {})
+    schema["properties"]["space"] = nested
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "Study definition", **schema}
+
+
+def _check_depth(document: Any) -> None:
+    level, depth = [document], 0
+    while level:
+        if depth > MAX_DOCUMENT_DEPTH:
+            raise InvalidInput.of(
+                FieldProblem(
+                    path="", rule=f"a document nests at most {MAX_DOCUMENT_DEPTH} levels", remedy="flatten it"
+                )
+            )
+        children: list[Any] = []
+        for item in level:
+            if isinstance(item, Mapping):
+                children.extend(item.values())
+            elif isinstance(item, list | tuple):
+                children.extend(item)
+        level, depth = [c for c in children if isinstance(c, Mapping | list | tuple)], depth + 1
+
+
+def _problems(error: ValidationError, document: Mapping[str, Any]) -> list[FieldProblem]:
+    found = []
+    for item in error.errors(include_url=False, include_context=False)[:20]:
+        path = ".".join(str(part) for part in _user_path(item["loc"], document))
+        message, value = item["msg"].removeprefix("Value error, "), item.get("input")
+        remedy = ""
+        if item["type"] == "extra_forbidden":
+            message, value = "unknown field", item["loc"][-1]
+            remedy = _nearest(str(value), _known_fields(item["loc"][:-1]))
+        elif item["type"] == "union_tag_invalid":
+            message, value = "unknown algorithm", _dig(document, ("algorithm", "name"))
+            remedy = _nearest(str(value), sorted(_specs()))
+        elif item["type"] in ("missing", "value_error"):
+            value = None
+            remedy = "add it" if item["type"] == "missing" else ""
+        found.append(FieldProblem(path=path, rule=message, value=value, remedy=remedy))
+    return found
+
+
+def _user_path(loc: Sequence[int | str], document: Mapping[str, Any]) -> list[int | str]:
+    """Pydantic's location as the user wrote it: without union tags, `objective` where that was given."""
+    path = list(loc)
+    if path[:1] == ["algorithm"] and len(path) > 1 and path[1] in _specs():
+        path.pop(1)
+    if path[:1] == ["objectives"] and "objective" in document:
+        path[0] = "objective"
+        if not isinstance(document["objective"], list | tuple) and len(path) > 1:
+            path.pop(1)
+    return path
+
+
+def _dig(document: Any, path: Sequence[str]) -> Any:
+    for part in path:
+        document = document.get(part) if isinstance(document, Mapping) else None
+    return document
+
+
+@functools.cache
+def _specs() -> Mapping[str, type[BaseModel]]:
+    schema = TypeAdapter(AlgorithmSpec).json_schema()
+    names = schema["discriminator"]["mapping"]
+    from hpo_service.core import algorithm_specs
+
+    return {name: getattr(algorithm_specs, ref.rsplit("/", 1)[-1]) for name, ref in names.items()}
+
+
+def _known_fields(loc: Sequence[int | str]) -> list[str]:
+    sections: Mapping[str, type[BaseModel]] = {
+        "objectives": Objective,
+        "trainer": Trainer,
+        "budget": Budget,
+        "resources": Resources,
+    }
+    if not loc:
+        return ["objective", *StudyDefinition.model_fields]
+    if loc[0] == "algorithm" and len(loc) > 1:
+        return list(_specs()[str(loc[1])].model_fields)
+    model = sections.get(str(loc[0]))
+    return list(model.model_fields) if model else []
+
+
+def _nearest(name: str, known: Sequence[str]) -> str:
+    close = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
+    return f"did you mean {close[0]!r}?" if close else f"known: {', '.join(known)}"
+
+
+def _space_problems(definition: StudyDefinition) -> list[FieldProblem]:
+    try:
+        _ = definition.search_space
+    except SpaceError as error:
+        errors = getattr(error, "errors", None) or (error,)
+        return [FieldProblem(path=e.path, rule=e.rule, value=e.value, remedy=e.remedy) for e in errors]
+    return []
+
+
+def _trainer_problems(definition: StudyDefinition) -> list[FieldProblem]:
+    trainer, problems = definition.trainer, []
+    if trainer.recipe is not None:
+        if trainer.recipe not in RECIPES:
+            return [
+                FieldProblem(
+                    path="trainer.recipe",
+                    rule="unknown recipe",
+                    value=trainer.recipe,
+                    remedy=_nearest(trainer.recipe, sorted(RECIPES)),
+                )
+            ]
+        problems = [
+            FieldProblem(path=p.path, rule=p.rule, value=p.value, remedy=p.remedy)
+            for p in validate_trainer(trainer.recipe, trainer.params, definition.space)
+        ]
+        metrics = [m.name for m in RECIPES[trainer.recipe].metrics]
+        problems += [
+            FieldProblem(
+                path="objective.metric",
+                rule=f"the recipe {trainer.recipe} does not report this metric",
+                value=o.metric,
+                remedy=_nearest(o.metric, metrics),
+            )
+            for o in definition.objectives
+            if o.metric.removesuffix("_std") not in metrics
+        ]
+    if definition.has_scheduler and ("epochs" in definition.space or "epochs" in trainer.params):
+        where = "space.epochs" if "epochs" in definition.space else "trainer.params.epochs"
+        problems.append(
+            FieldProblem(
+                path=where,
+                rule=f"the algorithm {definition.algorithm.name} decides how far each trial is trained",
+                remedy="remove epochs and set algorithm.max_resource",
+            )
+        )
+    return problems
+
+
+def _bound_problems(definition: StudyDefinition) -> list[FieldProblem]:
+    if definition.trainer.external or definition.budget.bounded:
+        return []
+    if definition.algorithm.name in ("grid", "successive_halving"):
+        return []
+    return [
+        FieldProblem(
+            path="budget",
+            rule=f"the algorithm {definition.algorithm.name} never ends by itself",
+            remedy="set one of budget.trials, budget.resource, budget.hours, budget.dollars, budget.patience",
+        )
+    ]

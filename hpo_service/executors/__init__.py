@@ -1,0 +1,1 @@
+"""Where attempts run: Ray, or a virtual clock over simulated curves."""

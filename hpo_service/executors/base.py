@@ -1,0 +1,69 @@
+"""Where attempts run: the seam between the controller and Ray (or the simulated clock). Knows no database."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from workers.contract import AttemptKey, CancelMode, Launch, Message
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Need:
+    """What one worker of a study occupies, and how many a study may use at most."""
+
+    study_id: str
+    cpu: float
+    gpu: float
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Capacity:
+    """What the cluster has in all: totals, and the most that any one node has."""
+
+    cpu: float
+    gpu: float
+    node_cpu: float
+    node_gpu: float
+
+
+class Executor(Protocol):
+    """Runs launches on warm workers. Guarantees that the conformance suite holds every executor to:
+
+    - Every order of a launch ends with exactly one `Ended` message, whatever happens to its worker (outcome LOST then).
+    - Messages of one attempt come in order: Started, Reported…, Ended; those of different attempts interleave freely.
+    - `launch`, `cancel` and `poll` never block on training.
+    """
+
+    def capacity(self) -> Capacity:
+        """Totals of the cluster now."""
+        ...
+
+    def free_workers(self, need: Need) -> int:
+        """How many more launches of this shape could start at once, on idle or new workers."""
+        ...
+
+    def launch(self, launch: Launch) -> None:
+        """Send the launch to a worker of its shape, queueing where all are busy."""
+        ...
+
+    def cancel(self, key: AttemptKey, mode: CancelMode) -> None:
+        """Ask the attempt to end at its next report; unknown keys are ignored."""
+        ...
+
+    def kill(self, key: AttemptKey, reason: str) -> None:
+        """End the attempt's worker now (a timeout): its orders end LOST, this one FAILED with `reason`."""
+        ...
+
+    def poll(self, timeout_s: float) -> Sequence[Message]:
+        """Messages that came; waits up to `timeout_s` for the first one."""
+        ...
+
+    def wake(self) -> None:
+        """Make a waiting `poll` return (from another thread)."""
+        ...
+
+    def close(self) -> None:
+        """End the workers that this executor owns."""
+        ...

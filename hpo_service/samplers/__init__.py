@@ -1,0 +1,1 @@
+"""Samplers choose configurations; pure folds without I/O, clock or global randomness."""

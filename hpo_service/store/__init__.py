@@ -1,0 +1,1 @@
+"""Where the truth lives: SQLAlchemy tables, migrations and verbs; SQLite and PostgreSQL in lockstep."""
