@@ -142,6 +142,17 @@ class Reported:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Saved:
+    """A checkpoint is safely stored while the attempt goes on: what a lost attempt's successor can start from.
+
+    The checkpoint that ends a segment comes in `Ended`, and comes here first. Of one attempt the newest two are kept.
+    """
+
+    key: AttemptKey
+    checkpoint: CheckpointRef
+
+
+@dataclass(frozen=True, kw_only=True)
 class Logged:
     """A piece of the attempt's stdout, stderr or log."""
 
@@ -179,4 +190,4 @@ class WorkerSeen:
     detail: Mapping[str, Any] = field(default_factory=dict)
 
 
-Message = Started | Reported | Logged | Ended | WorkerSeen
+Message = Started | Reported | Saved | Logged | Ended | WorkerSeen

@@ -1,0 +1,135 @@
+"""What an attempt prints: stdout, stderr and logging, kept per attempt, in batches and up to a limit.
+
+Threads that were running before the attempt (Ray's own) keep writing to the process's real streams. Output of child
+processes and of C code goes to the file descriptors, hence to the worker's own log, not here.
+"""
+
+from __future__ import annotations
+
+import io
+import logging
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TextIO
+
+LIMIT_BYTES = 1 << 20
+_BATCH_CHARS = 8192
+_BATCH_SECONDS = 0.2
+
+
+class LogBuffer:
+    """Collects text and hands it on in pieces; safe to use from several threads."""
+
+    def __init__(self, send: Callable[[str], None], *, limit_bytes: int = LIMIT_BYTES) -> None:
+        self._send = send
+        self._left = limit_bytes
+        self._limit = limit_bytes
+        self._pieces: list[str] = []
+        self._chars = 0
+        self._sent_at = time.monotonic()
+        self._lock = threading.RLock()
+        self._full = False
+
+    def write(self, text: str) -> None:
+        """Keep `text`; send when enough has gathered or the last piece is old enough."""
+        if not text or self._full:
+            return
+        with self._lock:
+            self._keep(text)
+            if self._chars >= _BATCH_CHARS:
+                self._flush()
+
+    def tick(self) -> None:
+        """Send what has gathered if the last piece was sent a while ago; called between other work."""
+        if self._pieces and time.monotonic() - self._sent_at >= _BATCH_SECONDS:
+            self.flush()
+
+    def flush(self) -> None:
+        """Send what has gathered."""
+        with self._lock:
+            self._flush()
+
+    def _keep(self, text: str) -> None:
+        size = len(text.encode("utf-8", "replace"))
+        if size > self._left:
+            text = text.encode("utf-8", "replace")[: self._left].decode("utf-8", "ignore")
+            text += f"\n[log cut: an attempt keeps at most {self._limit} bytes; write less, or to a file of your own]\n"
+            self._full = True
+            size = self._left
+        self._left -= size
+        self._pieces.append(text)
+        self._chars += len(text)
+
+    def _flush(self) -> None:
+        if self._pieces:
+            text = "".join(self._pieces)
+            self._pieces.clear()
+            self._chars = 0
+            self._sent_at = time.monotonic()
+            self._send(text)
+
+
+class _Router(io.TextIOBase):
+    """Stands in for sys.stdout or sys.stderr: the attempt's threads write to the buffer, the others past it."""
+
+    def __init__(self, buffer: LogBuffer, original: TextIO, outsiders: frozenset[int]) -> None:
+        super().__init__()
+        self._buffer = buffer
+        self._original = original
+        self._outsiders = outsiders
+
+    @property
+    def encoding(self) -> str:  # type: ignore[override]  # a plain attribute in the base class
+        return "utf-8"
+
+    def writable(self) -> bool:
+        return True
+
+    def fileno(self) -> int:
+        return self._original.fileno()
+
+    def write(self, text: str) -> int:
+        if threading.get_ident() in self._outsiders:
+            return self._original.write(text)
+        self._buffer.write(text)
+        return len(text)
+
+    def flush(self) -> None:
+        if threading.get_ident() in self._outsiders:
+            self._original.flush()
+
+
+class _Handler(logging.Handler):
+    def __init__(self, buffer: LogBuffer, outsiders: frozenset[int]) -> None:
+        super().__init__()
+        self._buffer = buffer
+        self._outsiders = outsiders
+        self.setFormatter(logging.Formatter("%(levelname)s %(name)s: %(message)s"))
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if threading.get_ident() not in self._outsiders:
+            self._buffer.write(self.format(record) + "\n")
+
+
+@contextmanager
+def captured(buffer: LogBuffer) -> Iterator[None]:
+    """While the block runs, the calling thread and threads it starts print and log into `buffer`."""
+    outsiders = frozenset(t.ident for t in threading.enumerate() if t.ident is not None) - {threading.get_ident()}
+    stdout, stderr = sys.stdout, sys.stderr
+    root = logging.getLogger()
+    level, handlers, disabled = root.level, list(root.handlers), root.manager.disable
+    handler = _Handler(buffer, outsiders)
+    sys.stdout, sys.stderr = _Router(buffer, stdout, outsiders), _Router(buffer, stderr, outsiders)
+    root.addHandler(handler)
+    if level in (logging.NOTSET, logging.WARNING):
+        root.setLevel(logging.INFO)
+    try:
+        yield
+    finally:
+        sys.stdout, sys.stderr = stdout, stderr
+        root.handlers[:] = handlers
+        root.setLevel(level)
+        root.manager.disable = disabled

@@ -1,0 +1,219 @@
+"""Checkpoints on disk: write aside, fsync, rename, checksum; never overwrite; verify when reading.
+
+A checkpoint lies at `<storage root>/checkpoints/<study>/<trial>/<fence>-<step>.pt`. Which checkpoint an attempt
+goes on from is the session's choice; how long they are kept beyond an attempt is the controller's. Neither is here.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import io
+import os
+import pickle
+import re
+import sys
+import uuid
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any
+
+from workers.contract import AttemptKey, CheckpointRef
+from workers.errors import CheckpointError, InvalidOrderError, StorageError
+
+_SAFE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+_ZIP_MAGIC = b"PK\x03\x04"  # torch.save writes a zip file; a plain pickle never starts like one
+
+
+@dataclass(frozen=True, slots=True)
+class Staged:
+    """A checkpoint that is safely on disk under a temporary name; `commit` gives it its final one."""
+
+    temporary: Path
+    root: Path
+    key: AttemptKey
+    digest: str
+    size_bytes: int
+
+
+class _HashingFile:
+    """The least that torch.save and pickle need of a file; hashes what passes."""
+
+    def __init__(self, raw: IO[bytes]) -> None:
+        self._raw = raw
+        self.sha = hashlib.sha256()
+        self.size = 0
+
+    def write(self, data: Any) -> int:
+        self.sha.update(data)
+        self.size += len(data)
+        self._raw.write(data)
+        return len(data)
+
+    def flush(self) -> None:
+        self._raw.flush()
+
+
+def folder(root: str | Path, key: AttemptKey) -> Path:
+    """Where the checkpoints of a trial lie."""
+    if not _SAFE.fullmatch(key.study_id):
+        raise InvalidOrderError(
+            f"a study id must match [A-Za-z0-9._-]+ to name a folder, but got {key.study_id!r}; use another id"
+        )
+    return Path(root) / "checkpoints" / key.study_id / str(key.trial)
+
+
+def stage(root: str | Path, key: AttemptKey, state: Any) -> Staged:
+    """Serialise `state` and put it on disk under a temporary name.
+
+    Raises:
+        StorageError: the disk refused. What pickle or torch says about the state itself passes through.
+    """
+    directory = folder(root, key)
+    temporary = directory / f".{key.fence}-{uuid.uuid4().hex}.part"
+    try:
+        _ensure_directory(directory)
+        raw = temporary.open("xb")
+    except OSError as error:
+        raise StorageError(_disk_message("written", directory, error)) from error
+    try:
+        with raw:
+            hashing = _HashingFile(raw)
+            _dump(state, hashing)
+            raw.flush()
+            os.fsync(raw.fileno())
+    except OSError as error:
+        _remove(temporary)
+        raise StorageError(_disk_message("written", temporary, error)) from error
+    except BaseException:
+        _remove(temporary)
+        raise
+    return Staged(temporary, Path(root), key, hashing.sha.hexdigest(), hashing.size)
+
+
+def commit(staged: Staged, *, step: int, resource: float) -> CheckpointRef:
+    """Give a staged checkpoint its final name; an existing file is never replaced, a suffix is counted up instead."""
+    directory = staged.temporary.parent
+    final = directory / f"{staged.key.fence}-{step}.pt"
+    repeat = 0
+    while final.exists():
+        repeat += 1
+        final = directory / f"{staged.key.fence}-{step}-{repeat}.pt"
+    try:
+        staged.temporary.rename(final)
+        _sync_directory(directory)
+    except OSError as error:
+        raise StorageError(_disk_message("renamed", final, error)) from error
+    return CheckpointRef(
+        path=final.relative_to(staged.root).as_posix(),
+        digest=staged.digest,
+        resource=resource,
+        step=step,
+        size_bytes=staged.size_bytes,
+    )
+
+
+def discard(staged: Staged) -> None:
+    """Forget a staged checkpoint."""
+    _remove(staged.temporary)
+
+
+def save(root: str | Path, key: AttemptKey, state: Any, *, step: int, resource: float) -> CheckpointRef:
+    """`stage` and `commit` in one."""
+    return commit(stage(root, key, state), step=step, resource=resource)
+
+
+def load(root: str | Path, ref: CheckpointRef, *, weights_only: bool) -> Any:
+    """Read a checkpoint onto the CPU after verifying its digest.
+
+    `weights_only` accepts tensors and plain containers only (recipes); without it any pickle is loaded
+    (a user's own state, which a user's own function wrote).
+
+    Raises:
+        CheckpointError: missing, damaged (digest mismatch) or not decodable.
+    """
+    path = Path(root) / ref.path
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise CheckpointError(f"checkpoint {ref.path} cannot be read: {error}") from error
+    digest = hashlib.sha256(data).hexdigest()
+    if digest != ref.digest:
+        raise CheckpointError(
+            f"checkpoint {ref.path} is damaged: its SHA-256 must be {ref.digest[:12]}…, but it is {digest[:12]}…"
+        )
+    try:
+        return _decode(data, weights_only=weights_only)
+    except Exception as error:  # any class of a user's pickle may fail in any way
+        raise CheckpointError(f"checkpoint {ref.path} cannot be decoded: {error!r}") from error
+
+
+def remove(root: str | Path, ref: CheckpointRef) -> None:
+    """Delete a checkpoint; a missing one is no error."""
+    _remove(Path(root) / ref.path)
+
+
+def probe(root: str | Path) -> None:
+    """Write, read back and delete a small file: what preflight asks of the storage root.
+
+    Raises:
+        StorageError: with the path and what the operating system said.
+    """
+    directory = Path(root) / "checkpoints"
+    path = directory / f".probe-{uuid.uuid4().hex}"
+    token = uuid.uuid4().bytes
+    try:
+        _ensure_directory(directory)
+        path.write_bytes(token)
+        read = path.read_bytes()
+        path.unlink()
+    except OSError as error:
+        raise StorageError(_disk_message("written and read", directory, error)) from error
+    if read != token:
+        raise StorageError(f"storage {directory} returned other bytes than were written; use another HPO_STORAGE")
+
+
+def _dump(state: Any, target: _HashingFile) -> None:
+    torch = sys.modules.get("torch")  # without torch loaded there can be no tensor in the state
+    if torch is None:
+        pickle.dump(state, target, protocol=pickle.HIGHEST_PROTOCOL)
+    else:
+        torch.save(state, target)
+
+
+def _decode(data: bytes, *, weights_only: bool) -> Any:
+    if not data.startswith(_ZIP_MAGIC):
+        if weights_only:
+            raise pickle.UnpicklingError("only a torch file can be loaded with weights_only")
+        return pickle.loads(data)
+    import torch  # lazy: heavy, and a function that uses no torch never needs it
+
+    return torch.load(io.BytesIO(data), map_location="cpu", weights_only=weights_only)
+
+
+def _ensure_directory(directory: Path) -> None:
+    if directory.is_dir():
+        return
+    _ensure_directory(directory.parent)
+    directory.mkdir(exist_ok=True)
+    _sync_directory(directory.parent)
+
+
+def _sync_directory(directory: Path) -> None:
+    handle = os.open(directory, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def _remove(path: Path) -> None:
+    with contextlib.suppress(OSError):
+        path.unlink()
+
+
+def _disk_message(verb: str, path: Path, error: OSError) -> str:
+    return (
+        f"storage must be writable and readable by every worker, but {path} could not be {verb}: {error}; "
+        "point HPO_STORAGE at a folder that every node can write"
+    )

@@ -1,0 +1,85 @@
+"""Memory and accelerator use of one attempt, and what running out of memory looks like."""
+
+from __future__ import annotations
+
+import contextlib
+import resource
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+_STATUS = Path("/proc/self/status")
+_CLEAR = Path("/proc/self/clear_refs")
+_SAMPLE_S = 1.0
+_OUT_OF_MEMORY = ("out of memory", "can't allocate memory", "cannot allocate memory")
+
+
+def loaded_torch() -> Any:
+    """The torch module if it is loaded, else None; never loads it."""
+    return sys.modules.get("torch")
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """True for MemoryError and for what torch raises on the CPU and on a GPU."""
+    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
+        return True
+    return isinstance(error, RuntimeError) and any(text in str(error).lower() for text in _OUT_OF_MEMORY)
+
+
+class Usage:
+    """Peak memory from creation on, and mean utilisation over the samples taken."""
+
+    def __init__(self, device: str) -> None:
+        self._cuda = device.startswith("cuda")
+        self._sampled_at = time.monotonic()
+        self._samples: list[float] = []
+        with contextlib.suppress(OSError):
+            _CLEAR.write_text("5")  # Linux: resets this process's own high-water mark
+        torch = loaded_torch()
+        if self._cuda and torch is not None:
+            torch.cuda.reset_peak_memory_stats()
+
+    def sample(self) -> None:
+        """Note the GPU's utilisation, at most once a second."""
+        now = time.monotonic()
+        if not self._cuda or now - self._sampled_at < _SAMPLE_S:
+            return
+        self._sampled_at = now
+        utilisation = _utilisation()
+        if utilisation is not None:
+            self._samples.append(utilisation)
+
+    def peak_bytes(self) -> int | None:
+        """Peak resident memory of the process in bytes."""
+        try:
+            for line in _STATUS.read_text().splitlines():
+                if line.startswith("VmHWM:"):
+                    return int(line.split()[1]) * 1024
+        except (OSError, ValueError):
+            pass
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+    def gpu_peak_bytes(self) -> int | None:
+        """Peak memory of torch's allocator on the GPU in bytes; None without a GPU."""
+        torch = loaded_torch()
+        if not self._cuda or torch is None:
+            return None
+        return int(torch.cuda.max_memory_allocated())
+
+    def gpu_mean_utilisation(self) -> float | None:
+        """0 … 1; None without a GPU, without NVML, or for an attempt too short to sample."""
+        if self._cuda and not self._samples:
+            utilisation = _utilisation()
+            return utilisation
+        return sum(self._samples) / len(self._samples) if self._samples else None
+
+
+def _utilisation() -> float | None:
+    torch = loaded_torch()
+    if torch is None:
+        return None
+    try:
+        return float(torch.cuda.utilization()) / 100.0
+    except (ModuleNotFoundError, RuntimeError, AttributeError):  # no NVML bindings, or no right to ask
+        return None

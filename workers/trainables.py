@@ -1,0 +1,86 @@
+"""What trains a trial: a recipe of ours, or a user's own function. Both train through the same `Trial`.
+
+A trainable is resolved and prepared (imports, data, checks) before the attempt is announced as started.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from workers import environment, functions, isolation
+from workers.contract import WorkOrder
+from workers.errors import InvalidOrderError
+from workers.trial import Trial
+
+
+@dataclass(frozen=True, kw_only=True)
+class Prepared:
+    """A trainable ready to run: identities of its code and data, how its checkpoints are read, and the run itself."""
+
+    code: Mapping[str, Any]
+    data: Mapping[str, Any] | None
+    weights_only: bool
+    run: Callable[[Trial], None]
+
+
+class Trainable(Protocol):
+    """Guarantees: `prepare` does everything that may fail for reasons of the order; the run only trains."""
+
+    def prepare(self, order: WorkOrder, *, device: str) -> Prepared:
+        """Raises InvalidOrderError when the order cannot be carried out."""
+        ...
+
+
+class FunctionTrainable:
+    """`def train(trial)` by import path."""
+
+    def __init__(self, path: str) -> None:
+        self._path = path
+
+    def prepare(self, order: WorkOrder, *, device: str) -> Prepared:
+        function = functions.find(self._path)
+
+        def run(trial: Trial) -> None:
+            isolation.seed_globals(trial.seed)
+            function(trial)
+
+        return Prepared(code=functions.describe(self._path), data=None, weights_only=False, run=run)
+
+
+class RecipeTrainable:
+    """A declarative recipe by name."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    def prepare(self, order: WorkOrder, *, device: str) -> Prepared:
+        from workers import recipes  # lazy: recipes need torch, functions may not
+
+        recipe = recipes.get(self._name)
+        task = recipe.build({**order.trainer.params, **order.params}, device=device)
+
+        def run(trial: Trial) -> None:
+            recipes.train(task, trial, deterministic=order.deterministic)
+
+        code = {"recipe": self._name, "sha256": environment.own_sources_digest()}
+        return Prepared(code=code, data=task.data_identity, weights_only=True, run=run)
+
+
+def resolve(order: WorkOrder) -> Trainable:
+    """The trainable that the order names.
+
+    Raises:
+        InvalidOrderError: neither or both of recipe and function are given.
+    """
+    trainer = order.trainer
+    if (trainer.recipe is None) == (trainer.function is None):
+        raise InvalidOrderError(
+            "a trainer must name either a recipe or a function, "
+            f"but got recipe={trainer.recipe!r}, function={trainer.function!r}; give exactly one"
+        )
+    if trainer.function is not None:
+        return FunctionTrainable(trainer.function)
+    assert trainer.recipe is not None
+    return RecipeTrainable(trainer.recipe)

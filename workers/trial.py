@@ -1,0 +1,351 @@
+"""What a trainable sees: its parameters, and how to report, to save and to go on.
+
+Recipes and users' functions get the same object. It knows the rules of reports and of ending a segment;
+it knows nothing of Ray, and how an attempt is set up and torn down is the session's.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from workers import checkpoints
+from workers.contract import (
+    CancelMode,
+    CheckpointRef,
+    FailureKind,
+    Message,
+    Outcome,
+    Reported,
+    Saved,
+    WorkOrder,
+)
+from workers.errors import AttemptEnd, ReportError, StorageError, nearest
+
+CHECKPOINT_EVERY_S = 30.0
+_KEPT_PER_ATTEMPT = 2
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Ending:
+    """How the attempt is to end; decided once."""
+
+    outcome: Outcome
+    failure: FailureKind | None = None
+    reason: str = ""
+    with_traceback: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Resumed:
+    """The checkpoint that the attempt goes on from, already read and verified."""
+
+    ref: CheckpointRef
+    state: Any
+
+
+class Trial:
+    """One trial, as its trainable sees it during one attempt.
+
+    A segment ends at the report that reaches `resource_target` (or at the first report after a pause was asked).
+    A trainable that uses checkpoints may save before or after a report: after it, it is let go on until its next
+    `save_checkpoint` (kept) or `report` (not recorded), and ends there.
+    """
+
+    def __init__(
+        self,
+        order: WorkOrder,
+        *,
+        emit: Callable[[Message], None],
+        cancelled: Callable[[], CancelMode | None],
+        log: Callable[[str], None],
+        device: str = "cpu",
+        resumed: Resumed | None = None,
+        started: float | None = None,
+    ) -> None:
+        self._order = order
+        self._emit = emit
+        self._cancelled = cancelled
+        self._log = log
+        self._device = device
+        self._resumed = resumed
+        self._started = time.monotonic() if started is None else started
+        self._saved_at = self._started
+        self._step: int | None = None
+        self._resource = resumed.ref.resource if resumed else 0.0
+        self._staged: checkpoints.Staged | None = None
+        self._refs: list[CheckpointRef] = []
+        self._uses_checkpoints = False
+        self._saves_before_report = False
+        self.ending: Ending | None = None
+
+    # What the trainable reads
+
+    @property
+    def params(self) -> dict[str, Any]:
+        """The configuration under test, with the trainer's fixed parameters beneath it (a fresh copy)."""
+        return {**self._order.trainer.params, **self._order.params}
+
+    @property
+    def number(self) -> int:
+        """The trial's number within its study, from 0."""
+        return self._order.key.trial
+
+    @property
+    def seed(self) -> int:
+        """63 bits from (study seed, trial number): the same in every attempt of this trial."""
+        return self._order.seed
+
+    @property
+    def device(self) -> str:
+        """`"cpu"` or `"cuda:0"`, as torch takes it."""
+        return self._device
+
+    @property
+    def resource_target(self) -> float:
+        """Train up to here; the attempt ends by itself at the report that reaches it."""
+        return self._order.target_resource
+
+    @property
+    def resource_horizon(self) -> float:
+        """The resource at which learning-rate schedules end; never changes within a trial."""
+        return self._order.horizon
+
+    @property
+    def preflight(self) -> bool:
+        """True in the one cheap step that checks the trainer before a study starts."""
+        return self._order.preflight
+
+    @property
+    def resource(self) -> float:
+        """How far training is: of the last report, or of the checkpoint gone on from."""
+        return self._resource
+
+    @property
+    def checkpoint(self) -> CheckpointRef | None:
+        """The newest checkpoint stored by this attempt."""
+        return self._refs[-1] if self._refs else None
+
+    @property
+    def reported(self) -> bool:
+        """True once this attempt has reported."""
+        return self._step is not None
+
+    @property
+    def should_save(self) -> bool:
+        """True when a checkpoint saved now is worth its cost: the segment ends here, or the last one is 30 s old."""
+        if self._order.preflight:
+            return False
+        return self.ending is not None or time.monotonic() - self._saved_at >= CHECKPOINT_EVERY_S
+
+    # What the trainable does
+
+    def log(self, text: str) -> None:
+        """Add a line to the trial's log."""
+        self._log(f"{text}\n")
+
+    def load_checkpoint(self) -> Any:
+        """The state that was last saved for this trial, on the CPU; None when there is nothing to go on from."""
+        self._uses_checkpoints = True
+        return self._resumed.state if self._resumed else None
+
+    def save_checkpoint(self, state: Any) -> None:
+        """Store `state` (anything that pickles, tensors included) so that the trial can go on from here.
+
+        Called after a report, it belongs to that report; called before the attempt's first report, this attempt
+        saves first and reports after, and each checkpoint belongs to the report that follows it.
+        """
+        self._uses_checkpoints = True
+        if self._order.preflight:
+            return
+        if self.ending is not None and self.ending.outcome not in (Outcome.REACHED, Outcome.PAUSED):
+            raise AttemptEnd
+        if self._step is None:
+            self._saves_before_report = True
+        try:
+            self._store(state)
+        except StorageError as error:
+            self._end(Ending(outcome=Outcome.FAILED, failure=FailureKind.STORAGE, reason=str(error)))
+        self._saved_at = time.monotonic()
+        if self.ending is not None:
+            raise AttemptEnd
+
+    def report(self, step: int, *, resource: float | None = None, **metrics: Any) -> None:
+        """Report metric values at `step` (an integer, larger than the one before).
+
+        `resource` says how far training is (by default the step itself). Values may be Python, numpy or torch scalars.
+
+        Raises:
+            ReportError: a step that does not grow, or a value that is no number.
+        """
+        if self.ending is not None:
+            raise AttemptEnd
+        step = self._checked_step(step)
+        level = float(step) if resource is None else self._checked_resource(resource)
+        values = {name: _number(name, value) for name, value in metrics.items()}
+        now = time.monotonic()
+        self._emit(
+            Reported(
+                key=self._order.key,
+                step=step,
+                resource=level,
+                metrics=values,
+                seconds=now - self._started,
+                sent_at=time.time(),
+            )
+        )
+        self._step, self._resource = step, level
+        self._commit_staged()
+        self._decide(values, now - self._started)
+
+    # How a segment ends
+
+    def _decide(self, values: Mapping[str, float], seconds: float) -> None:
+        order = self._order
+        missing = [name for name in (order.metric, *order.metrics) if name not in values]
+        if missing:
+            self._end(_missing_metric(missing[0], values))
+        for name in dict.fromkeys((order.metric, *order.metrics)):
+            if not math.isfinite(values[name]):
+                self._end(_diverged(name, values[name], self._step))
+        if order.preflight:
+            self._end(Ending(outcome=Outcome.REACHED))
+        if self._resource >= order.target_resource:
+            self._end_after_save(Ending(outcome=Outcome.REACHED))
+            return
+        if order.trial_timeout_s is not None and seconds > order.trial_timeout_s:
+            self._end(_timed_out(seconds, order.trial_timeout_s))
+        match self._cancelled():
+            case CancelMode.STOP:
+                self._end(Ending(outcome=Outcome.CANCELLED, reason="stopped at a report"))
+            case CancelMode.PAUSE:
+                self._end_after_save(Ending(outcome=Outcome.PAUSED, reason="paused at a report"))
+
+    def _end(self, ending: Ending) -> None:
+        self.ending = ending
+        raise AttemptEnd
+
+    def _end_after_save(self, ending: Ending) -> None:
+        """End now, or let a trainable that saves after its reports go on to its next save."""
+        current = self.checkpoint
+        saved_here = current is not None and current.step == self._step
+        if saved_here or not self._uses_checkpoints:
+            self._end(ending)
+        self.ending = ending
+
+    # Checkpoints
+
+    def _store(self, state: Any) -> None:
+        self._discard_staged()
+        self._staged = checkpoints.stage(self._order.storage_root, self._order.key, state)
+        if not self._saves_before_report:
+            self._commit()
+
+    def _commit_staged(self) -> None:
+        if self._staged is None:
+            return
+        try:
+            self._commit()
+        except StorageError as error:
+            self._end(Ending(outcome=Outcome.FAILED, failure=FailureKind.STORAGE, reason=str(error)))
+
+    def _commit(self) -> None:
+        assert self._staged is not None
+        assert self._step is not None
+        staged, self._staged = self._staged, None
+        ref = checkpoints.commit(staged, step=self._step, resource=self._resource)
+        self._refs.append(ref)
+        self._emit(Saved(key=self._order.key, checkpoint=ref))
+        while len(self._refs) > _KEPT_PER_ATTEMPT:
+            checkpoints.remove(self._order.storage_root, self._refs.pop(0))
+
+    def _discard_staged(self) -> None:
+        if self._staged is not None:
+            checkpoints.discard(self._staged)
+            self._staged = None
+
+    def close(self) -> None:
+        """Called by the session when the trainable is over: keeps what belongs to the last report, drops the rest."""
+        if self._staged is None:
+            return
+        if self._step is None:
+            self._discard_staged()
+        else:
+            self._commit()
+
+    # Rules of a report
+
+    def _checked_step(self, step: Any) -> int:
+        try:
+            number = step.__index__()
+        except AttributeError:
+            number = None
+        if not isinstance(number, int) or isinstance(step, bool):
+            raise ReportError(
+                f"the step of a report must be an integer, but got {step!r}; "
+                "pass the epoch or step number first: trial.report(3, val_loss=…)"
+            )
+        if number < 0:
+            raise ReportError(f"the step of a report must be 0 or more, but got {number}; count steps upwards from 1")
+        if self._step is not None and number <= self._step:
+            raise ReportError(
+                f"the step of a report must be larger than the one before ({self._step}), but got {number}; "
+                "report each step once, in order"
+            )
+        return number
+
+    def _checked_resource(self, resource: Any) -> float:
+        level = _number("resource", resource)
+        if not math.isfinite(level) or level < 0:
+            raise ReportError(f"the resource of a report must be finite and 0 or more, but got {level}")
+        if self._step is not None and level < self._resource:
+            raise ReportError(
+                f"the resource of a report must not fall (it was {self._resource}), but got {level}; "
+                "report how far training is in all"
+            )
+        return level
+
+
+def _number(name: str, value: Any) -> float:
+    """`value` as a float; takes anything with one numeric element."""
+    try:
+        if isinstance(value, (str, bytes)) or value is None:
+            raise TypeError
+        return float(value.item() if hasattr(value, "item") else value)
+    except (TypeError, ValueError, RuntimeError):
+        raise ReportError(
+            f"metric {name!r} must be one number, but got {type(value).__name__} {str(value)[:60]!r}; "
+            "report a float, or the .item() of a tensor"
+        ) from None
+
+
+def _missing_metric(name: str, values: Mapping[str, float]) -> Ending:
+    reported = ", ".join(sorted(values)) or "nothing"
+    return Ending(
+        outcome=Outcome.FAILED,
+        failure=FailureKind.MISSING_METRIC,
+        reason=f"every report must hold the objective's metric {name!r}, but it holds {reported}"
+        + (nearest(name, values) or "; add it to the report, or change the objective"),
+        with_traceback=True,
+    )
+
+
+def _diverged(name: str, value: float, step: int | None) -> Ending:
+    return Ending(
+        outcome=Outcome.FAILED,
+        failure=FailureKind.DIVERGED,
+        reason=f"the objective {name!r} must be finite, but it is {value} at step {step}; "
+        "try a smaller learning rate or gradient clipping",
+    )
+
+
+def _timed_out(seconds: float, limit: float) -> Ending:
+    return Ending(
+        outcome=Outcome.FAILED,
+        failure=FailureKind.TIMED_OUT,
+        reason=f"an attempt must end within trial_timeout_s={limit:g}, but it has run for {seconds:.1f} s; "
+        "raise the limit or train less",
+    )
