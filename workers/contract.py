@@ -35,7 +35,7 @@ class FailureKind(StrEnum):
     TIMED_OUT = "timed_out"  # trial_timeout_s
     STALLED = "stalled"  # stall_timeout_s without a report
     MISSING_METRIC = "missing_metric"
-    INVALID = "invalid"  # the order cannot be carried out: trainer does not import, bad parameter, data file missing
+    INVALID = "invalid"  # cannot be carried out: trainer does not import, bad parameter, data file missing
     STORAGE = "storage"
 
 

@@ -254,7 +254,17 @@ class EndedItem:
     gpu_utilisation: float | None = None
 
 
-CollectItem = StartedItem | ReportItem | EndedItem
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SavedItem:
+    """A checkpoint stored before the attempt's end."""
+
+    study_id: str
+    trial: int
+    fence: int
+    checkpoint: CheckpointItem
+
+
+CollectItem = StartedItem | ReportItem | SavedItem | EndedItem
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

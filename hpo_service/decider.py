@@ -1,0 +1,231 @@
+"""The deciding half of the loop: fold the log, propose, commit. Used by the controller and, for external workers, by
+the API process. Knows nothing of Ray or HTTP.
+
+A decision is optimistic: it is computed from the log as read and committed only if neither the lease's epoch nor the
+study's decision number moved meanwhile. A fold whose commit failed is thrown away and folded again.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from hpo_service import algorithms
+from hpo_service.core.algorithm import Algorithm, RungView
+from hpo_service.core.definition import StudyDefinition, parse
+from hpo_service.core.events import DefinitionChanged, StudyCreated
+from hpo_service.core.proposals import Continue, Proposal, Start
+from hpo_service.core.states import StudyState
+from hpo_service.errors import Conflict, DecisionMoved
+from hpo_service.store import decisions, external, studies
+from hpo_service.store.database import Database
+from hpo_service.store.rows import Committed, OpenAttempt, Placement, Remember, StudyRow
+
+ASK_TRIES = 16
+Place = Callable[[Sequence[Proposal]], Mapping[int, Placement]]
+
+
+@dataclass
+class Fold:
+    """An algorithm that has observed a study's log up to `seq`."""
+
+    definition: StudyDefinition
+    algorithm: Algorithm
+    seq: int
+
+
+class Decider:
+    """Keeps the folds of the studies that were looked at last. Calls for one study take turns; studies do not wait
+    for each other."""
+
+    def __init__(self, db: Database, *, keep: int = 64) -> None:
+        self._db = db
+        self._keep = keep
+        self._folds: OrderedDict[str, Fold] = OrderedDict()
+        self._locks: dict[str, threading.RLock] = {}
+        self._guard = threading.Lock()
+
+    def lock(self, study_id: str) -> threading.RLock:
+        """The lock under which the study's fold is read and moved."""
+        with self._guard:
+            return self._locks.setdefault(study_id, threading.RLock())
+
+    def fold(self, study_id: str) -> Fold:
+        """The study's fold, up to date with the committed log. Hold `lock(study_id)` while using it."""
+        with self._guard:
+            fold = self._folds.get(study_id)
+        events = decisions.load_events(self._db, study_id, after_seq=fold.seq if fold else 0)
+        if fold is None:
+            first = events[0].payload
+            if not isinstance(first, StudyCreated):
+                raise Conflict(f"the log of study {study_id} does not begin with its definition")
+            definition = parse(first.definition)
+            fold = Fold(definition=definition, algorithm=algorithms.build(definition), seq=0)
+        for event in events:
+            fold.algorithm.observe(event)
+            fold.seq = event.seq
+            if isinstance(event.payload, DefinitionChanged):
+                fold.definition = parse(event.payload.definition)
+        self._remember(study_id, fold)
+        return fold
+
+    def forget(self, study_id: str) -> None:
+        """Throw the study's fold away."""
+        with self._guard:
+            self._folds.pop(study_id, None)
+
+    def decide(
+        self, study: StudyRow, slots: int, place: Place | None = None, remember: Remember | None = None
+    ) -> tuple[Committed | None, tuple[Proposal, ...]]:
+        """Propose for `slots` free slots and commit. `study` must have been read before the call: its decision number
+        and epoch are what must not have moved. Returns nothing committed when there was nothing to propose.
+        Raises DecisionMoved when another decider, a user or a new lease was faster."""
+        with self.lock(study.id):
+            fold = self.fold(study.id)
+            proposals = tuple(fold.algorithm.propose(slots))
+            if not proposals:
+                return None, ()
+            placements = place(proposals) if place else {}
+            try:
+                committed = decisions.commit(
+                    self._db,
+                    study.id,
+                    proposals,
+                    epoch=study.epoch,
+                    decision=study.decision,
+                    observed_seq=fold.seq,
+                    algorithm=fold.algorithm.name,
+                    algorithm_version=fold.algorithm.version,
+                    placements=placements,
+                    remember=remember,
+                )
+            except DecisionMoved:
+                self.forget(study.id)
+                raise
+            return committed, proposals
+
+    def rungs(self, study_id: str) -> list[RungView]:
+        """The study's rungs as they stand."""
+        with self.lock(study_id):
+            return list(self.fold(study_id).algorithm.rungs())
+
+    def _remember(self, study_id: str, fold: Fold) -> None:
+        with self._guard:
+            self._folds[study_id] = fold
+            self._folds.move_to_end(study_id)
+            while len(self._folds) > self._keep:
+                self._folds.popitem(last=False)
+
+
+def spent(study: StudyRow, definition: StudyDefinition, now: datetime) -> str | None:
+    """Why the study's hours or dollars are used up, or None. The other bounds are the fold's to judge."""
+    budget = definition.budget
+    if budget.hours is not None and study.started_at is not None:
+        hours = (now - study.started_at).total_seconds() / 3600
+        if hours >= budget.hours:
+            return f"budget.hours: {hours:.3g} of {budget.hours:g} hours are over"
+    if budget.dollars is not None and study.cost_microdollars >= budget.dollars * 1e6:
+        return f"budget.dollars: ${study.cost_microdollars / 1e6:.4g} of ${budget.dollars:g} are spent"
+    return None
+
+
+def declare_spent(db: Database, study: StudyRow, definition: StudyDefinition) -> bool:
+    """Write into the log that hours or dollars are used up, or no longer (a raised budget); True when it wrote."""
+    reason = spent(study, definition, db.now()) or ""
+    if bool(reason) == bool(study.ending_reason):
+        return False
+    studies.set_ending(db, study.id, reason, study.epoch)
+    return True
+
+
+def finish_if_over(db: Database, decider: Decider, study: StudyRow) -> bool:
+    """End the study when nothing is open and the algorithm will start nothing more; True when it ended now."""
+    if study.state is not StudyState.RUNNING or study.open_attempts > 0:
+        return False
+    with decider.lock(study.id):
+        fold = decider.fold(study.id)
+        reason = fold.algorithm.ending()
+        if reason is None or fold.algorithm.propose(1):
+            return False
+        if decisions.interrupted(db, study.id):
+            return False
+    studies.set_state(db, study.id, StudyState.FINISHED, reason, epoch=study.epoch, decision=study.decision)
+    return True
+
+
+def settle(db: Database, decider: Decider, study_id: str) -> StudyRow:
+    """Commit what needs no free slot (finishing, stopping) and end the study when it is over."""
+    for _ in range(ASK_TRIES):
+        study = studies.get_study(db, study_id)
+        if study.state is not StudyState.RUNNING:
+            return study
+        try:
+            committed, _ = decider.decide(study, 0)
+            if committed is not None:
+                continue
+            if not finish_if_over(db, decider, study):
+                return study
+        except DecisionMoved:
+            continue
+    return studies.get_study(db, study_id)
+
+
+def ask(
+    db: Database, decider: Decider, study_id: str, *, client_id: str, n: int, lease_s: float
+) -> tuple[list[OpenAttempt], str | None]:
+    """Top the client's open trials up to `n`: its own first, then those whose client went silent, then new ones.
+
+    Asking again after a crash returns the same trials. The second value says why there will be no more, or None.
+    Raises Conflict where the study trains on our own workers, NotFound for an unknown id.
+    """
+    for _ in range(ASK_TRIES):
+        study = studies.get_study(db, study_id)
+        if not study.external:
+            raise Conflict(
+                f"study {study_id} trains on the service's own workers", remedy="set trainer: {external: true} to ask"
+            )
+        mine = external.client_attempts(db, study_id, client_id)
+        if study.state is not StudyState.RUNNING:
+            return mine[:n], _ended_reason(study)
+        with decider.lock(study_id):
+            if declare_spent(db, study, decider.fold(study_id).definition):
+                continue
+        if len(mine) < n:
+            mine += external.adopt_expired(db, study_id, client_id, n - len(mine), lease_s)
+        if len(mine) >= n:
+            return mine[:n], None
+        try:
+            opened = _ask_new(decider, study, client_id, n - len(mine), lease_s)
+        except DecisionMoved:
+            continue
+        if opened:
+            return [*mine, *opened], None
+        ended = _after_nothing(db, decider, study_id)
+        return mine, ended
+    return external.client_attempts(db, study_id, client_id)[:n], None
+
+
+def _ask_new(decider: Decider, study: StudyRow, client_id: str, n: int, lease_s: float) -> list[OpenAttempt]:
+    slots = min(n, study.parallel - study.open_attempts)
+
+    def place(proposals: Sequence[Proposal]) -> Mapping[int, Placement]:
+        starts = [p.trial for p in proposals if isinstance(p, Start | Continue)]
+        return {trial: Placement(client_id=client_id, lease_s=lease_s, method="external") for trial in starts}
+
+    committed, _ = decider.decide(study, max(slots, 0), place)
+    return list(committed.opened) if committed else []
+
+
+def _after_nothing(db: Database, decider: Decider, study_id: str) -> str | None:
+    settled = settle(db, decider, study_id)
+    if settled.state is not StudyState.RUNNING:
+        return _ended_reason(settled)
+    with decider.lock(study_id):
+        return decider.fold(study_id).algorithm.ending()
+
+
+def _ended_reason(study: StudyRow) -> str:
+    return study.reason or f"the study is {study.state.value}"
