@@ -1,0 +1,202 @@
+"""Stores what workers say: the collecting half of the loop. Decides nothing.
+
+A batch is one transaction across all studies. A message counts as taken only once that is committed: while the
+database is out of reach the batch is kept and tried again.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable, Sequence
+
+from hpo_service.controller.flights import Flights
+from hpo_service.controller.orders import PREFLIGHT_TRIAL
+from hpo_service.core import cost
+from hpo_service.errors import Unavailable
+from hpo_service.executors.base import Executor
+from hpo_service.store import collecting, logs, workers
+from hpo_service.store.database import Database
+from hpo_service.store.rows import (
+    CheckpointItem,
+    CollectItem,
+    EndedItem,
+    ReportItem,
+    SavedItem,
+    StartedItem,
+    WorkerRow,
+)
+from workers.contract import (
+    AttemptKey,
+    CancelMode,
+    CheckpointRef,
+    Ended,
+    Logged,
+    Message,
+    Reported,
+    Saved,
+    Started,
+    WorkerSeen,
+)
+
+log = logging.getLogger(__name__)
+REFUSED = frozenset({"fenced", "closed", "unknown"})
+RETRY_S = 0.5
+
+
+class Collector:
+    """Drains the executor into the store; `changed` is told which studies' attempts ended."""
+
+    def __init__(
+        self,
+        db: Database,
+        executor: Executor,
+        flights: Flights,
+        prices: cost.Prices,
+        *,
+        holder: str,
+        changed: Callable[[set[str]], None],
+    ) -> None:
+        self._db = db
+        self._executor = executor
+        self._flights = flights
+        self._prices = prices
+        self._holder = holder
+        self._changed = changed
+        self._guard = threading.Lock()
+        self._preflights: dict[str, Ended] = {}
+
+    def run(self, stop: threading.Event) -> None:
+        """Collect until `stop`; a batch that cannot be stored yet is kept."""
+        while not stop.is_set():
+            messages = self._executor.poll(0.5)
+            while messages and not stop.is_set():
+                try:
+                    self.store(messages)
+                    break
+                except Unavailable:
+                    log.exception("the database cannot be reached; %d messages are kept", len(messages))
+                    stop.wait(RETRY_S)
+
+    def collect_once(self, timeout_s: float = 0.0) -> int:
+        """Store one batch, on the caller's thread; how many messages it held."""
+        messages = self._executor.poll(timeout_s)
+        if messages:
+            self.store(messages)
+        return len(messages)
+
+    def store(self, messages: Sequence[Message]) -> None:
+        """Commit one batch and act on what the store refused."""
+        items: list[CollectItem] = []
+        keys: list[AttemptKey] = []
+        texts: list[tuple[str, int, int, str]] = []
+        for message in messages:
+            if isinstance(message, WorkerSeen):
+                self._see(message)
+            elif message.key.trial == PREFLIGHT_TRIAL:
+                self._preflight(message)
+            elif isinstance(message, Logged):
+                texts.append((message.key.study_id, message.key.trial, message.key.fence, message.text))
+            else:
+                items.append(self._item(message))
+                keys.append(message.key)
+        if texts:
+            logs.append_logs(self._db, texts)
+        if items:
+            self._refuse(keys, items, collecting.collect(self._db, items))
+        self._close(messages)
+
+    def take_preflight(self, study_id: str) -> Ended | None:
+        """The study's preflight result, once."""
+        with self._guard:
+            return self._preflights.pop(study_id, None)
+
+    def _refuse(
+        self, keys: Sequence[AttemptKey], items: Sequence[CollectItem], results: Sequence[collecting.Collected]
+    ) -> None:
+        for key, item, result in zip(keys, items, results, strict=True):
+            if result.status in REFUSED and not isinstance(item, EndedItem):
+                self._executor.cancel(key, CancelMode.STOP)
+            if result.status == "contradicted":
+                log.warning("%s reported twice with different values: %s", key, result.message)
+
+    def _close(self, messages: Sequence[Message]) -> None:
+        ended = [m for m in messages if isinstance(m, Ended)]
+        for message in ended:
+            self._flights.remove(message.key, seconds=message.seconds)
+        touched = {m.key.study_id for m in ended}
+        if touched:
+            self._changed(touched)
+
+    def _preflight(self, message: Message) -> None:
+        if isinstance(message, Ended):
+            with self._guard:
+                self._preflights[message.key.study_id] = message
+
+    def _see(self, message: WorkerSeen) -> None:
+        row = WorkerRow(
+            id=message.worker_id,
+            node=message.node,
+            state=message.state,
+            device=message.device,
+            cpu=message.cpu,
+            gpu=message.gpu,
+            detail=message.detail,
+            controller=self._holder,
+            seen_at=self._db.now(),
+        )
+        workers.see_worker(self._db, row)
+
+    def _item(self, message: Started | Reported | Saved | Ended) -> CollectItem:
+        study_id, trial, fence = message.key.study_id, message.key.trial, message.key.fence
+        if isinstance(message, Started):
+            return StartedItem(
+                study_id=study_id,
+                trial=trial,
+                fence=fence,
+                worker_id=message.worker_id,
+                node=message.node,
+                device=message.device,
+                resumed_from=message.resumed_from,
+                environment=message.environment,
+            )
+        if isinstance(message, Reported):
+            return ReportItem(
+                study_id=study_id,
+                trial=trial,
+                fence=fence,
+                step=message.step,
+                resource=message.resource,
+                metrics=message.metrics,
+            )
+        if isinstance(message, Saved):
+            return SavedItem(study_id=study_id, trial=trial, fence=fence, checkpoint=_checkpoint(message.checkpoint))
+        return self._ended(message)
+
+    def _ended(self, message: Ended) -> EndedItem:
+        flight = self._flights.get(message.key)
+        charge = 0
+        if flight is not None:
+            charge = self._prices.charge(message.seconds, cpu=flight.cpu, gpu=flight.gpu)
+        return EndedItem(
+            study_id=message.key.study_id,
+            trial=message.key.trial,
+            fence=message.key.fence,
+            outcome=message.outcome.value,
+            resource=message.resource,
+            seconds=message.seconds,
+            failure=message.failure.value if message.failure else None,
+            reason=message.reason,
+            traceback=message.traceback,
+            cost_microdollars=charge,
+            checkpoint=_checkpoint(message.checkpoint) if message.checkpoint else None,
+            peak_memory_bytes=message.peak_memory_bytes,
+            gpu_peak_memory_bytes=message.gpu_peak_memory_bytes,
+            gpu_utilisation=message.gpu_utilisation,
+        )
+
+
+def _checkpoint(ref: CheckpointRef) -> CheckpointItem:
+    return CheckpointItem(
+        path=ref.path, digest=ref.digest, step=ref.step, resource=ref.resource, size_bytes=ref.size_bytes
+    )

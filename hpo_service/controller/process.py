@@ -1,0 +1,66 @@
+"""The controller as a process: signals, the parent's death, the database and Ray."""
+
+from __future__ import annotations
+
+import ctypes
+import logging
+import os
+import signal
+import socket
+import sys
+import threading
+import uuid
+
+from hpo_service.controller.loop import Controller
+from hpo_service.executors.ray import RayExecutor
+from hpo_service.settings import Settings
+from hpo_service.store.database import open_database
+
+SUPERVISED = "HPO_SUPERVISED"
+"""Set by the server for its child: end with the parent. Not a setting: nobody sets it by hand."""
+JOINING_S = 60.0
+PR_SET_PDEATHSIG = 1
+log = logging.getLogger(__name__)
+
+
+def main(settings: Settings) -> int:
+    """Run a controller until a signal, or the parent's death, ends it; the exit status."""
+    logging.basicConfig(
+        level=settings.log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s", stream=sys.stderr
+    )
+    stop = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop.set())
+    if os.environ.get(SUPERVISED):
+        die_with_parent()
+    holder = f"{socket.gethostname()}:{os.getpid()}:{uuid.uuid4().hex[:8]}"
+    settings.resolved_storage.mkdir(parents=True, exist_ok=True)
+    db = open_database(settings.resolved_database_url)
+    executor = RayExecutor(settings, settings.resolved_storage)
+    try:
+        controller = Controller(
+            db=db,
+            executor=executor,
+            settings=settings,
+            holder=holder,
+            storage_root=settings.resolved_storage,
+            grace_s=JOINING_S if settings.ray_address else 0.0,
+        )
+        log.info("controller %s leads", holder)
+        controller.run(stop)
+    finally:
+        executor.close()
+        db.close()
+    return 0
+
+
+def die_with_parent() -> None:
+    """End this process when its parent ends: by the kernel on Linux, by the end of standard input everywhere."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+
+    def watch() -> None:
+        sys.stdin.buffer.read()
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    threading.Thread(target=watch, name="parent-watch", daemon=True).start()

@@ -1,0 +1,51 @@
+"""What a controller does with the open attempts of a study whose lease it just took."""
+
+from __future__ import annotations
+
+from hpo_service.controller.flights import Flights
+from hpo_service.core.cost import Prices
+from hpo_service.core.definition import parse
+from hpo_service.store import collecting, decisions
+from hpo_service.store.database import Database
+from hpo_service.store.rows import AttemptRow, EndedItem, StudyRow
+from workers.contract import AttemptKey, Outcome
+
+GONE = "the controller that had placed it is gone; it goes on from its last checkpoint"
+
+
+def interrupt_strangers(db: Database, row: StudyRow, flights: Flights, prices: Prices) -> int:
+    """Close every open attempt that is not ours, so that its trial is placed again; how many there were.
+
+    The trial is not to blame, nor is its worker: this is no loss against the study's `retries`. The time since the
+    attempt began is charged, for it was trained.
+    """
+    resources = parse(row.definition).resources
+    strangers = [
+        a
+        for a in decisions.open_attempts(db, row.id)
+        if flights.get(AttemptKey(study_id=row.id, trial=a.trial, fence=a.fence)) is None
+    ]
+    if not strangers:
+        return 0
+    now = db.now()
+
+    def seconds(attempt: AttemptRow) -> float:
+        return (now - attempt.started_at).total_seconds() if attempt.started_at else 0.0
+
+    collecting.collect(
+        db,
+        [
+            EndedItem(
+                study_id=row.id,
+                trial=a.trial,
+                fence=a.fence,
+                outcome=Outcome.PAUSED.value,
+                resource=a.resource,
+                seconds=seconds(a),
+                reason=GONE,
+                cost_microdollars=prices.charge(seconds(a), cpu=resources.cpu, gpu=resources.gpu),
+            )
+            for a in strangers
+        ],
+    )
+    return len(strangers)
