@@ -22,8 +22,11 @@ from search_spaces.parameters import (
     Uniform,
     parse_parameter,
 )
+from search_spaces.schema import json_schema
+from search_spaces.space import MAX_PARAMETERS, SearchSpace
 
 __all__ = [
+    "MAX_PARAMETERS",
     "PARAMETER_TYPES",
     "BaseParameter",
     "Choice",
@@ -38,7 +41,9 @@ __all__ = [
     "PowerOfTwo",
     "QLogUniform",
     "QUniform",
+    "SearchSpace",
     "SpaceError",
     "Uniform",
+    "json_schema",
     "parse_parameter",
 ]

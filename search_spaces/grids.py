@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from decimal import Decimal
+from fractions import Fraction
 from functools import cached_property
 from typing import Any
 
@@ -18,16 +19,25 @@ import numpy as np
 from search_spaces.errors import SpaceError, nearest
 from search_spaces.scales import FloatArray, parse_number
 
-EXACT_TABLE = 10_000
-
 
 def _bin(u: float, count: int) -> int:
     return max(0, min(count - 1, int(u * count)))
 
 
+def _places(*numbers: float) -> int:
+    """How many decimal places write all of the numbers exactly as they print."""
+    return max(0, *(-int(Decimal(repr(number)).as_tuple().exponent) for number in numbers))
+
+
+def _scaled(number: float, places: int) -> int:
+    """number * 10**places, exactly, for a number that needs no more places than that."""
+    return int(Fraction(repr(number)) * Fraction(10) ** places)
+
+
 def step_count(low: float, high: float, step: float) -> int:
     """How many values low + k*step are <= high, in decimal arithmetic (0.1, 0.2, 0.3 are three)."""
-    return int((Decimal(repr(high)) - Decimal(repr(low))) / Decimal(repr(step))) + 1
+    places = _places(low, high, step)
+    return (_scaled(high, places) - _scaled(low, places)) // _scaled(step, places) + 1
 
 
 @dataclass(frozen=True)
@@ -47,15 +57,21 @@ class StepScale:
     ordered = True
 
     @cached_property
+    def _decimal(self) -> tuple[int, int, int]:
+        """low and step as whole numbers of units, and how many units make 1 (a power of ten)."""
+        places = _places(self.low, self.step)
+        return _scaled(self.low, places), _scaled(self.step, places), int(10**places)
+
+    @cached_property
     def _edges(self) -> tuple[float, float]:
         half = self.step / 2
         bottom = self.low - half if self.low >= self.step else self.low
         return math.log(bottom), math.log(self.at(self.count - 1) + half)
 
     def at(self, k: int) -> Any:
-        if self.whole:
-            return int(self.low) + k * int(self.step)
-        return float(Decimal(repr(self.low)) + k * Decimal(repr(self.step)))
+        """Value number k."""
+        low, step, unit = self._decimal
+        return low + k * step if self.whole else (low + k * step) / unit
 
     def parse(self, value: object) -> Any:
         number = parse_number(value)
@@ -63,9 +79,9 @@ class StepScale:
         found = self.at(max(0, min(self.count - 1, k)))
         slack = 0.0 if self.whole else 1e-9 * self.step
         if abs(found - number) > slack:
-            last = self.at(self.count - 1)
             raise SpaceError(
-                f"the value must be one of {self.at(0)!r}, {self.at(0)!r} + {self.step!r}, …, {last!r}",
+                f"the value must be one of {self.at(0)!r}, {self.at(0)!r} + {self.step!r}, …, "
+                f"{self.at(self.count - 1)!r}",
                 value=value,
                 remedy=f"the nearest is {found!r}",
             )
@@ -94,11 +110,12 @@ class StepScale:
             k = np.rint((np.exp(bottom + u * (top - bottom)) - self.low) / self.step)
         else:
             k = np.floor(u * self.count)
-        k = np.clip(k, 0, self.count - 1)
-        if self.count <= EXACT_TABLE:
-            table = np.array([float(self.at(i)) for i in range(self.count)])
-            return table[k.astype(np.int64)]
-        found: FloatArray = self.low + k * self.step
+        return self.coordinates_at(np.clip(k, 0, self.count - 1))
+
+    def coordinates_at(self, k: FloatArray) -> FloatArray:
+        """Coordinates of the values numbered k; bit for bit those of `at` unless steps have > 22 places."""
+        low, step, unit = self._decimal
+        found: FloatArray = (float(low) + k * float(step)) / float(unit)
         return found
 
 
@@ -112,6 +129,7 @@ class PowerScale:
     ordered = True
 
     def at(self, k: int) -> int:
+        """Value number k."""
         return 1 << (self.first + k)
 
     def parse(self, value: object) -> int:
@@ -132,7 +150,10 @@ class PowerScale:
         return float(value)
 
     def coordinates(self, u: FloatArray) -> FloatArray:
-        k = np.clip(np.floor(u * self.count), 0, self.count - 1)
+        return self.coordinates_at(np.clip(np.floor(u * self.count), 0, self.count - 1))
+
+    def coordinates_at(self, k: FloatArray) -> FloatArray:
+        """Coordinates of the values numbered k."""
         found: FloatArray = np.exp2(self.first + k)
         return found
 
@@ -172,9 +193,11 @@ class ListScale:
         return self.ranked or self.numeric
 
     def at(self, k: int) -> Any:
+        """Value number k."""
         return self.values[k]
 
     def position(self, value: Any) -> int:
+        """The number of a listed value."""
         return self._index[scalar_key(value)]
 
     def parse(self, value: object) -> Any:
@@ -201,8 +224,14 @@ class ListScale:
         return float(value) if self.numeric else float(self.position(value))
 
     def coordinates(self, u: FloatArray) -> FloatArray:
-        k = np.clip(np.floor(u * self.count), 0, self.count - 1).astype(np.int64)
+        return self.coordinates_at(np.clip(np.floor(u * self.count), 0, self.count - 1))
+
+    def coordinates_at(self, k: FloatArray) -> FloatArray:
+        """Coordinates of the values numbered k."""
         if not self.numeric:
-            return k.astype(np.float64)
-        found: FloatArray = np.array([float(v) for v in self.values])[k]
+            return k
+        found: FloatArray = np.array([float(v) for v in self.values])[k.astype(np.int64)]
         return found
+
+
+DiscreteScale = StepScale | PowerScale | ListScale

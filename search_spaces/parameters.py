@@ -18,7 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from search_spaces.errors import SpaceError, from_pydantic, nearest
 from search_spaces.fields import AnyScalar, Number, Scalars, When, Whole
-from search_spaces.grids import ListScale, PowerScale, StepScale, step_count
+from search_spaces.grids import DiscreteScale, ListScale, PowerScale, StepScale, step_count
 from search_spaces.scales import (
     SIGMAS,
     LinearScale,
@@ -30,6 +30,7 @@ from search_spaces.scales import (
 
 MAX_STEPS = 2**40
 MAX_INTEGERS = 2**48
+MAX_GRID = 1_000_000
 
 
 class BaseParameter(BaseModel):
@@ -133,9 +134,15 @@ class BaseParameter(BaseModel):
         One point is the center. A scale without ends (normal, lognormal) gives the middle quantiles of
         `points` equal parts.
         """
-        count = self.cardinality
-        if count is not None:
-            return [self.scale.at(k) for k in range(count)]
+        scale = self.scale
+        if isinstance(scale, DiscreteScale):
+            if scale.count > MAX_GRID:
+                raise SpaceError(
+                    f"a grid takes at most {MAX_GRID} values of a parameter",
+                    value=scale.count,
+                    remedy="raise step",
+                )
+            return [scale.at(k) for k in range(scale.count)]
         if points < 1:
             raise SpaceError("points must be >= 1", value=points)
         if points == 1:

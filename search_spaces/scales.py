@@ -46,7 +46,6 @@ class Scale(Protocol):
     def parse(self, value: object) -> Any: ...
     def to_unit(self, value: Any) -> float: ...
     def from_unit(self, u: float) -> Any: ...
-    def at(self, k: int) -> Any: ...
     def coordinate(self, value: Any) -> float: ...
     def coordinates(self, u: FloatArray) -> FloatArray: ...
 
@@ -82,7 +81,7 @@ def significant(x: float, digits: int) -> float:
 
 @dataclass(frozen=True)
 class _Continuum:
-    """What all continuous scales share: no count, numbers as coordinates, no value by position."""
+    """What all continuous scales share: no count, and numbers as coordinates."""
 
     low: float
     high: float
@@ -92,9 +91,6 @@ class _Continuum:
 
     def parse(self, value: object) -> float:
         return _within(value, self.low, self.high)
-
-    def at(self, k: int) -> float:
-        raise SpaceError("a continuous parameter has no value by position", value=k)
 
     def coordinate(self, value: float) -> float:
         return value
@@ -209,9 +205,6 @@ class NormalScale:
     def parse(self, value: object) -> float:
         return _within(value, self.low, self.high)
 
-    def at(self, k: int) -> float:
-        raise SpaceError("a continuous parameter has no value by position", value=k)
-
     def to_unit(self, value: float) -> float:
         a, b = self._ends
         z = _clip((value - self.mu) / self.sigma, a, b)
@@ -238,9 +231,10 @@ class NormalScale:
         return value
 
     def coordinates(self, u: FloatArray) -> FloatArray:
-        """Quantiles interpolated between 1,025 exact ones: for bulk draws, where digits do not matter."""
-        knots = np.linspace(0.0, 1.0, 1_025)
-        return np.interp(u, knots, [self.exact(float(knot)) for knot in knots])
+        """Quantiles; of many, interpolated between 257 exact ones (bulk draws need few digits)."""
+        knots = u if u.size <= 257 else np.linspace(0.0, 1.0, 257)
+        exact = np.array([self.exact(float(knot)) for knot in knots])
+        return exact if knots is u else np.interp(u, knots, exact)
 
 
 @dataclass(frozen=True)
@@ -266,9 +260,6 @@ class LogNormalScale:
         if number <= 0.0:
             raise SpaceError("the value must be > 0", value=value)
         return number
-
-    def at(self, k: int) -> float:
-        raise SpaceError("a continuous parameter has no value by position", value=k)
 
     def to_unit(self, value: float) -> float:
         return self._log.to_unit(math.log(value))
