@@ -58,11 +58,10 @@ class RecipeTrainable:
     def prepare(self, order: WorkOrder, *, device: str) -> Prepared:
         from workers import recipes  # lazy: recipes need torch, functions may not
 
-        recipe = recipes.get(self._name)
-        task = recipe.build({**order.trainer.params, **order.params}, device=device)
+        task = recipes.build(self._name, {**order.trainer.params, **order.params}, device=device)
 
         def run(trial: Trial) -> None:
-            recipes.train(task, trial, deterministic=order.deterministic)
+            recipes.train(task, trial)
 
         code = {"recipe": self._name, "sha256": environment.own_sources_digest()}
         return Prepared(code=code, data=task.data_identity, weights_only=True, run=run)

@@ -1,0 +1,24 @@
+"""Declarations of the recipes, as pure data: what a server needs to refuse a wrong trainer without torch.
+
+How a recipe trains is not here.
+"""
+
+from search_spaces.catalog.checks import Problem, check_params, complete, metric_names, validate_trainer
+from search_spaces.catalog.declarations import (
+    RECIPES,
+    MetricDeclaration,
+    ParameterDeclaration,
+    RecipeDeclaration,
+)
+
+__all__ = [
+    "RECIPES",
+    "MetricDeclaration",
+    "ParameterDeclaration",
+    "Problem",
+    "RecipeDeclaration",
+    "check_params",
+    "complete",
+    "metric_names",
+    "validate_trainer",
+]

@@ -1,0 +1,233 @@
+"""The plain loop: one trial, one network at a time (one per fold with cross-validation).
+
+An epoch is a pure function of the network's and optimiser's state, the seed and the epoch's number, so a trial that was
+paused between epochs goes on bit for bit as if it had not been. Nothing waits for the device within an epoch.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import torch.nn.functional as F  # noqa: N812 - the name that everybody knows
+from torch import Tensor, nn
+
+from workers.data import Fold, TaskData
+from workers.loops.batches import Batches
+from workers.loops.optimisers import Optimiser
+from workers.loops.schedules import Schedule
+from workers.models import Network
+from workers.streams import Streams
+from workers.trial import Trial
+
+_EVALUATED_ROWS = 4096
+_PREFLIGHT_BATCHES = 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class Task:
+    """What a recipe hands to the loop: resolved parameters, data, and how to build a network for a fold."""
+
+    params: Mapping[str, Any]
+    data: TaskData
+    device: str
+    build: Callable[[Fold, torch.Generator], Network]
+
+    @property
+    def data_identity(self) -> Mapping[str, Any]:
+        """Names the data and its split."""
+        return self.data.identity
+
+
+class Learner:
+    """A network and its optimiser on one fold."""
+
+    def __init__(self, task: Task, *, fold: int, seed: int, horizon: float) -> None:
+        params = task.params
+        self._rows = task.data.folds[fold]
+        self._regression = task.data.regression
+        self._scale = task.data.target_scale[fold]
+        self._smoothing = float(params["label_smoothing"])
+        self._clip = float(params["grad_clip"])
+        streams = Streams(seed, fold=fold, device=task.device)
+        self.model = task.build(self._rows, streams.initialisation()).to(task.device)
+        self._params, self._grads = _flatten(self.model)
+        self._batches = Batches(
+            self._rows.x_train,
+            self._rows.y_train,
+            streams=streams,
+            batch_size=int(params["batch_size"]),
+            augmentation=str(params.get("augmentation", "none")),
+            dropout=float(params["dropout"]),
+            dropout_widths=self.model.dropout_widths,
+        )
+        self._schedule = Schedule(
+            kind=str(params["lr_schedule"]),
+            lr=float(params["lr"]),
+            horizon=horizon,
+            warmup=float(params["warmup_epochs"]),
+        )
+        self.optimiser = Optimiser(
+            kind=str(params["optimizer"]),
+            momentum=_momentum(params),
+            beta1=float(params["beta1"]),
+            beta2=float(params["beta2"]),
+            weight_decay=float(params["weight_decay"]),
+        )
+
+    def epoch(self, number: int, *, most_batches: int | None = None) -> dict[str, float]:
+        """Train epoch `number` (from 1), validate, and return the epoch's metrics."""
+        outputs, targets, losses, lr = self._train(number, most_batches)
+        with torch.no_grad():
+            weights = torch.tensor([float(len(y)) for y in targets], device=losses[0].device)
+            train_loss = (torch.stack(losses) * weights).sum() / weights.sum()
+            train = self._quality(torch.cat(outputs), torch.cat(targets))
+            val = self._validate(None if most_batches is None else _EVALUATED_ROWS)
+            values = torch.stack([train_loss, *train, *val]).tolist()
+        return {**dict(zip(self._names(), values, strict=True)), "lr": lr}
+
+    def state_dict(self) -> dict[str, Any]:
+        """Weights, buffers and optimiser, as tensors and plain containers."""
+        model = {name: value.detach().clone() for name, value in self.model.state_dict().items()}
+        return {"model": model, "optimiser": self.optimiser.state_dict()}
+
+    def load_state_dict(self, stored: Mapping[str, Any]) -> None:
+        """Inverse of `state_dict`."""
+        self.model.load_state_dict(stored["model"])
+        self.optimiser.load_state_dict(stored["optimiser"], self._params.device)
+
+    def _train(
+        self, number: int, most_batches: int | None
+    ) -> tuple[list[Tensor], list[Tensor], list[Tensor], float]:
+        self.model.train()
+        model, params, grads = self.model, self._params, self._grads
+        count, lr = self._batches.count, 0.0
+        outputs, targets, losses = [], [], []
+        for i, (x, y, masks) in enumerate(self._batches.epoch(number)):
+            if i == most_batches:
+                break
+            lr = self._schedule.at(number - 1 + i / count)
+            out = model(x, masks)
+            loss = self._loss(out, y)
+            grads.zero_()
+            loss.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
+            if self._clip > 0:
+                grads.mul_((self._clip / (grads.norm() + 1e-6)).clamp_(max=1.0))
+            self.optimiser.step(params, grads, lr)
+            outputs.append(out.detach())
+            targets.append(y)
+            losses.append(loss.detach())
+        return outputs, targets, losses, lr
+
+    def _loss(self, out: Tensor, y: Tensor) -> Tensor:
+        if self._regression:
+            return F.mse_loss(out.squeeze(-1), y)
+        return F.cross_entropy(out, y, label_smoothing=self._smoothing)
+
+    def _validate(self, most_rows: int | None) -> list[Tensor]:
+        self.model.eval()
+        x, y = self._rows.x_val[:most_rows], self._rows.y_val[:most_rows]
+        out = torch.cat([self.model(part) for part in x.split(_EVALUATED_ROWS)])
+        loss = F.mse_loss(out.squeeze(-1), y) if self._regression else F.cross_entropy(out, y)
+        return [loss, *self._quality(out, y)]
+
+    def _quality(self, out: Tensor, y: Tensor) -> list[Tensor]:
+        """[accuracy], or [root mean squared error in the target's unit, R²]."""
+        if not self._regression:
+            return [(out.argmax(1) == y).float().mean()]
+        error = F.mse_loss(out.squeeze(-1), y)
+        return [error.sqrt() * self._scale, 1.0 - error / y.var(correction=0).clamp_min(1e-12)]
+
+    def _names(self) -> tuple[str, ...]:
+        if self._regression:
+            return ("train_loss", "train_rmse", "train_r2", "val_loss", "val_rmse", "val_r2")
+        return ("train_loss", "train_accuracy", "val_loss", "val_accuracy")
+
+
+def train(task: Task, trial: Trial) -> None:
+    """Train `trial` epoch by epoch until it ends, from its checkpoint if it has one."""
+    last = task.params.get("epochs")
+    horizon = float(last) if last is not None else trial.resource_horizon
+    learners = [
+        Learner(task, fold=i, seed=trial.seed, horizon=horizon) for i in range(len(task.data.folds))
+    ]
+    progress = _Progress(patience=int(task.params["early_stopping"]))
+    stored = trial.load_checkpoint()
+    if stored is not None:
+        progress.load(stored)
+        for learner, state in zip(learners, stored["learners"], strict=True):
+            learner.load_state_dict(state)
+    while not progress.stopped and (last is None or progress.epoch < last):
+        progress.epoch += 1
+        began = time.perf_counter()
+        most = _PREFLIGHT_BATCHES if trial.preflight else None
+        metrics = _spread([learner.epoch(progress.epoch, most_batches=most) for learner in learners])
+        progress.note(metrics["val_loss"])
+        trial.report(progress.epoch, **metrics, seconds=time.perf_counter() - began)
+        over = progress.stopped or progress.epoch == last
+        if over or trial.should_save:
+            trial.save_checkpoint({**progress.stored(), "learners": [one.state_dict() for one in learners]})
+
+
+@dataclass(kw_only=True)
+class _Progress:
+    """Epochs done and what early stopping remembers. A patience of 0 never stops."""
+
+    patience: int
+    epoch: int = 0
+    best: float = math.inf
+    best_epoch: int = 0
+
+    @property
+    def stopped(self) -> bool:
+        return self.patience > 0 and self.epoch - self.best_epoch >= self.patience
+
+    def note(self, val_loss: float) -> None:
+        if val_loss < self.best:
+            self.best, self.best_epoch = val_loss, self.epoch
+
+    def stored(self) -> dict[str, Any]:
+        return {"epoch": self.epoch, "best": self.best, "best_epoch": self.best_epoch}
+
+    def load(self, stored: Mapping[str, Any]) -> None:
+        self.epoch, self.best, self.best_epoch = stored["epoch"], stored["best"], stored["best_epoch"]
+
+
+def _spread(each: list[dict[str, float]]) -> dict[str, float]:
+    """The metrics of one fold as they are; of several, their means, and their sample standard deviations as `_std`."""
+    if len(each) == 1:
+        return each[0]
+    found = {}
+    for name in each[0]:
+        values = [one[name] for one in each]
+        mean = sum(values) / len(values)
+        found[name] = mean
+        if name != "lr":
+            found[f"{name}_std"] = math.sqrt(sum((v - mean) ** 2 for v in values) / (len(values) - 1))
+    return found
+
+
+def _momentum(params: Mapping[str, Any]) -> float:
+    """`momentum` as set; else 0.9 for the optimisers named after it and 0 for the others."""
+    value = params.get("momentum")
+    if value is not None:
+        return float(value)
+    return 0.9 if params["optimizer"] in ("momentum", "nesterov") else 0.0
+
+
+def _flatten(model: nn.Module) -> tuple[Tensor, Tensor]:
+    """Make all parameters, and their gradients, views of two flat vectors; returns those."""
+    parameters = list(model.parameters())
+    flat = torch.cat([p.detach().reshape(-1) for p in parameters])
+    grads = torch.zeros_like(flat)
+    start = 0
+    for parameter in parameters:
+        stop = start + parameter.numel()
+        parameter.data = flat[start:stop].view_as(parameter)
+        parameter.grad = grads[start:stop].view_as(parameter)
+        start = stop
+    return flat, grads

@@ -1,0 +1,23 @@
+"""The recipe `image_classifier`: classes of images by softmax regression, an MLP, a CNN or a small ResNet."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+
+from workers.data import Fold, load_task
+from workers.loops.single import Task
+from workers.models import Network, build_model
+
+
+def build(params: Mapping[str, Any], *, device: str) -> Task:
+    """A task from complete, checked parameters."""
+    data = load_task(params, device=device, as_images=True)
+
+    def network(fold: Fold, generator: torch.Generator) -> Network:
+        shape = tuple(fold.x_train.shape[1:])
+        return build_model(params, shape=shape, outputs=data.classes, generator=generator)
+
+    return Task(params=params, data=data, device=device, build=network)
