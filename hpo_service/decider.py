@@ -185,7 +185,8 @@ def ask(
         study = studies.get_study(db, study_id)
         if not study.external:
             raise Conflict(
-                f"study {study_id} trains on the service's own workers", remedy="set trainer: {external: true} to ask"
+                f"study {study_id} trains on the service's own workers",
+                remedy="set trainer: {external: true} to ask",
             )
         mine = external.client_attempts(db, study_id, client_id)
         if study.state is not StudyState.RUNNING:

@@ -74,8 +74,7 @@ class HpoError(Exception):
             document["remedy"] = self.remedy
         if self.problems:
             document["errors"] = [
-                {"path": p.path, "rule": p.rule, "value": _short(p.value), "remedy": p.remedy}
-                for p in self.problems
+                {"path": p.path, "rule": p.rule, "value": _short(p.value), "remedy": p.remedy} for p in self.problems
             ]
         return document
 

@@ -112,7 +112,10 @@ class Collector:
             return self._preflights.pop(study_id, None)
 
     def _refuse(
-        self, keys: Sequence[AttemptKey], items: Sequence[CollectItem], results: Sequence[collecting.Collected]
+        self,
+        keys: Sequence[AttemptKey],
+        items: Sequence[CollectItem],
+        results: Sequence[collecting.Collected],
     ) -> None:
         for key, item, result in zip(keys, items, results, strict=True):
             if result.status in REFUSED and not isinstance(item, EndedItem):

@@ -9,11 +9,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from hpo_service.controller import orders, preflight, recovery, shares
+from hpo_service.controller import orders, recovery, shares
 from hpo_service.controller.collector import Collector
 from hpo_service.controller.flights import Flights
+from hpo_service.controller.preflight import Preflights
 from hpo_service.core.cost import Prices
-from hpo_service.core.definition import StudyDefinition
+from hpo_service.core.definition import StudyDefinition, parse
 from hpo_service.core.proposals import Proposal, Stop
 from hpo_service.core.states import StudyState
 from hpo_service.decider import Decider, declare_spent, finish_if_over, settle
@@ -39,8 +40,7 @@ class Led:
     seen_seq: int = -1
     seen_slots: int = -1
     pausing: bool = False
-    preflights: int = 0
-    preflighting: bool = False
+    definition: tuple[int, StudyDefinition] | None = None  # with its version
 
 
 @dataclass
@@ -66,6 +66,14 @@ class Controller:
         self._renewed = self._external = -1e9
         self.collector = Collector(
             self.db, self.executor, self.flights, self.prices, holder=self.holder, changed=self._wake
+        )
+        self._preflights = Preflights(
+            db=self.db,
+            executor=self.executor,
+            collector=self.collector,
+            flights=self.flights,
+            storage_root=self.storage_root,
+            joining=self._joining,
         )
 
     def run(self, stop: threading.Event) -> None:
@@ -188,13 +196,15 @@ class Controller:
         )
 
     def _definition(self, row: StudyRow) -> StudyDefinition:
-        with self.decider.lock(row.id):
-            return self.decider.fold(row.id).definition
+        led = self.led[row.id]
+        if led.definition is None or led.definition[0] != row.definition_version:
+            led.definition = (row.definition_version, parse(row.definition))
+        return led.definition[1]
 
     def _step_study(self, row: StudyRow, slots: int) -> bool:
         led = self.led[row.id]
         if row.state is StudyState.PREFLIGHT:
-            return preflight.step(self, row, led)
+            return self._preflights.step(row, self._definition(row))
         if row.state is StudyState.PAUSED:
             if not led.pausing:
                 self._cancel(self.flights.of_study(row.id), CancelMode.PAUSE)
@@ -239,9 +249,7 @@ class Controller:
         return True
 
     def _launch_size(self, row: StudyRow, count: int) -> int:
-        definition, capacity = self._definition(row), self.executor.capacity()
-        places = 1.0 / max(shares.dominant(self._demand(row), capacity), 1e-9)
-        del definition
+        places = 1.0 / max(shares.dominant(self._demand(row), self.executor.capacity()), 1e-9)
         return shares.per_launch(self.flights.mean_seconds(row.id), count, places)
 
     def _launch(self, row: StudyRow, opened: Sequence[OpenAttempt]) -> None:
@@ -250,6 +258,6 @@ class Controller:
             self.flights.add((o.key for o in launch.orders), cpu=launch.cpu, gpu=launch.gpu)
             self.executor.launch(launch)
 
-    def joining(self) -> bool:
+    def _joining(self) -> bool:
         """Whether a cluster that was just joined may still grow."""
         return time.monotonic() - self._began < self.grace_s

@@ -67,9 +67,7 @@ def launches(definition: StudyDefinition, opened: Sequence[OpenAttempt], storage
     return [
         Launch(
             launch_id=name,
-            orders=tuple(
-                work_order(definition, a, storage_root) for a in sorted(attempts, key=lambda a: a.lane)
-            ),
+            orders=tuple(work_order(definition, a, storage_root) for a in sorted(attempts, key=lambda a: a.lane)),
             method=attempts[0].method,
             cpu=definition.resources.cpu,
             gpu=definition.resources.gpu,
@@ -79,7 +77,13 @@ def launches(definition: StudyDefinition, opened: Sequence[OpenAttempt], storage
 
 
 def preflight_launch(
-    definition: StudyDefinition, study_id: str, params: Mapping[str, object], target: float, *, number: int, storage_root: Path
+    definition: StudyDefinition,
+    study_id: str,
+    params: Mapping[str, object],
+    *,
+    target: float,
+    number: int,
+    storage_root: Path,
 ) -> Launch:
     """One cheap step of the trainer, to learn what only a worker can see. `number` counts the tries."""
     order = WorkOrder(
@@ -98,7 +102,10 @@ def preflight_launch(
         preflight=True,
     )
     return Launch(
-        launch_id=uuid.uuid4().hex, orders=(order,), cpu=definition.resources.cpu, gpu=definition.resources.gpu
+        launch_id=uuid.uuid4().hex,
+        orders=(order,),
+        cpu=definition.resources.cpu,
+        gpu=definition.resources.gpu,
     )
 
 

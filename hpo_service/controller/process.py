@@ -26,7 +26,9 @@ log = logging.getLogger(__name__)
 def main(settings: Settings) -> int:
     """Run a controller until a signal, or the parent's death, ends it; the exit status."""
     logging.basicConfig(
-        level=settings.log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s", stream=sys.stderr
+        level=settings.log_level.upper(),
+        format="%(asctime)s %(levelname)s %(name)s: %(message)s",
+        stream=sys.stderr,
     )
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):

@@ -1,4 +1,4 @@
-"""The options of every algorithm, as the study definition writes them. Which code serves them: `hpo_service.algorithms`."""
+"""The options of every algorithm, as the study definition writes them; `hpo_service.algorithms` has the code."""
 
 from __future__ import annotations
 
@@ -51,9 +51,7 @@ class BayesianSpec(_SingleSegment):
 class _Halving(_Spec):
     min_resource: float = Field(default=1.0, gt=0, description="Resource of the lowest rung.")
     max_resource: float = Field(gt=0, description="Resource of the highest rung.")
-    eta: int = Field(
-        default=3, ge=2, le=100, description="Of eta trials one is promoted, for eta times the resource."
-    )
+    eta: int = Field(default=3, ge=2, le=100, description="Of eta trials one is promoted, for eta times the resource.")
     sampler: SamplerName = Field(default="random", description="Who chooses new configurations.")
 
     @model_validator(mode="after")
@@ -100,9 +98,7 @@ class MedianSpec(_Spec):
     max_resource: float = Field(gt=0)
     grace_resource: float = Field(default=1.0, gt=0, description="No trial is judged before this resource.")
     interval: float = Field(default=1.0, gt=0, description="Resource between two judgements.")
-    min_trials: int = Field(
-        default=5, ge=1, description="Trials that must have come as far before one is judged."
-    )
+    min_trials: int = Field(default=5, ge=1, description="Trials that must have come as far before one is judged.")
     sampler: SamplerName = "random"
 
 
