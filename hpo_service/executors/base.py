@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from workers.contract import AttemptKey, CancelMode, Launch, Message
+from workers.contract import AttemptKey, CancelMode, FailureKind, Launch, Message
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -27,17 +27,41 @@ class Capacity:
     node_cpu: float
     node_gpu: float
 
+    def refusal(self, cpu: float, gpu: float) -> str | None:
+        """Why no node can ever hold a worker of this shape; None when one can."""
+        if gpu > 0 and self.gpu == 0:
+            return (
+                f"resources.gpu asks for {gpu:g}, but the cluster has no GPU; set it to 0, or join a node that has one"
+            )
+        for name, want, most in (("cpu", cpu, self.node_cpu), ("gpu", gpu, self.node_gpu)):
+            if want > most:
+                return (
+                    f"resources.{name} must fit on one node, but it asks for {want:g} and the largest node has "
+                    f"{most:g}; ask for {most:g} or less, or join a larger node"
+                )
+        return None
+
+
+def failure_of(reason: str) -> FailureKind:
+    """The failure that a kill's reason begins with (`"stalled: …"`, `"timed_out: …"`); `killed` otherwise."""
+    first = reason.replace(":", " ").split(maxsplit=1)
+    return FailureKind(first[0]) if first and first[0] in set(FailureKind) else FailureKind.KILLED
+
 
 class Executor(Protocol):
     """Runs launches on warm workers. Guarantees that the conformance suite holds every executor to:
 
-    - Every order of a launch ends with exactly one `Ended` message, whatever happens to its worker (outcome LOST then).
-    - Messages of one attempt come in order: Started, Reported…, Ended; those of different attempts interleave freely.
+    - Every order of a launch ends with exactly one `Ended`, whatever happens to its worker (outcome LOST then).
+    - Messages of one attempt come in order: Started, Reported…, Ended; different attempts interleave freely.
     - `launch`, `cancel` and `poll` never block on training.
     """
 
     def capacity(self) -> Capacity:
         """Totals of the cluster now."""
+        ...
+
+    def can_ever_fit(self, cpu: float, gpu: float) -> str | None:
+        """Why the cluster, as it is, can never hold a worker of this shape; None when it can."""
         ...
 
     def free_workers(self, need: Need) -> int:
