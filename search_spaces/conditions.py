@@ -80,9 +80,7 @@ def parse_matcher(spec: object) -> list[tuple[str, Any]]:
 
 def _operand(op: object, operand: object) -> Any:
     if op not in OPERATORS:
-        raise SpaceError(
-            "a comparison must be a known one", value=op, remedy=f"use one of {', '.join(OPERATORS)}"
-        )
+        raise SpaceError("a comparison must be a known one", value=op, remedy=f"use one of {', '.join(OPERATORS)}")
     if op in SETS:
         return _operands(operand, str(op))
     if isinstance(operand, Mapping):
@@ -122,9 +120,7 @@ def check_when(spec: object) -> dict[str, Any] | None:
         except SpaceError as error:
             raise error.under(parent[:128]) from None
         if any(isinstance(operand, Reference) for _, operand in pairs):
-            raise SpaceError(
-                "when compares with values only", value=matcher, path=parent[:128], remedy="use forbid"
-            )
+            raise SpaceError("when compares with values only", value=matcher, path=parent[:128], remedy="use forbid")
         found[parent] = list(matcher) if isinstance(matcher, tuple) else matcher
     return found
 

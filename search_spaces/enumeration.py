@@ -28,9 +28,7 @@ def walk(parameters: Mapping[str, BaseParameter], rules: Rules, points: int) -> 
             yield dict(values)
 
 
-def _visit(
-    parameters: Mapping[str, BaseParameter], rules: Rules, points: int
-) -> Iterator[tuple[dict[str, Any], bool]]:
+def _visit(parameters: Mapping[str, BaseParameter], rules: Rules, points: int) -> Iterator[tuple[dict[str, Any], bool]]:
     """All combinations, allowed or not; the mapping is reused between them."""
     order = rules.order
     options = {
@@ -58,9 +56,7 @@ def _visit(
             values[name], coordinates[name] = turned
 
 
-def count_combinations(
-    parameters: Mapping[str, BaseParameter], rules: Rules, points: int, *, limit: int
-) -> int:
+def count_combinations(parameters: Mapping[str, BaseParameter], rules: Rules, points: int, *, limit: int) -> int:
     """How many combinations `walk` yields: groups that nothing ties are counted apart and multiplied."""
     total = 1
     for group in rules.components():

@@ -100,9 +100,7 @@ def combine(errors: Sequence[SpaceError]) -> SpaceError:
     first = flat[0]
     if len(flat) == 1:
         return first
-    return SpaceError(
-        first.rule, value=first.value, remedy=first.remedy, path=first.path, got=first.got, errors=flat
-    )
+    return SpaceError(first.rule, value=first.value, remedy=first.remedy, path=first.path, got=first.got, errors=flat)
 
 
 def nearest(name: object, known: Iterable[str]) -> str:
@@ -110,10 +108,10 @@ def nearest(name: object, known: Iterable[str]) -> str:
     names = list(known)[:2_000]
     close = difflib.get_close_matches(str(name)[:128], names, n=1, cutoff=0.5)
     if close:
-        return f"did you mean {close[0]!r}?"
+        return f"did you mean {close[0][:128]!r}?"
     if not names:
         return "remove it"
-    listed = ", ".join(names[:12]) + (", …" if len(names) > 12 else "")
+    listed = ", ".join(name[:40] for name in names[:12]) + (", …" if len(names) > 12 else "")
     return f"use one of {listed}"
 
 
@@ -131,9 +129,7 @@ def _one(found: Any, known: list[str]) -> SpaceError:
         return inner.under(path)
     if kind == "extra_forbidden":
         name = str(found["loc"][-1])
-        return SpaceError(
-            "the field must be a known one", value=name[:128], remedy=nearest(name, known), path=path
-        )
+        return SpaceError("the field must be a known one", value=name[:128], remedy=nearest(name, known), path=path)
     if kind == "missing":
         return SpaceError("the field is required", got="nothing", remedy="add it", path=path)
     message = str(found["msg"])

@@ -8,7 +8,8 @@ Only the parameters that `forbid` mentions, and their parents, matter. If they a
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -34,17 +35,15 @@ def check_feasible(parameters: Mapping[str, BaseParameter], rules: Rules) -> Non
         if not exact(parameters, narrow).any():
             raise _nothing(f"all {count} combinations forbidden")
         return
-    rng = np.random.default_rng(0)
+    place = {name: k for k, name in enumerate(narrow.order)}
     for draws in (FIRST_DRAWS, DRAWS):
-        if drawn(parameters, narrow, rng.random((draws, len(narrow.order)))).any():
+        if drawn(parameters, narrow, draws, _Streams(place, draws)).any():
             return
     raise _nothing(f"none of {DRAWS} draws allowed")
 
 
 def _nothing(got: str) -> SpaceError:
-    return SpaceError(
-        "forbid must leave something", got=got, path="forbid", remedy="remove or narrow a clause"
-    )
+    return SpaceError("forbid must leave something", got=got, path="forbid", remedy="remove or narrow a clause")
 
 
 def combinations(parameters: Mapping[str, BaseParameter], rules: Rules) -> int | None:
@@ -70,11 +69,26 @@ def exact(parameters: Mapping[str, BaseParameter], rules: Rules) -> Mask:
     return rules.allowed(tuple(counts[name] for name in axes), column, rules.clauses)
 
 
-def drawn(parameters: Mapping[str, BaseParameter], rules: Rules, u: FloatArray) -> Mask:
-    """The allowed ones of n configurations at places u, shape (n, parameters of rules.order)."""
-    place = {name: k for k, name in enumerate(rules.order)}
+@dataclass(frozen=True)
+class _Streams:
+    """Uniform numbers by name, each from a stream of its own: only what is asked for is drawn."""
+
+    place: Mapping[str, int]
+    draws: int
+
+    def __call__(self, name: str) -> FloatArray:
+        return np.random.default_rng([0, self.place[name]]).random(self.draws)
+
+
+def drawn(
+    parameters: Mapping[str, BaseParameter],
+    rules: Rules,
+    draws: int,
+    places: Callable[[str], FloatArray],
+) -> Mask:
+    """The allowed ones of some draws; `places` gives a parameter's places in [0, 1], shape (draws,)."""
 
     def column(name: str) -> FloatArray:
-        return parameters[name].scale.coordinates(u[:, place[name]])
+        return parameters[name].scale.coordinates(places(name))
 
-    return rules.allowed((u.shape[0],), column, rules.clauses)
+    return rules.allowed((draws,), column, rules.clauses)

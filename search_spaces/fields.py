@@ -91,9 +91,7 @@ _TEST_SCHEMA: dict[str, Any] = {
 _WHEN_SCHEMA: dict[str, Any] = {
     "type": "object",
     "minProperties": 1,
-    "additionalProperties": {
-        "anyOf": [_SCALAR_SCHEMA, {"type": "array", "items": _SCALAR_SCHEMA}, _TEST_SCHEMA]
-    },
+    "additionalProperties": {"anyOf": [_SCALAR_SCHEMA, {"type": "array", "items": _SCALAR_SCHEMA}, _TEST_SCHEMA]},
 }
 
 Number = Annotated[float, PlainValidator(_number), WithJsonSchema({"type": "number"})]

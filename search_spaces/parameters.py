@@ -44,12 +44,8 @@ class BaseParameter(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
     positional: ClassVar[tuple[str, ...]] = ("low", "high")
 
-    default: AnyScalar = Field(
-        default=None, description="The value of the baseline configuration, tried first."
-    )
-    when: When = Field(
-        default=None, description="Active only when these parents match, such as {optimizer: sgd}."
-    )
+    default: AnyScalar = Field(default=None, description="The value of the baseline configuration, tried first.")
+    when: When = Field(default=None, description="Active only when these parents match, such as {optimizer: sgd}.")
     notes: str = Field(default="", max_length=2_000, description="Free text; not part of the digest.")
 
     def __init__(self, *args: Any, **data: Any) -> None:
@@ -179,18 +175,14 @@ def _ordered(low: float, high: float) -> None:
 
 def _positive(low: float) -> None:
     if not low > 0:
-        raise SpaceError(
-            "a logarithmic scale needs low > 0", value=low, path="low", remedy="raise low above zero"
-        )
+        raise SpaceError("a logarithmic scale needs low > 0", value=low, path="low", remedy="raise low above zero")
 
 
 def _stepped(low: float, high: float, step: float) -> None:
     if not step > 0:
         raise SpaceError("step must be > 0", value=step, path="step")
     if max(abs(low), abs(high)) / step > MAX_STEPS:
-        raise SpaceError(
-            "step must be at least 2**-40 of the bounds", value=step, path="step", remedy="raise it"
-        )
+        raise SpaceError("step must be at least 2**-40 of the bounds", value=step, path="step", remedy="raise it")
 
 
 class Uniform(BaseParameter):
@@ -271,9 +263,7 @@ class Integer(BaseParameter):
         if self.step < 1:
             raise SpaceError("step must be >= 1", value=self.step, path="step")
         if (self.high - self.low) // self.step >= MAX_INTEGERS:
-            raise SpaceError(
-                "there may be at most 2**48 values", value=self.high, path="high", remedy="raise step"
-            )
+            raise SpaceError("there may be at most 2**48 values", value=self.high, path="high", remedy="raise step")
 
     def make_scale(self) -> Scale:
         count = (self.high - self.low) // self.step + 1
@@ -425,9 +415,7 @@ def _spread(mu: float, sigma: float) -> None:
     if not sigma > 0:
         raise SpaceError("sigma must be > 0", value=sigma, path="sigma")
     if sigma < 1e-7 * abs(mu) or sigma < 1e-290:
-        raise SpaceError(
-            "sigma must be at least 1e-7 of mu", value=sigma, path="sigma", remedy="use a constant"
-        )
+        raise SpaceError("sigma must be at least 1e-7 of mu", value=sigma, path="sigma", remedy="use a constant")
     if abs(mu) + SIGMAS * sigma > 1e300:
         raise SpaceError("mu ± 6 sigma must be finite", value=sigma, path="sigma")
 
@@ -503,9 +491,7 @@ def parse_parameter(definition: object) -> BaseParameter:
         )
     model = PARAMETER_TYPES.get(kind) if isinstance(kind, str) else None
     if model is None:
-        raise SpaceError(
-            "type must be a known one", value=kind, path="type", remedy=nearest(kind, PARAMETER_TYPES)
-        )
+        raise SpaceError("type must be a known one", value=kind, path="type", remedy=nearest(kind, PARAMETER_TYPES))
     try:
         return model(**{str(name)[:128]: value for name, value in definition.items()})
     except TypeError as error:

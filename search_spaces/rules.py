@@ -21,7 +21,7 @@ from search_spaces.parameters import BaseParameter
 from search_spaces.scales import FloatArray, Scale
 
 MAX_CLAUSES = 1_000
-MAX_TESTS = 5_000
+MAX_TESTS = 2_000
 
 Mask = npt.NDArray[np.bool_]
 Tests = tuple[Test, ...]
@@ -65,9 +65,7 @@ class Rules:
                 return number
         return None
 
-    def allowed(
-        self, shape: tuple[int, ...], column: Callable[[str], FloatArray], clauses: Sequence[Clause]
-    ) -> Mask:
+    def allowed(self, shape: tuple[int, ...], column: Callable[[str], FloatArray], clauses: Sequence[Clause]) -> Mask:
         """Which rows of an array no clause forbids; columns broadcast to `shape`, computed when needed."""
         columns: dict[str, FloatArray] = {}
         active: dict[str, Any] = {}
@@ -213,9 +211,7 @@ def _clause(clause: Any, scales: Mapping[str, Scale]) -> Clause:
     return Clause(_matchers(clause, scales, "forbid must name parameters of the space"))
 
 
-def _matchers(
-    spec: Mapping[str, Any], scales: Mapping[str, Scale], rule: str
-) -> tuple[tuple[str, Tests], ...]:
+def _matchers(spec: Mapping[str, Any], scales: Mapping[str, Scale], rule: str) -> tuple[tuple[str, Tests], ...]:
     found: list[tuple[str, Tests]] = []
     for name, matcher in spec.items():
         if name not in scales:

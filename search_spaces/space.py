@@ -106,9 +106,7 @@ class SearchSpace:
         The order of declaration, notes and the spelling of matchers do not count; defaults do.
         """
         definitions = {name: _digestible(parameter) for name, parameter in self.parameters.items()}
-        clauses = [
-            {name: canonical_matcher(matcher) for name, matcher in clause.items()} for clause in self.forbid
-        ]
+        clauses = [{name: canonical_matcher(matcher) for name, matcher in clause.items()} for clause in self.forbid]
         return _hash({"parameters": definitions, "forbid": sorted(clauses, key=_canonical)})
 
     def active(self, params: Mapping[str, Any]) -> frozenset[str]:
@@ -150,9 +148,7 @@ class SearchSpace:
             raise combine([error.under(path) for error in errors[:MAX_ERRORS]])
         return self._declared(values)
 
-    def _take(
-        self, params: Mapping[str, Any], errors: list[SpaceError]
-    ) -> tuple[dict[str, Any], dict[str, float]]:
+    def _take(self, params: Mapping[str, Any], errors: list[SpaceError]) -> tuple[dict[str, Any], dict[str, float]]:
         values: dict[str, Any] = {}
         coordinates: dict[str, float] = {}
         for name in self.rules.order:
@@ -210,10 +206,10 @@ class SearchSpace:
             params = self.from_unit(rng.random(len(self.names)))
             if self._broken(params) is None:
                 return params
-        order = [self.names.index(name) for name in self.rules.order]
         for _ in range(BLOCKS):
             block = rng.random((BLOCK, len(self.names)))
-            for row in np.flatnonzero(drawn(self.parameters, self.rules, block[:, order])):
+            places = {name: block[:, k] for k, name in enumerate(self.names)}
+            for row in np.flatnonzero(drawn(self.parameters, self.rules, BLOCK, places.__getitem__)):
                 params = self.from_unit(block[row])
                 if self._broken(params) is None:
                     return params
@@ -333,9 +329,7 @@ def _parse_parameters(parameters: object) -> dict[str, BaseParameter]:
             remedy="write {lr: {type: loguniform, low: 1.0e-5, high: 0.1}}",
         )
     if not 1 <= len(parameters) <= MAX_PARAMETERS:
-        raise SpaceError(
-            f"a space must have 1 to {MAX_PARAMETERS} parameters", got=f"{len(parameters)}", path="space"
-        )
+        raise SpaceError(f"a space must have 1 to {MAX_PARAMETERS} parameters", got=f"{len(parameters)}", path="space")
     found: dict[str, BaseParameter] = {}
     errors: list[SpaceError] = []
     for name, definition in parameters.items():
