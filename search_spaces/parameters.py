@@ -153,9 +153,13 @@ class BaseParameter(BaseModel):
         found: dict[str, Any] = {}
         for name in ("type", *self.positional, *type(self).model_fields):
             value = getattr(self, name)
-            if name == "default" and not self.has_default:
-                continue
-            if name not in found and (value is not None or name in ("default", "value")) and value != "":
+            if name == "default":
+                kept = self.has_default
+            elif name == "notes":
+                kept = value != ""
+            else:
+                kept = value is not None or name == "value"
+            if kept:
                 found[name] = list(value) if isinstance(value, tuple) else value
         return found
 
