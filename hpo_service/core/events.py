@@ -1,4 +1,4 @@
-"""The event log's vocabulary: one envelope, eight kinds of payload, all frozen.
+"""The event log's vocabulary: one envelope, nine kinds of payload, all frozen.
 
 Every state change of a study is an event with a per-study sequence number, written in the transaction that
 changes the tables. Algorithms fold them (see `core.algorithm`); `observe` must ignore kinds that it does not know.
@@ -71,6 +71,24 @@ class StudyStateChanged:
     @classmethod
     def from_json(cls, document: Mapping[str, Any]) -> StudyStateChanged:
         return cls(state=StudyState(document["state"]), reason=document["reason"])
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class EndingDeclared:
+    """Hours or dollars, which a fold cannot see, are used up: nothing more is started or continued.
+
+    An empty reason takes an earlier declaration back (the budget was raised).
+    """
+
+    kind: ClassVar[str] = "ending_declared"
+    reason: str
+
+    def to_json(self) -> dict[str, Any]:
+        return {"reason": self.reason}
+
+    @classmethod
+    def from_json(cls, document: Mapping[str, Any]) -> EndingDeclared:
+        return cls(reason=document["reason"])
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -270,6 +288,7 @@ Payload = (
     StudyCreated
     | DefinitionChanged
     | StudyStateChanged
+    | EndingDeclared
     | TrialsEnqueued
     | Decided
     | AttemptsReopened
@@ -282,6 +301,7 @@ PAYLOADS: Mapping[str, type[Payload]] = {
         StudyCreated,
         DefinitionChanged,
         StudyStateChanged,
+        EndingDeclared,
         TrialsEnqueued,
         Decided,
         AttemptsReopened,
