@@ -173,8 +173,10 @@ def _ordered(low: float, high: float) -> None:
             path="low",
             remedy="swap them" if low > high else "use a constant for a single value",
         )
-    if not math.isfinite(high - low):
-        raise SpaceError("high - low must be finite", got=f"low={low!r}, high={high!r}", path="low")
+    if not 1e-300 <= high - low < math.inf:
+        raise SpaceError(
+            "high - low must lie between 1e-300 and 1.7e308", got=f"low={low!r}, high={high!r}", path="low"
+        )
 
 
 def _positive(low: float) -> None:

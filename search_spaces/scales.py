@@ -26,6 +26,7 @@ FloatArray = npt.NDArray[np.float64]
 DIGITS = 12
 SIGMA_DIGITS = 6
 SIGMAS = 6.0
+TINY = 1e-300
 
 _bell = NormalDist()
 
@@ -74,6 +75,13 @@ def _clip(x: float, low: float, high: float) -> float:
     return low if x < low else high if x > high else x
 
 
+def _snap(x: float, low: float, high: float, places: int) -> float:
+    """x rounded to that many places; the end itself where less than half a last digit would part them."""
+    half = 0.5 * 10.0**-places
+    found = round(x, places) + 0.0  # never -0.0
+    return low if found - low < half else high if high - found < half else found
+
+
 def significant(x: float, digits: int) -> float:
     """The float nearest to x that has at most that many significant decimal digits."""
     return float(f"{x:.{digits - 1}e}")
@@ -112,13 +120,13 @@ class LinearScale(_Continuum):
         return _clip((value - self.low) / (self.high - self.low), 0.0, 1.0)
 
     def from_unit(self, u: float) -> float:
-        if u <= 0.0 or u >= 1.0:
-            return self.low if u <= 0.0 else self.high
+        if u <= TINY or u >= 1.0:
+            return self.low if u <= TINY else self.high
         x = self.low + u * (self.high - self.low)
         if self.low == 0.0:
             x = significant(x, DIGITS)
         elif self._places is not None:
-            x = round(x, self._places) + 0.0  # never -0.0
+            return _snap(x, self.low, self.high, self._places)
         return _clip(x, self.low, self.high)
 
     def coordinates(self, u: FloatArray) -> FloatArray:
@@ -228,11 +236,12 @@ class NormalScale:
         return self.mu + self.sigma * _clip(-z if self._mirrored else z, a, b)
 
     def from_unit(self, u: float) -> float:
-        if u <= 0.0 and self._ends[0] > -SIGMAS:
+        a, b = self._ends
+        if u <= 0.0 and a > -SIGMAS:
             return self.low
-        if u >= 1.0 and self._ends[1] < SIGMAS:
+        if u >= 1.0 and b < SIGMAS:
             return self.high
-        return _clip(round(self.exact(_clip(u, 0.0, 1.0)), self._places) + 0.0, self.low, self.high)
+        return _snap(self.exact(_clip(u, 0.0, 1.0)), self.low, self.high, self._places)
 
     def coordinate(self, value: float) -> float:
         return value

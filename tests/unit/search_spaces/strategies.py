@@ -31,13 +31,13 @@ positive = st.floats(1e-12, 1e12)
 @st.composite
 def uniforms(draw: Any) -> BaseParameter:
     low = draw(real | wide)
-    high = draw(st.floats(low, 1e200, exclude_min=True))
+    high = draw(st.floats(low, 1e200).filter(lambda one: one - low >= 1e-300))
     return Uniform(low, high)
 
 
 @st.composite
 def loguniforms(draw: Any) -> BaseParameter:
-    low = draw(st.floats(1e-300, 1e12))
+    low = draw(st.floats(1e-280, 1e12))
     high = draw(st.floats(low, 1e300, exclude_min=True))
     return LogUniform(low, high)
 
