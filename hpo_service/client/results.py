@@ -1,0 +1,332 @@
+"""What the server's answers become: frozen, typed values. NaN and infinities are floats again.
+
+Unknown fields of a newer server are left out; fields that an older one lacks have defaults. Not here: handles that can
+do something (`study`, `trial`), and how answers are asked for (`operations`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
+from typing import Any, Self, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from hpo_service.errors import HpoError
+
+R = TypeVar("R", bound="Result")
+
+ENDED_STATES = frozenset({"finished", "stopped", "failed"})
+MICRO = 1_000_000
+
+
+class Result(BaseModel):
+    """A frozen part of an answer."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    @classmethod
+    def parse(cls, document: Any) -> Self:
+        """The value of a JSON answer; raises `HpoError` where server and client do not understand each other."""
+        try:
+            return cls.model_validate(document)
+        except ValidationError as error:
+            first = error.errors(include_url=False)[0]
+            place = ".".join(str(part) for part in first["loc"])
+            raise HpoError(
+                f"the server's answer is not a {cls.__name__} ({place}: {first['msg']})",
+                remedy="install the same version of hpo-service on both sides",
+            ) from None
+
+
+class Best(Result):
+    """The best trial of a study, among those at the highest resource reached."""
+
+    trial: int
+    value: float
+    resource: float = 0.0
+    params: Mapping[str, Any] = Field(default_factory=dict)
+
+
+class StudySnapshot(Result):
+    """A study as it stood when the server answered."""
+
+    id: str
+    name: str
+    state: str
+    project: str = "default"
+    created_by: str = ""
+    created_at: datetime | None = None
+    reason: str = ""
+    ending_reason: str = ""
+    definition: Mapping[str, Any] = Field(default_factory=dict)
+    definition_version: int = 1
+    space_version: int = 1
+    space_digest: str = ""
+    priority: float = 1.0
+    parallel: int = 1
+    tags: tuple[str, ...] = ()
+    notes: str = ""
+    external: bool = False
+    last_seq: int = 0
+    counts: Mapping[str, int] = Field(default_factory=dict)
+    trials: int = 0
+    best: Best | None = None
+    resource: float = 0.0
+    cost_microdollars: int = 0
+    started_at: datetime | None = None
+    ended_at: datetime | None = None
+
+    @property
+    def ended(self) -> bool:
+        """Whether nothing more happens unless somebody acts."""
+        return self.state in ENDED_STATES
+
+    @property
+    def cost_dollars(self) -> float:
+        return self.cost_microdollars / MICRO
+
+    @property
+    def objective(self) -> Mapping[str, Any]:
+        """The first objective of the definition: `metric`, `direction`."""
+        found = self.definition.get("objective") or self.definition.get("objectives") or {}
+        return found[0] if isinstance(found, Sequence) and found else dict(found)
+
+
+class Attempt(Result):
+    """One placement of a trial on a worker, for one segment."""
+
+    trial: int
+    fence: int
+    state: str
+    outcome: str | None = None
+    failure: str | None = None
+    reason: str = ""
+    traceback: str = ""
+    width: int = 1
+    method: str = ""
+    worker_id: str | None = None
+    node: str | None = None
+    device: str | None = None
+    client_id: str | None = None
+    from_resource: float = 0.0
+    target: float | None = None
+    resumed_from: float | None = None
+    resource: float = 0.0
+    seconds: float = 0.0
+    cost_microdollars: int = 0
+    peak_memory_bytes: int | None = None
+    gpu_peak_memory_bytes: int | None = None
+    gpu_utilisation: float | None = None
+    opened_at: datetime | None = None
+    started_at: datetime | None = None
+    ended_at: datetime | None = None
+
+
+class TrialSnapshot(Result):
+    """A trial as it stood when the server answered; `attempt_rows` only where one trial was asked for."""
+
+    study_id: str
+    number: int
+    state: str
+    reason: str = ""
+    origin: str = "sampled"
+    params: Mapping[str, Any] = Field(default_factory=dict)
+    space_version: int = 1
+    retry_of: int | None = None
+    parent: int | None = None
+    parent_resource: float | None = None
+    bracket: int | None = None
+    rung: int | None = None
+    fence: int = 0
+    target: float | None = None
+    horizon: float | None = None
+    resource: float = 0.0
+    step: int | None = None
+    value: float | None = None
+    values: Mapping[str, float | None] = Field(default_factory=dict)
+    attempts: int = 0
+    losses: int = 0
+    cost_microdollars: int = 0
+    seconds: float = 0.0
+    created_at: datetime | None = None
+    started_at: datetime | None = None
+    ended_at: datetime | None = None
+    tags: tuple[str, ...] = ()
+    notes: str = ""
+    attempt_rows: tuple[Attempt, ...] = ()
+
+    def to_record(self) -> dict[str, Any]:
+        """One flat row: `param.NAME` and `metric.NAME` beside the trial's own fields."""
+        own = self.model_dump(exclude={"study_id", "params", "values", "attempt_rows", "tags"})
+        own["tags"] = ",".join(self.tags)
+        own |= {f"param.{name}": value for name, value in self.params.items()}
+        return own | {f"metric.{name}": value for name, value in self.values.items()}
+
+
+class Report(Result):
+    """Metric values of one trial at one step."""
+
+    step: int
+    resource: float
+    fence: int = 0
+    metrics: Mapping[str, float | None]
+    at: datetime | None = None
+
+
+class Log(Result):
+    """A piece of an attempt's output; ask again with `after=next` for what came since."""
+
+    text: str
+    next: int = 0
+    fence: int | None = None
+
+
+class Rung(Result):
+    """A resource level where trials are compared: how many entered it, of how many, and were promoted."""
+
+    bracket: int | None = None
+    rung: int
+    resource: float
+    size: int | None = None
+    entered: int = 0
+    promoted: int = 0
+    values: tuple[Any, ...] = ()
+
+    @property
+    def best_first(self) -> tuple[float, ...]:
+        """The finite values of the rung as the server orders them."""
+        found = [one.get("value") if isinstance(one, Mapping) else one for one in self.values]
+        return tuple(float(one) for one in found if isinstance(one, int | float))
+
+
+class Curve(Result):
+    """One trial's values over its resource."""
+
+    number: int
+    state: str = ""
+    bracket: int | None = None
+    resource: tuple[float, ...] = ()
+    value: tuple[float | None, ...] = ()
+
+
+class Curves(Result):
+    """Curves of `shown` of `of` trials, thinned to at most `max_points` each."""
+
+    metric: str
+    trials: tuple[Curve, ...] = ()
+    shown: int = 0
+    of: int = 0
+
+
+class Difference(Result):
+    """A place where the definitions of compared studies differ; values in the order of the studies."""
+
+    path: str
+    values: tuple[Any, ...]
+
+
+class BestSoFar(Result):
+    """The best value after each number of trials."""
+
+    trials: tuple[float, ...] = ()
+    values: tuple[float | None, ...] = ()
+
+
+class Compared(Result):
+    """One of the compared studies."""
+
+    study: Any
+    best_so_far: BestSoFar = BestSoFar()
+    model_config = ConfigDict(frozen=True, extra="allow")
+
+
+class Comparison(Result):
+    """Studies side by side."""
+
+    items: tuple[Compared, ...]
+    differences: tuple[Difference, ...] = ()
+
+
+class Plan(Result):
+    """What a definition would run; numbers that it leaves open are None."""
+
+    brackets: tuple[Any, ...] = ()
+    trials: int | None = None
+    total_resource: float | None = None
+    notes: tuple[str, ...] = ()
+
+
+class Validation(Result):
+    """A definition that the server would accept: normalised, with its plan and an estimate of its cost."""
+
+    valid: bool
+    definition: Mapping[str, Any] = Field(default_factory=dict)
+    plan: Plan = Plan()
+    estimate: Mapping[str, Any] = Field(default_factory=dict)
+    space_digest: str = ""
+
+
+class Notice(Result):
+    """Something happened in a study: its newest sequence number."""
+
+    study: str
+    seq: int
+
+
+class Event(Result):
+    """One entry of a study's event log."""
+
+    seq: int
+    kind: str
+    at: datetime | None = None
+    epoch: int | None = None
+    payload: Mapping[str, Any] = Field(default_factory=dict)
+
+
+class Worker(Result):
+    """A warm worker as the controller last saw it."""
+
+    id: str
+    node: str = ""
+    state: str = ""
+    device: str = ""
+    cpu: float = 0.0
+    gpu: float = 0.0
+    detail: Mapping[str, Any] = Field(default_factory=dict)
+    seen_at: datetime | None = None
+
+
+class Check(Result):
+    """One line of `hpo doctor`: what was looked at, what was found, what to do."""
+
+    name: str
+    ok: bool
+    detail: str = ""
+    remedy: str = ""
+
+
+class Assignment(Result):
+    """A trial given to this client: train it from `from_resource` to `target`."""
+
+    trial: int
+    fence: int
+    params: Mapping[str, Any]
+    seed: int = 0
+    from_resource: float = 0.0
+    target: float | None = None  # None: as far as the client likes
+    horizon: float | None = None
+    checkpoint: Any = None
+
+
+class Page(Result):
+    """One page of raw items."""
+
+    items: tuple[Any, ...]
+    next_cursor: str | None = None
+    total: int | None = None
+
+
+def items_of(kind: Callable[[Any], R]) -> Callable[[Any], list[R]]:
+    """Reads `{"items": [...]}`."""
+    return lambda document: [kind(one) for one in Page.parse(document).items]
