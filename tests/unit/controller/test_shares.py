@@ -14,11 +14,16 @@ EIGHT = Capacity(cpu=8, gpu=2, node_cpu=8, node_gpu=2)
 
 
 def demand(
-    name: str, *, cpu: float = 1, gpu: float = 0, priority: float = 1, open: int = 0, parallel: int = 100, mean: float | None = 60.0
+    name: str,
+    *,
+    cpu: float = 1,
+    gpu: float = 0,
+    priority: float = 1,
+    open: int = 0,
+    parallel: int = 100,
+    mean: float | None = 60.0,
 ) -> Demand:
-    return Demand(
-        study_id=name, cpu=cpu, gpu=gpu, priority=priority, open=open, parallel=parallel, mean_seconds=mean
-    )
+    return Demand(study_id=name, cpu=cpu, gpu=gpu, priority=priority, open=open, parallel=parallel, mean_seconds=mean)
 
 
 def test_one_study_gets_the_whole_cluster() -> None:
@@ -91,7 +96,9 @@ def test_shares_respect_parallel_and_the_cluster(wishes: list[Demand]) -> None:
         for i, d in enumerate(wishes)
     ]
     given_slots = slots(named, EIGHT)
-    before = sum(dominant(d, EIGHT) * d.open / depth(d.mean_seconds) for d in named if math.isfinite(dominant(d, EIGHT)))
+    before = sum(
+        dominant(d, EIGHT) * d.open / depth(d.mean_seconds) for d in named if math.isfinite(dominant(d, EIGHT))
+    )
     added = sum(dominant(d, EIGHT) * given_slots[d.study_id] / depth(d.mean_seconds) for d in named)
     assert all(given_slots[d.study_id] <= max(0, d.parallel - d.open) for d in named)
     assert added == 0 or before + added <= 1 + 1e-6
@@ -100,8 +107,6 @@ def test_shares_respect_parallel_and_the_cluster(wishes: list[Demand]) -> None:
 @given(demands)
 def test_nobody_starves(wishes: list[Demand]) -> None:
     """On an empty cluster every study that fits beside the others' first attempts gets one."""
-    named = [
-        demand(str(i), cpu=0.5, priority=d.priority, parallel=d.parallel) for i, d in enumerate(wishes)
-    ]
+    named = [demand(str(i), cpu=0.5, priority=d.priority, parallel=d.parallel) for i, d in enumerate(wishes)]
     given_slots = slots(named, EIGHT)
     assert all(given_slots[d.study_id] >= 1 for d in named)
