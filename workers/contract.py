@@ -18,7 +18,9 @@ class Outcome(StrEnum):
     """How an attempt ended, as the worker (or the executor, for a lost worker) says it."""
 
     REACHED = "reached"  # trained to the target resource
-    COMPLETED = "completed"  # the trainable ended on its own before the target (early stopping, a function that returned)
+    COMPLETED = (
+        "completed"  # the trainable ended on its own before the target (early stopping, a function that returned)
+    )
     PAUSED = "paused"  # cancelled with CancelMode.PAUSE: a checkpoint was saved at the last report, if there can be one
     CANCELLED = "cancelled"  # cancelled with CancelMode.STOP
     FAILED = "failed"  # the trainable is to blame: see FailureKind
@@ -72,9 +74,7 @@ class TrainerSpec:
 
     recipe: str | None = None
     function: str | None = None
-    params: Mapping[str, Any] = field(
-        default_factory=dict
-    )  # fixed arguments of the recipe, shared by all trials
+    params: Mapping[str, Any] = field(default_factory=dict)  # fixed arguments of the recipe, shared by all trials
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -119,7 +119,7 @@ class Launch:
 
 @dataclass(frozen=True, kw_only=True)
 class Started:
-    """The worker took up the attempt. `resumed_from` is where training really starts (0 when nothing could be loaded)."""
+    """The worker took up the attempt. `resumed_from` is where training really starts (0: nothing was loaded)."""
 
     key: AttemptKey
     worker_id: str

@@ -26,7 +26,9 @@ def digest(value: Mapping[str, Any]) -> str:
     return hashlib.sha256(json.dumps(value, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
 
 
-def capture(*, device: str, code: Mapping[str, Any], data: Mapping[str, Any] | None, run: Mapping[str, Any]) -> dict[str, Any]:
+def capture(
+    *, device: str, code: Mapping[str, Any], data: Mapping[str, Any] | None, run: Mapping[str, Any]
+) -> dict[str, Any]:
     """The environment of one attempt: the process's, plus its code, data and how it is run. Holds its own digest."""
     base, base_digest = _base(device)
     own: dict[str, Any] = {"code": dict(code), "data": dict(data) if data else None, "run": dict(run)}

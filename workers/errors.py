@@ -36,7 +36,7 @@ class CheckpointError(StorageError):
     """One checkpoint is missing, damaged or unreadable."""
 
 
-class AttemptEnd(BaseException):  # noqa: N818 - a signal, not an error
+class AttemptEnd(BaseException):
     """Ends the attempt. Derived from BaseException so that a user's `except Exception` lets it through."""
 
 

@@ -30,14 +30,17 @@ def find(path: str) -> Callable[..., Any]:
     """The callable named by `pkg.module:name`.
 
     Raises:
-        InvalidOrderError: malformed path, no such module or name, not callable. Other errors of the import pass through.
+        InvalidOrderError: malformed path, no such module or name, not callable. Its own errors pass through.
     """
     if not _PATH.fullmatch(path):
-        raise InvalidOrderError(f"a function must be named 'pkg.module:name', but got {path!r}; write it like 'train:main'")
+        raise InvalidOrderError(
+            f"a function must be named 'pkg.module:name', but got {path!r}; write it like 'train:main'"
+        )
     module_name, _, name = path.partition(":")
     if module_name.partition(".")[0] in _OURS:
         raise InvalidOrderError(
-            f"a function's module must not be named like the service's own packages {_OURS}, but got {path!r}; rename it"
+            f"a function's module must not be named like the service's own packages {_OURS}, "
+            f"but got {path!r}; rename it"
         )
     target: Any = _module(module_name)
     for part in name.split("."):
@@ -48,7 +51,9 @@ def find(path: str) -> Callable[..., Any]:
             )
         target = getattr(target, part)
     if not callable(target):
-        raise InvalidOrderError(f"{path!r} must be a function, but it is a {type(target).__name__}; name a def train(trial)")
+        raise InvalidOrderError(
+            f"{path!r} must be a function, but it is a {type(target).__name__}; name a def train(trial)"
+        )
     function: Callable[..., Any] = target
     return function
 

@@ -39,7 +39,9 @@ def seed_globals(seed: int) -> None:
     np.random.seed(seed % (1 << 32))
     torch = sys.modules.get("torch")
     if torch is not None:
-        torch.manual_seed(seed)
+        torch.default_generator.manual_seed(seed)  # torch.manual_seed seeds devices that are not there, slowly
+        if torch.cuda.is_available():
+            torch.cuda.manual_seed_all(seed)
 
 
 def _directory() -> Callable[[], None]:
@@ -97,7 +99,8 @@ def _torch() -> Callable[[], None]:
         torch.set_grad_enabled(grad)
         if torch.get_num_threads() != threads:
             torch.set_num_threads(threads)
-        torch.use_deterministic_algorithms(deterministic)
+        if torch.are_deterministic_algorithms_enabled() != deterministic:  # setting it imports half of torch
+            torch.use_deterministic_algorithms(deterministic)
         torch.backends.cudnn.deterministic, torch.backends.cudnn.benchmark = cudnn
         if torch.cuda.is_initialized():
             torch.cuda.empty_cache()

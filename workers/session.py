@@ -95,31 +95,34 @@ class Attempt:
 
     def _guarded(self) -> tuple[Ending, str]:
         try:
+            prepared = self._prepare()
             with _threads(self._worker), _deterministic(self._order):
-                self._train()
+                self._train(prepared)
         except AttemptEnd as signal:
             ending = self._decided() or Ending(
-                outcome=Outcome.FAILED, failure=FailureKind.EXCEPTION, reason="the function raised the end of an attempt"
+                outcome=Outcome.FAILED,
+                failure=FailureKind.EXCEPTION,
+                reason="the function raised the end of an attempt",
             )
             return ending, format_exception(signal) if ending.with_traceback else ""
         except BaseException as error:
             return self._failed(error), format_exception(error)
         return self._returned(), ""
 
-    def _train(self) -> None:
+    def _prepare(self) -> trainables.Prepared:
+        if self._order.preflight:
+            checkpoints.probe(self._order.storage_root)
+        return trainables.resolve(self._order).prepare(self._order, device=self._worker.device)
+
+    def _train(self, prepared: trainables.Prepared) -> None:
         order = self._order
-        if order.preflight:
-            checkpoints.probe(order.storage_root)
-        prepared = trainables.resolve(order).prepare(order, device=self._worker.device)
         resumed = self._newest_readable(weights_only=prepared.weights_only)
         run = {
             "method": "plain",
             "width": order.width,
             "determinism": environment.determinism(asked=order.deterministic),
         }
-        found = environment.capture(
-            device=self._worker.device, code=prepared.code, data=prepared.data, run=run
-        )
+        found = environment.capture(device=self._worker.device, code=prepared.code, data=prepared.data, run=run)
         self._send(
             Started(
                 key=order.key,
@@ -172,7 +175,8 @@ class Attempt:
         return Ending(
             outcome=Outcome.FAILED,
             failure=FailureKind.MISSING_METRIC,
-            reason=f"a trial must report {self._order.metric!r} at least once, but the function returned without a report; "
+            reason=f"a trial must report {self._order.metric!r} at least once, "
+            "but the function returned without a report; "
             f"call trial.report(step, {self._order.metric}=…)",
         )
 

@@ -37,4 +37,6 @@ def _strip(tree: traceback.TracebackException, seen: set[int]) -> None:
 
 def _library_only(frames: list[traceback.FrameSummary]) -> bool:
     """True if every foreign frame belongs to an installed library: the fault then lies between us and it."""
-    return all("/site-packages/" in f.filename or "/lib/python3" in f.filename or f.filename.startswith("<") for f in frames)
+    return all(
+        "/site-packages/" in f.filename or "/lib/python3" in f.filename or f.filename.startswith("<") for f in frames
+    )

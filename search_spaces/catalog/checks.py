@@ -170,7 +170,7 @@ def _check_dimension(
             path=path,
             rule=f"{name} must have an effect on the model ({', '.join(parameter.models)})",
             value=model,
-            remedy=f"remove it from the space, or choose another model",
+            remedy="remove it from the space, or choose another model",
         )
     yield from _check_bounds(parameter, path, spec)
 

@@ -259,7 +259,7 @@ _METRICS = (
     MetricDeclaration(
         name="val_loss",
         direction="minimize",
-        doc="Cross-entropy without smoothing, or mean squared error of the standardised target, on the validation rows.",
+        doc="Cross-entropy without smoothing, or mean squared error of the standardised target, in validation.",
     ),
     MetricDeclaration(
         name="train_accuracy",
@@ -294,8 +294,8 @@ _IMAGE_CLASSIFIER = RecipeDeclaration(
             kind="text",
             default="digits",
             tunable=False,
-            doc="`digits`, or a path on the workers: an .npz file, a folder of IDX files (plain or .gz), or a folder with "
-            "one sub-folder of PNG or JPEG files per class.",
+            doc="`digits`, or a path on the workers: an .npz file, a folder of IDX files (plain or .gz), or a folder "
+            "with one sub-folder of PNG or JPEG files per class.",
         ),
         _P(name="model", kind="choice", values=_IMAGE_MODELS, default="mlp", doc="Which network."),
         *_TRAINING,
@@ -348,8 +348,8 @@ _TABULAR = RecipeDeclaration(
             kind="text",
             default="iris",
             tunable=False,
-            doc="`iris`, `wine`, `breast_cancer`, `digits` (classes), `diabetes` (regression), or the path of a .csv file "
-            "on the workers.",
+            doc="`iris`, `wine`, `breast_cancer`, `digits` (classes), `diabetes` (regression), or the path of a .csv "
+            "file on the workers.",
         ),
         _P(name="target", kind="text", tunable=False, doc="The target column of a .csv file. Not set: the last one."),
         _P(
@@ -358,7 +358,7 @@ _TABULAR = RecipeDeclaration(
             values=("auto", "classification", "regression"),
             default="auto",
             tunable=False,
-            doc="What the target of a .csv file is; `auto` takes words and up to 20 different whole numbers for classes.",
+            doc="What a .csv target is; `auto` takes words and up to 20 different whole numbers for classes.",
         ),
         _P(name="model", kind="choice", values=_TABLE_MODELS, default="mlp", doc="Which network."),
         *_TRAINING,

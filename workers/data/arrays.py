@@ -32,7 +32,7 @@ def read_idx(path: Path) -> Array:
     dtype = np.dtype(_IDX_TYPES[data[2]])
     needed = start + int(np.prod(shape, dtype=np.int64)) * dtype.itemsize
     if len(data) != needed:
-        raise InvalidOrderError(f"{path} must hold {needed} bytes for shape {shape}, but holds {len(data)}; fetch it again")
+        raise InvalidOrderError(f"{path} must hold {needed} bytes for shape {shape}, not {len(data)}; fetch it again")
     return np.frombuffer(data, dtype, offset=start).reshape(shape).astype(dtype.newbyteorder("="))
 
 
@@ -73,7 +73,8 @@ def load_npz(path: Path) -> RawArrays:
             first = "_train" if {"x_train", "y_train"} <= names else ""
             if not {f"x{first}", f"y{first}"} <= names:
                 raise InvalidOrderError(
-                    f"an NPZ file must hold x_train and y_train, or x and y, but {path} holds {sorted(names)}; rename them"
+                    f"an NPZ file must hold x_train and y_train, or x and y, but {path} holds {sorted(names)}; "
+                    "rename them"
                 )
             x, y = stored[f"x{first}"], stored[f"y{first}"]
     except (OSError, ValueError) as error:

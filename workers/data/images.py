@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import importlib.util
 from pathlib import Path
 
@@ -20,7 +21,9 @@ def load_folder(folder: Path, *, size: int, channels: int) -> RawArrays:
         InvalidOrderError: Pillow is missing, fewer than two classes, or an image that cannot be read.
     """
     if importlib.util.find_spec("PIL") is None:
-        raise InvalidOrderError(f"an image folder is read through Pillow, which is not installed, but got {folder}; install pillow")
+        raise InvalidOrderError(
+            f"an image folder is read through Pillow, which is not installed, but got {folder}; install pillow"
+        )
     classes = sorted(p for p in folder.iterdir() if p.is_dir() and not p.name.startswith("."))
     files = [
         (path, number)
@@ -44,11 +47,14 @@ def load_folder(folder: Path, *, size: int, channels: int) -> RawArrays:
 
 
 def _read(path: Path, *, size: int, channels: int) -> Array:
-    from PIL import Image  # lazy: optional
+    image_module = importlib.import_module("PIL.Image")  # lazy: optional
 
     try:
-        with Image.open(path) as image:
-            pixels = np.asarray(image.convert("L" if channels == 1 else "RGB").resize((size, size)))
+        with image_module.open(path) as image:
+            scaled = image.convert("L" if channels == 1 else "RGB").resize((size, size))
     except OSError as error:
-        raise InvalidOrderError(f"every image must be readable, but {path} is not: {error}; replace or remove it") from error
+        raise InvalidOrderError(
+            f"every image must be readable, but {path} is not: {error}; replace or remove it"
+        ) from error
+    pixels: Array = np.asarray(scaled)
     return pixels[None] if channels == 1 else pixels.transpose(2, 0, 1)

@@ -111,7 +111,9 @@ def _read_images(path: Path, params: Mapping[str, Any]) -> Raw:
         return arrays.load_idx(path)
     if path.is_dir():
         return images.load_folder(path, size=int(params["image_size"]), channels=int(params["image_channels"]))
-    raise InvalidOrderError(f"images must be an .npz file, a folder of IDX files or a folder of classes, but got {str(path)!r}")
+    raise InvalidOrderError(
+        f"images must be an .npz file, a folder of IDX files or a folder of classes, but got {str(path)!r}"
+    )
 
 
 def _read_table(path: Path, params: Mapping[str, Any]) -> Raw:
@@ -164,4 +166,5 @@ def _standardised(x: Array, train: Array) -> Array:
     axes = (0, 2, 3) if x.ndim == 4 else (0,)
     mean = x[train].mean(axis=axes, keepdims=True, dtype=np.float64)
     spread = x[train].std(axis=axes, keepdims=True, dtype=np.float64)
-    return ((x - mean) / np.where(spread > 0, spread, 1.0)).astype(np.float32)
+    scaled: Array = ((x - mean) / np.where(spread > 0, spread, 1.0)).astype(np.float32)
+    return scaled

@@ -55,7 +55,8 @@ def _numeric(column: Array, train: Array) -> Array:
     mean = present.mean() if len(present) else 0.0
     filled = np.where(np.isnan(column), mean, column)
     spread = filled[train].std()
-    return ((filled - mean) / (spread if spread > 0 else 1.0))[:, None]
+    scaled: Array = (filled - mean) / (spread if spread > 0 else 1.0)
+    return scaled[:, None]
 
 
 def _one_hot(column: Array, train: Array) -> Array:
@@ -64,7 +65,8 @@ def _one_hot(column: Array, train: Array) -> Array:
     if len(levels) == 0:
         return np.zeros((len(column), 1))
     filled = np.where(column == "", levels[counts.argmax()], column)
-    return (filled[:, None] == levels[None, :]).astype(np.float64)
+    hot: Array = filled[:, None] == levels[None, :]
+    return hot.astype(np.float64)
 
 
 def _read(path: Path) -> tuple[list[str], list[list[str]]]:
@@ -72,9 +74,13 @@ def _read(path: Path) -> tuple[list[str], list[list[str]]]:
         with path.open(newline="", encoding="utf-8-sig") as handle:
             lines = [line for line in csv.reader(handle) if line]
     except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise InvalidOrderError(f"a CSV file must be readable as UTF-8, but {path} is not: {error}; convert it") from error
+        raise InvalidOrderError(
+            f"a CSV file must be readable as UTF-8, but {path} is not: {error}; convert it"
+        ) from error
     if len(lines) < 3:
-        raise InvalidOrderError(f"a CSV file must have a header and at least two rows, but {path} has {len(lines)} lines")
+        raise InvalidOrderError(
+            f"a CSV file must have a header and at least two rows, but {path} has {len(lines)} lines"
+        )
     header, body = [name.strip() for name in lines[0]], lines[1:]
     if len(set(header)) != len(header) or len(header) < 2:
         raise InvalidOrderError(f"a CSV header must hold at least two different names, but {path} has {header[:20]}")
@@ -107,7 +113,8 @@ def _column(name: str, values: Array) -> Array:
     levels = len(np.unique(cleaned))
     if levels > _MOST_LEVELS:
         raise InvalidOrderError(
-            f"a categorical column may have {_MOST_LEVELS} levels, but {name!r} has {levels}; drop it or group its levels"
+            f"a categorical column may have {_MOST_LEVELS} levels, but {name!r} has {levels}; "
+            "drop it or group its levels"
         )
     return cleaned
 
@@ -116,7 +123,9 @@ def _target(values: Array, *, target: str, task: str) -> tuple[Array, int]:
     cleaned = _clean(values)
     if (cleaned == "").any():
         row = int(np.flatnonzero(cleaned == "")[0]) + 2
-        raise InvalidOrderError(f"the target {target!r} must be known in every row, but row {row} has none; remove the row")
+        raise InvalidOrderError(
+            f"the target {target!r} must be known in every row, but row {row} has none; remove the row"
+        )
     numbers = _as_numbers(cleaned)
     if task == "auto":
         whole = numbers is not None and bool((numbers == np.round(numbers)).all())

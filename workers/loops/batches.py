@@ -75,11 +75,11 @@ class Batches:
         order = order.to(self._x.device)
         moving = self._streams.augmentation(number) if self._augmentation != "none" else None
         dropping = self._streams.dropout(number) if self._widths else None
-        for chosen in order.split(self._stretch):
+        for chosen in torch.split(order, self._stretch):
             x, y = self._x.index_select(0, chosen), self._y.index_select(0, chosen)
             if moving is not None:
                 x = augmented(x, kind=self._augmentation, generator=moving)
-            cut = zip(x.split(self._size), y.split(self._size), strict=True)
+            cut = zip(torch.split(x, self._size), torch.split(y, self._size), strict=True)
             if dropping is None:
                 for xs, ys in cut:
                     yield xs, ys, ()
@@ -91,5 +91,5 @@ class Batches:
         """0 for a dropped unit, 1 / (1 - rate) for a kept one (Srivastava et al. 2014, scaled while training)."""
         drawn = torch.empty(rows, sum(self._widths), device=self._x.device)
         drawn.bernoulli_(self._keep, generator=generator).div_(self._keep)
-        for part in drawn.split(self._size):
-            yield part.split(self._widths, dim=1)
+        for part in torch.split(drawn, self._size):
+            yield torch.split(part, list(self._widths), dim=1)

@@ -33,9 +33,9 @@ class Schedule:
 
 def _factor(kind: str, done: float) -> float:
     if kind == "step":
-        return STEP_FACTOR ** min(2, math.floor(3.0 * done + 1e-9))
+        return math.pow(STEP_FACTOR, min(2, math.floor(3.0 * done + 1e-9)))
     if kind == "cosine":
         return 0.5 * (1.0 + math.cos(math.pi * done))
     if kind == "exponential":
-        return EXPONENTIAL_END**done
+        return math.pow(EXPONENTIAL_END, done)
     return 1.0

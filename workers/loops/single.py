@@ -100,12 +100,11 @@ class Learner:
         self.model.load_state_dict(stored["model"])
         self.optimiser.load_state_dict(stored["optimiser"], self._params.device)
 
-    def _train(
-        self, number: int, most_batches: int | None
-    ) -> tuple[list[Tensor], list[Tensor], list[Tensor], float]:
+    def _train(self, number: int, most_batches: int | None) -> tuple[list[Tensor], list[Tensor], list[Tensor], float]:
         self.model.train()
         model, params, grads = self.model, self._params, self._grads
         count, lr = self._batches.count, 0.0
+        one = torch.ones((), device=params.device)
         outputs, targets, losses = [], [], []
         for i, (x, y, masks) in enumerate(self._batches.epoch(number)):
             if i == most_batches:
@@ -114,7 +113,7 @@ class Learner:
             out = model(x, masks)
             loss = self._loss(out, y)
             grads.zero_()
-            loss.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
+            loss.backward(one)  # type: ignore[no-untyped-call]  # torch leaves it untyped
             if self._clip > 0:
                 grads.mul_((self._clip / (grads.norm() + 1e-6)).clamp_(max=1.0))
             self.optimiser.step(params, grads, lr)
@@ -131,7 +130,7 @@ class Learner:
     def _validate(self, most_rows: int | None) -> list[Tensor]:
         self.model.eval()
         x, y = self._rows.x_val[:most_rows], self._rows.y_val[:most_rows]
-        out = torch.cat([self.model(part) for part in x.split(_EVALUATED_ROWS)])
+        out = torch.cat([self.model(part) for part in torch.split(x, _EVALUATED_ROWS)])
         loss = F.mse_loss(out.squeeze(-1), y) if self._regression else F.cross_entropy(out, y)
         return [loss, *self._quality(out, y)]
 
@@ -152,9 +151,7 @@ def train(task: Task, trial: Trial) -> None:
     """Train `trial` epoch by epoch until it ends, from its checkpoint if it has one."""
     last = task.params.get("epochs")
     horizon = float(last) if last is not None else trial.resource_horizon
-    learners = [
-        Learner(task, fold=i, seed=trial.seed, horizon=horizon) for i in range(len(task.data.folds))
-    ]
+    learners = [Learner(task, fold=i, seed=trial.seed, horizon=horizon) for i in range(len(task.data.folds))]
     progress = _Progress(patience=int(task.params["early_stopping"]))
     stored = trial.load_checkpoint()
     if stored is not None:

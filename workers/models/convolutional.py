@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import torch.nn.functional as F  # noqa: N812 - the name that everybody knows
 from torch import Tensor, nn
 
@@ -15,9 +17,7 @@ class Cnn(Network):
     def __init__(self, *, channels: int, outputs: int, width: int, activation: str, norm: str) -> None:
         super().__init__()
         widths = [channels, width, 2 * width, 4 * width]
-        self.convolutions = nn.ModuleList(
-            Conv2d(a, b, 3, padding=1) for a, b in zip(widths, widths[1:], strict=False)
-        )
+        self.convolutions = nn.ModuleList(Conv2d(a, b, 3, padding=1) for a, b in pairwise(widths))
         norms = [normalisation(norm, w, images=True) for w in widths[1:]]
         self.norms = nn.ModuleList(n for n in norms if n is not None)
         self.head = Linear(widths[-1], outputs)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 from torch import Tensor, nn
 
 from workers.models.parts import ACTIVATIONS, Linear, Masks, Network, normalisation
@@ -28,7 +30,7 @@ class Mlp(Network):
     ) -> None:
         super().__init__()
         widths = [inputs] + [hidden_units] * hidden_layers
-        self.hidden = nn.ModuleList(Linear(a, b) for a, b in zip(widths, widths[1:], strict=False))
+        self.hidden = nn.ModuleList(Linear(a, b) for a, b in pairwise(widths))
         norms = [normalisation(norm, hidden_units) for _ in range(hidden_layers)]
         self.norms = nn.ModuleList(n for n in norms if n is not None)
         self.head = Linear(widths[-1], outputs)

@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Protocol
 
+import torch
+
 from search_spaces import catalog
+from workers.data import Fold, TaskData
 from workers.errors import InvalidOrderError, nearest
 from workers.loops import single
 from workers.loops.single import Task
@@ -53,3 +56,13 @@ def build(name: str, params: Mapping[str, Any], *, device: str) -> Task:
 def train(task: Task, trial: Trial) -> None:
     """Train the trial of an attempt on a task."""
     single.train(task, trial)
+
+
+def warm_up(*, device: str) -> None:
+    """Train a few made-up rows: the first steps in a process load much that later ones find ready."""
+    params = catalog.complete("image_classifier", {"batch_size": 8})
+    x, y = torch.zeros(16, 1, 4, 4, device=device), torch.arange(16, device=device) % 2
+    fold = Fold(x_train=x, y_train=y, x_val=x, y_val=y)
+    data = TaskData(folds=(fold,), classes=2, target_scale=(1.0,), identity={})
+    task = image_classifier.task(params, data, device=device)
+    single.Learner(task, fold=0, seed=0, horizon=1.0).epoch(1)

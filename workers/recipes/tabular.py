@@ -7,14 +7,18 @@ from typing import Any
 
 import torch
 
-from workers.data import Fold, load_task
+from workers.data import Fold, TaskData, load_task
 from workers.loops.single import Task
 from workers.models import Network, build_model
 
 
 def build(params: Mapping[str, Any], *, device: str) -> Task:
-    """A task from complete, checked parameters; regression has one output."""
-    data = load_task(params, device=device, as_images=False)
+    """A task from complete, checked parameters."""
+    return task(params, load_task(params, device=device, as_images=False), device=device)
+
+
+def task(params: Mapping[str, Any], data: TaskData, *, device: str) -> Task:
+    """A task on data that are there already; regression has one output."""
 
     def network(fold: Fold, generator: torch.Generator) -> Network:
         shape = tuple(fold.x_train.shape[1:])

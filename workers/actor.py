@@ -1,0 +1,220 @@
+"""The warm worker: trains launches on a thread of its own and streams what happens, in batches.
+
+`Worker` is a plain class and is tested as one; `make_actor_class` wraps it for Ray, the only place here that knows Ray.
+Placing actors, watching them and giving them work is the executor's.
+
+Call it like this: `run` streams (`num_returns="streaming"`, concurrency group "train"); `cancel`, `ping` and `stop`
+go to the concurrency group "control", so that they are answered while `run` trains.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import queue
+import socket
+import sys
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+from workers import environment
+from workers.contract import AttemptKey, CancelMode, Ended, FailureKind, Launch, Message, Outcome, WorkOrder
+from workers.session import Attempt, WorkerIdentity
+from workers.tracebacks import format_exception, summary
+
+BATCH_SECONDS = 0.05
+TRAIN_GROUP = "train"
+CONTROL_GROUP = "control"
+_REMEMBERED_CANCELS = 4096
+
+
+class Worker:
+    """One worker process. Trains one launch at a time; its orders one after another."""
+
+    def __init__(
+        self,
+        worker_id: str,
+        *,
+        cpu: float = 1.0,
+        gpu: float = 0.0,
+        node: str | None = None,
+        code_paths: Sequence[str] = (),
+    ) -> None:
+        device = "cuda:0" if gpu > 0 else "cpu"
+        self._me = WorkerIdentity(worker_id=worker_id, node=node or socket.gethostname(), device=device, cpu=cpu)
+        self._code_paths = tuple(code_paths)
+        self._cancels: OrderedDict[AttemptKey, CancelMode] = OrderedDict()
+        self._lock = threading.Lock()
+        self._current: Attempt | None = None
+        self._warm: dict[str, Any] | None = None
+        self._jobs: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
+        self._thread = threading.Thread(target=self._work, name="hpo-train", daemon=True)
+        self._thread.start()
+
+    def warm(self) -> dict[str, Any]:
+        """Load what every trial needs, so that the first is as quick as the rest; returns what `ping` returns.
+
+        Raises:
+            RuntimeError: a GPU was asked for and torch sees none.
+        """
+        done: queue.SimpleQueue[BaseException | None] = queue.SimpleQueue()
+
+        def job() -> None:
+            try:
+                self._load()
+            except BaseException as error:
+                done.put(error)
+            else:
+                done.put(None)
+
+        self._jobs.put(job)
+        error = done.get()
+        if error is not None:
+            raise error
+        return self.ping()
+
+    def ping(self) -> dict[str, Any]:
+        """Who this is: worker_id, node, pid, device, gpu_name, memory_bytes of the GPU, whether it is busy."""
+        gpu = (self._warm or {}).get("gpu")
+        return {
+            "worker_id": self._me.worker_id,
+            "node": self._me.node,
+            "pid": os.getpid(),
+            "device": self._me.device,
+            "cpu": self._me.cpu,
+            "gpu_name": gpu["name"] if gpu else None,
+            "gpu_memory_bytes": gpu["memory_bytes"] if gpu else None,
+            "busy": self._current is not None,
+            "warm": self._warm is not None,
+        }
+
+    def run(self, launch: Launch) -> Iterator[list[Message]]:
+        """Train the orders of a launch; yields messages in order, in batches, an `Ended` last for each order."""
+        out: queue.SimpleQueue[Message | None] = queue.SimpleQueue()
+        self._jobs.put(lambda: self._train(launch, out))
+        finished = False
+        flushed = 0.0
+        try:
+            while not finished:
+                batch, finished = self._gather(out, not_before=flushed + BATCH_SECONDS)
+                if batch:
+                    flushed = time.monotonic()
+                    yield batch
+        finally:
+            if not finished:  # nobody reads any more: give up at the next report
+                for order in launch.orders:
+                    self.cancel(order.key, CancelMode.STOP)
+
+    def cancel(self, key: AttemptKey, mode: CancelMode) -> None:
+        """Ask an attempt to end at its next report; one that has not begun never does. STOP outranks PAUSE."""
+        with self._lock:
+            if self._cancels.get(key) is not CancelMode.STOP:
+                self._cancels[key] = mode
+            while len(self._cancels) > _REMEMBERED_CANCELS:
+                self._cancels.popitem(last=False)
+
+    def stop(self) -> None:
+        """End the training thread after its current launch."""
+        self._jobs.put(None)
+
+    # On the caller's thread
+
+    def _gather(self, out: queue.SimpleQueue[Message | None], *, not_before: float) -> tuple[list[Message], bool]:
+        """What has come by the time `not_before`, or at the end of a trial; at once if that time is past.
+
+        The second value is True when all is over. Where nothing comes for 50 ms, the batch is empty.
+        """
+        batch: list[Message] = []
+        while True:
+            left = not_before - time.monotonic()
+            patience = max(0.0, left) if batch else BATCH_SECONDS
+            try:
+                message = out.get(timeout=patience) if patience > 0 else out.get_nowait()
+            except queue.Empty:
+                break
+            if message is None:
+                return batch, True
+            batch.append(message)
+            if isinstance(message, Ended):
+                not_before = 0.0
+        attempt = self._current
+        if attempt is not None:
+            attempt.flush_logs()
+        return batch, False
+
+    # On the training thread
+
+    def _work(self) -> None:
+        while (job := self._jobs.get()) is not None:
+            job()
+
+    def _train(self, launch: Launch, out: queue.SimpleQueue[Message | None]) -> None:
+        try:
+            for order in launch.orders:
+                out.put(self._attempt(order, out.put))
+                with self._lock:
+                    self._cancels.pop(order.key, None)
+        finally:
+            out.put(None)
+
+    def _attempt(self, order: WorkOrder, emit: Callable[[Message], None]) -> Ended:
+        try:
+            self._load()
+            self._current = Attempt(order, emit, lambda: self._cancels.get(order.key), worker=self._me)
+            return self._current.run()
+        except BaseException as error:  # the stream must end with an Ended whatever happens
+            return Ended(
+                key=order.key,
+                outcome=Outcome.FAILED,
+                resource=0.0,
+                seconds=0.0,
+                failure=FailureKind.EXCEPTION,
+                reason=f"the worker failed: {summary(error)}",
+                traceback=format_exception(error),
+            )
+        finally:
+            self._current = None
+
+    def _load(self) -> None:
+        """Import torch and the recipes where they are installed, then let the user's code join sys.path.
+
+        In this order, so that a user's file named like one of our modules never takes its place.
+        """
+        if self._warm is not None:
+            return
+        with contextlib.suppress(ModuleNotFoundError):  # without torch only functions can be trained
+            import torch  # lazy: seconds
+
+            from workers import recipes  # lazy, for torch's sake
+
+            torch.set_num_threads(max(1, int(self._me.cpu)))
+            self._pin(torch)
+            recipes.warm_up(device=self._me.device)
+        found = environment.capture(device=self._me.device, code={}, data=None, run={})
+        for path in reversed(self._code_paths):
+            if path not in sys.path:
+                sys.path.insert(0, path)
+        self._warm = {"gpu": found["gpu"]}
+
+    def _pin(self, torch: Any) -> None:
+        if self._me.device == "cpu":
+            return
+        if not torch.cuda.is_available():
+            raise RuntimeError(
+                "a worker with a GPU needs one that torch can use, but torch.cuda.is_available() is False "
+                f"(torch {torch.__version__}, CUDA_VISIBLE_DEVICES={os.environ.get('CUDA_VISIBLE_DEVICES')!r}); "
+                "install a CUDA build of torch, or ask for gpu: 0"
+            )
+        torch.cuda.set_device(0)
+        torch.zeros(1, device="cuda:0")
+
+
+def make_actor_class() -> Any:
+    """`Worker` as a Ray actor class; give it resources with `.options(num_cpus=…, num_gpus=…)`."""
+    import ray  # lazy: the plain class is used without Ray
+
+    remote: Any = ray.remote  # its annotations do not know concurrency_groups
+    return remote(concurrency_groups={TRAIN_GROUP: 1, CONTROL_GROUP: 4})(Worker)
