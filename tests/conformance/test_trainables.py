@@ -1,0 +1,549 @@
+"""One suite over everything that trains: the recipe and the user's function keep the same promises."""
+
+from __future__ import annotations
+
+import json
+import math
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from workers.contract import (
+    AttemptKey,
+    CancelMode,
+    CheckpointRef,
+    Ended,
+    FailureKind,
+    Logged,
+    Message,
+    Outcome,
+    Reported,
+    Saved,
+    Started,
+    TrainerSpec,
+    WorkOrder,
+)
+from workers.session import run_order
+
+FUNCTIONS = '''
+import logging, sys, time
+import numpy as np
+import torch
+
+def _state(trial):
+    generator = np.random.default_rng(trial.seed)
+    return {"epoch": 0, "w": generator.normal(size=4)}
+
+def _epoch(state, trial):
+    epoch = state["epoch"] + 1
+    noise = np.random.default_rng([trial.seed, epoch]).normal(size=4)
+    w = state["w"] * (1 - trial.params.get("lr", 0.1)) + 0.01 * noise
+    return {"epoch": epoch, "w": w}, float((w ** 2).sum())
+
+def report_then_save(trial):
+    state = trial.load_checkpoint() or _state(trial)
+    while True:
+        state, loss = _epoch(state, trial)
+        trial.report(state["epoch"], val_loss=loss)
+        trial.save_checkpoint(state)
+
+def save_then_report(trial):
+    state = trial.load_checkpoint() or _state(trial)
+    while True:
+        state, loss = _epoch(state, trial)
+        trial.save_checkpoint(state)
+        trial.report(state["epoch"], val_loss=loss)
+
+def never_saves(trial):
+    state = _state(trial)
+    while True:
+        state, loss = _epoch(state, trial)
+        print("epoch", state["epoch"])
+        trial.report(state["epoch"], val_loss=loss)
+
+def swallows(trial):
+    state = _state(trial)
+    while True:
+        try:
+            state, loss = _epoch(state, trial)
+            trial.report(state["epoch"], val_loss=loss)
+        except Exception:
+            pass
+
+def returns_early(trial):
+    for epoch in (1, 2):
+        trial.report(epoch, val_loss=1.0)
+
+def returns_nothing(trial):
+    pass
+
+def talks(trial):
+    print("to stdout")
+    print("to stderr", file=sys.stderr)
+    logging.getLogger("mine").info("to the log")
+    trial.log("to the trial")
+    trial.report(1, val_loss=1.0)
+
+def floods(trial):
+    for _ in range(40):
+        print("x" * 65536)
+    trial.report(1, val_loss=1.0)
+
+def helper():
+    raise KeyError("missing key")
+
+def fails(trial):
+    trial.report(1, val_loss=1.0)
+    helper()
+
+def exits(trial):
+    sys.exit(3)
+
+def no_memory(trial):
+    raise MemoryError
+
+def torch_no_memory(trial):
+    raise torch.OutOfMemoryError("CUDA out of memory")
+
+def misnames(trial):
+    trial.report(1, val_los=1.0, accuracy=0.5)
+
+def infinite(trial):
+    trial.report(1, val_loss=float("inf"))
+
+def repeats(trial):
+    trial.report(2, val_loss=1.0)
+    trial.report(2, val_loss=1.0)
+
+def text_metric(trial):
+    trial.report(1, val_loss="low")
+
+def scalars(trial):
+    trial.report(np.int64(1), val_loss=torch.tensor(0.5), other=np.float32(0.25), resource=np.float64(1.5))
+
+def cannot_pickle(trial):
+    trial.report(1, val_loss=1.0)
+    trial.save_checkpoint({"f": lambda: 0})
+
+def leaks(trial):
+    import os, random
+    os.environ["HPO_LEAK"] = "1"
+    os.chdir("/")
+    torch.set_default_dtype(torch.float64)
+    torch.manual_seed(1)
+    random.seed(1)
+    trial.report(1, val_loss=random.random())
+
+def seeded(trial):
+    import random
+    trial.report(1, val_loss=random.random(), a=float(np.random.rand()), b=torch.rand(()))
+'''
+
+
+@dataclass
+class Run:
+    """What one attempt sent, and how it ended."""
+
+    messages: list[Message] = field(default_factory=list)
+    ended: Ended | None = None
+
+    @property
+    def end(self) -> Ended:
+        assert self.ended is not None
+        return self.ended
+
+    @property
+    def reports(self) -> list[Reported]:
+        return [m for m in self.messages if isinstance(m, Reported)]
+
+    @property
+    def steps(self) -> list[int]:
+        return [m.step for m in self.reports]
+
+    @property
+    def started(self) -> Started:
+        return next(m for m in self.messages if isinstance(m, Started))
+
+    @property
+    def saved(self) -> list[CheckpointRef]:
+        return [m.checkpoint for m in self.messages if isinstance(m, Saved)]
+
+    @property
+    def log(self) -> str:
+        return "".join(m.text for m in self.messages if isinstance(m, Logged))
+
+    def values(self) -> dict[int, dict[str, float]]:
+        """Metrics by step, without the ones that measure time."""
+        return {m.step: {k: v for k, v in m.metrics.items() if not k.startswith("seconds")} for m in self.reports}
+
+
+def run(order: WorkOrder, cancelled: Callable[[Run], CancelMode | None] = lambda _: None) -> Run:
+    """Train one order in this process."""
+    found = Run()
+    found.ended = run_order(order, found.messages.append, lambda: cancelled(found))
+    return found
+
+
+@dataclass(frozen=True)
+class Case:
+    """One trainable that keeps all promises."""
+
+    trainer: TrainerSpec
+    params: dict[str, Any]
+    metric: str
+    checkpoints: bool = True
+
+
+RECIPE = TrainerSpec(recipe="image_classifier", params={"data": "digits", "hidden_units": 16})
+CASES = {
+    "image_classifier": Case(RECIPE, {"batch_size": 128}, "val_loss"),
+    "tabular": Case(TrainerSpec(recipe="tabular", params={"data": "iris"}), {"dropout": 0.1}, "val_loss"),
+    "report_then_save": Case(TrainerSpec(function="conformance_functions:report_then_save"), {}, "val_loss"),
+    "save_then_report": Case(TrainerSpec(function="conformance_functions:save_then_report"), {}, "val_loss"),
+    "never_saves": Case(TrainerSpec(function="conformance_functions:never_saves"), {}, "val_loss", False),
+}
+CHECKPOINTING = [name for name, case in CASES.items() if case.checkpoints]
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _functions(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    folder = tmp_path_factory.mktemp("functions")
+    (folder / "conformance_functions.py").write_text(FUNCTIONS)
+    sys.path.insert(0, str(folder))
+    yield
+    sys.path.remove(str(folder))
+    sys.modules.pop("conformance_functions", None)
+
+
+@pytest.fixture
+def make(tmp_path: Path) -> Callable[..., WorkOrder]:
+    """Orders for one trial, with growing fences."""
+    fence = 0
+
+    def order(case: Case | str, *, to: float = 4.0, **changes: Any) -> WorkOrder:
+        nonlocal fence
+        fence += 1
+        if isinstance(case, str):
+            case = CASES.get(case) or Case(TrainerSpec(function=f"conformance_functions:{case}"), {}, "val_loss")
+        base = WorkOrder(
+            key=AttemptKey(study_id="study-1", trial=7, fence=fence),
+            trainer=case.trainer,
+            params=case.params,
+            seed=12345,
+            metric=case.metric,
+            metrics=(case.metric,),
+            from_resource=0.0,
+            target_resource=to,
+            horizon=6.0,
+            storage_root=str(tmp_path),
+        )
+        return replace(base, **changes)
+
+    return order
+
+
+Make = Callable[..., WorkOrder]
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_trains_to_the_target(name: str, make: Make) -> None:
+    got = run(make(name))
+    assert got.end.outcome is Outcome.REACHED
+    assert got.end.failure is None
+    assert got.steps == [1, 2, 3, 4]
+    assert got.end.resource == 4.0
+    assert got.started.resumed_from == 0.0
+    assert isinstance(got.messages[0], Started | Logged)
+    seconds = [m.seconds for m in got.reports]
+    assert seconds == sorted(seconds)
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_environment_names_code_and_packages(name: str, make: Make) -> None:
+    found = run(make(name)).started.environment
+    assert len(found["code"]["sha256"]) == 64
+    assert "numpy" in found["packages"]
+    assert found["run"]["method"] == "plain"
+    json.dumps(found)
+    again = run(make(name)).started.environment
+    assert again["digest"] == found["digest"]
+
+
+@pytest.mark.parametrize("name", CHECKPOINTING)
+def test_target_leaves_a_checkpoint_of_the_target(name: str, make: Make, tmp_path: Path) -> None:
+    got = run(make(name, to=2.0))
+    ref = got.end.checkpoint
+    assert ref is not None
+    assert (ref.resource, ref.step) == (2.0, 2)
+    assert ref.path == f"checkpoints/study-1/7/{got.end.key.fence}-2.pt"
+    assert (tmp_path / ref.path).stat().st_size == ref.size_bytes
+    assert got.saved[-1] == ref
+
+
+@pytest.mark.parametrize("name", CHECKPOINTING)
+def test_paused_and_resumed_is_bit_identical(name: str, make: Make) -> None:
+    whole = run(make(name, to=5.0))
+    first = run(make(name, to=2.0))
+    assert first.end.checkpoint is not None
+    second = run(make(name, to=5.0, from_resource=2.0, checkpoints=(first.end.checkpoint,)))
+    assert second.started.resumed_from == 2.0
+    assert second.steps == [3, 4, 5]
+    assert {**first.values(), **second.values()} == whole.values()
+
+
+def test_without_checkpoints_a_segment_starts_from_zero(make: Make) -> None:
+    assert run(make("never_saves", to=2.0)).end.checkpoint is None
+    again = run(make("never_saves", to=4.0, from_resource=2.0))
+    assert again.started.resumed_from == 0.0
+    assert again.steps == [1, 2, 3, 4]
+
+
+@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize(("mode", "outcome"), [(CancelMode.PAUSE, Outcome.PAUSED), (CancelMode.STOP, Outcome.CANCELLED)])
+def test_cancelled_at_a_report(name: str, mode: CancelMode, outcome: Outcome, make: Make) -> None:
+    got = run(make(name, to=50.0), lambda so_far: mode if so_far.steps[-1:] == [3] else None)
+    assert got.end.outcome is outcome
+    assert got.steps == [1, 2, 3]
+    assert got.end.resource == 3.0
+    if mode is CancelMode.PAUSE and CASES[name].checkpoints:
+        assert got.end.checkpoint is not None
+        assert got.end.checkpoint.resource == 3.0
+
+
+@pytest.mark.parametrize("name", CHECKPOINTING)
+def test_cancelled_before_it_starts(name: str, make: Make) -> None:
+    first = run(make(name, to=2.0))
+    assert first.end.checkpoint is not None
+    got = run(make(name, checkpoints=(first.end.checkpoint,)), lambda _: CancelMode.PAUSE)
+    assert got.messages == []
+    assert (got.end.outcome, got.end.resource) == (Outcome.PAUSED, 2.0)
+    assert got.end.checkpoint == first.end.checkpoint
+
+
+@pytest.mark.parametrize("name", CHECKPOINTING)
+@pytest.mark.parametrize("damage", ["flipped", "cut", "gone"])
+def test_damaged_checkpoint_falls_back_to_the_one_before(name: str, damage: str, make: Make, tmp_path: Path) -> None:
+    first = run(make(name, to=1.0)).end.checkpoint
+    assert first is not None
+    second = run(make(name, to=3.0, from_resource=1.0, checkpoints=(first,))).end.checkpoint
+    assert second is not None
+    _damage(tmp_path / second.path, damage)
+    got = run(make(name, to=4.0, from_resource=3.0, checkpoints=(second, first)))
+    assert got.started.resumed_from == 1.0
+    assert got.steps == [2, 3, 4]
+    assert got.end.outcome is Outcome.REACHED
+    assert second.path in got.log
+
+
+@pytest.mark.parametrize("name", CHECKPOINTING)
+def test_no_readable_checkpoint_means_from_zero(name: str, make: Make, tmp_path: Path) -> None:
+    only = run(make(name, to=2.0)).end.checkpoint
+    assert only is not None
+    _damage(tmp_path / only.path, "gone")
+    got = run(make(name, to=3.0, from_resource=2.0, checkpoints=(only,)))
+    assert got.started.resumed_from == 0.0
+    assert got.steps == [1, 2, 3]
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_missing_objective_metric(name: str, make: Make) -> None:
+    got = run(make(name, metric="val_los", metrics=("val_los",)))
+    assert (got.end.outcome, got.end.failure) == (Outcome.FAILED, FailureKind.MISSING_METRIC)
+    assert "'val_los'" in got.end.reason
+    assert "did you mean 'val_loss'" in got.end.reason
+    assert got.steps == [1]
+
+
+def test_second_objective_must_be_reported_too(make: Make) -> None:
+    got = run(make("never_saves", metrics=("val_loss", "latency")))
+    assert got.end.failure is FailureKind.MISSING_METRIC
+    assert "'latency'" in got.end.reason
+
+
+def test_diverging_recipe_fails_with_its_report(make: Make) -> None:
+    case = Case(RECIPE, {"lr": 100.0, "optimizer": "sgd", "weight_decay": 10.0}, "val_loss")
+    got = run(make(case, to=20.0))
+    assert (got.end.outcome, got.end.failure) == (Outcome.FAILED, FailureKind.DIVERGED)
+    assert got.steps == [1]
+    assert not math.isfinite(got.reports[-1].metrics["val_loss"])
+
+
+def test_infinite_objective_is_reported_and_fails(make: Make) -> None:
+    got = run(make("infinite"))
+    assert got.end.failure is FailureKind.DIVERGED
+    assert got.reports[-1].metrics == {"val_loss": float("inf")}
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_timeout_is_seen_at_a_report(name: str, make: Make) -> None:
+    got = run(make(name, to=50.0, trial_timeout_s=0.0))
+    assert (got.end.outcome, got.end.failure) == (Outcome.FAILED, FailureKind.TIMED_OUT)
+    assert got.steps == [1]
+    assert "trial_timeout_s" in got.end.reason
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_preflight_is_one_step_without_checkpoint(name: str, make: Make, tmp_path: Path) -> None:
+    got = run(make(name, to=50.0, preflight=True))
+    assert got.end.outcome is Outcome.REACHED
+    assert got.steps == [1]
+    assert got.end.checkpoint is None
+    assert [p for p in tmp_path.rglob("*") if p.is_file()] == []
+
+
+def test_preflight_says_that_storage_cannot_be_written(make: Make, tmp_path: Path) -> None:
+    blocked = tmp_path / "a file"
+    blocked.write_text("")
+    got = run(make("never_saves", preflight=True, storage_root=str(blocked)))
+    assert (got.end.outcome, got.end.failure) == (Outcome.FAILED, FailureKind.STORAGE)
+    assert str(blocked) in got.end.reason
+
+
+@pytest.mark.parametrize("name", CHECKPOINTING)
+def test_unwritable_storage_fails_the_attempt(name: str, make: Make, tmp_path: Path) -> None:
+    blocked = tmp_path / "a file"
+    blocked.write_text("")
+    got = run(make(name, storage_root=str(blocked)))
+    assert (got.end.outcome, got.end.failure) == (Outcome.FAILED, FailureKind.STORAGE)
+
+
+def test_exception_swallowing_function_still_ends(make: Make) -> None:
+    assert run(make("swallows", to=3.0)).steps == [1, 2, 3]
+
+
+def test_function_that_returns_early_completed(make: Make) -> None:
+    got = run(make("returns_early", to=9.0))
+    assert (got.end.outcome, got.end.resource) == (Outcome.COMPLETED, 2.0)
+
+
+def test_function_that_never_reports_failed(make: Make) -> None:
+    got = run(make("returns_nothing"))
+    assert got.end.failure is FailureKind.MISSING_METRIC
+    assert "trial.report" in got.end.reason
+
+
+def test_output_is_kept_in_order_and_streams_are_put_back(make: Make) -> None:
+    before = sys.stdout, sys.stderr
+    got = run(make("talks", to=1.0))
+    assert got.log == "to stdout\nto stderr\nINFO mine: to the log\nto the trial\n"
+    assert (sys.stdout, sys.stderr) == before
+
+
+def test_output_is_cut_with_a_note(make: Make) -> None:
+    got = run(make("floods", to=1.0))
+    assert got.end.outcome is Outcome.REACHED
+    assert len(got.log) < (1 << 20) + 200
+    assert got.log.count("[log cut") == 1
+
+
+def test_traceback_holds_the_users_frames_only(make: Make) -> None:
+    got = run(make("fails"))
+    assert (got.end.outcome, got.end.failure) == (Outcome.FAILED, FailureKind.EXCEPTION)
+    assert got.end.reason == "KeyError: 'missing key'"
+    assert "conformance_functions.py" in got.end.traceback.splitlines()[1]
+    assert "in helper" in got.end.traceback
+    assert "workers/" not in got.end.traceback
+    assert got.end.resource == 1.0
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [
+        ("exits", FailureKind.EXCEPTION),
+        ("no_memory", FailureKind.OUT_OF_MEMORY),
+        ("torch_no_memory", FailureKind.OUT_OF_MEMORY),
+        ("repeats", FailureKind.EXCEPTION),
+        ("text_metric", FailureKind.EXCEPTION),
+        ("cannot_pickle", FailureKind.EXCEPTION),
+    ],
+)
+def test_ways_to_fail(name: str, kind: FailureKind, make: Make) -> None:
+    got = run(make(name))
+    assert (got.end.outcome, got.end.failure) == (Outcome.FAILED, kind)
+    assert got.end.reason
+    assert "conformance_functions.py" in got.end.traceback
+
+
+def test_messages_of_wrong_reports_name_rule_value_and_remedy(make: Make) -> None:
+    assert "must be larger than the one before (2), but got 2" in run(make("repeats")).end.reason
+    assert "metric 'val_loss' must be one number, but got str 'low'" in run(make("text_metric")).end.reason
+
+
+def test_numpy_and_torch_scalars_are_numbers(make: Make) -> None:
+    got = run(make("scalars", to=1.5))
+    assert got.end.outcome is Outcome.REACHED
+    assert got.reports[0].metrics == {"val_loss": 0.5, "other": 0.25}
+    assert (got.reports[0].step, got.reports[0].resource) == (1, 1.5)
+
+
+@pytest.mark.parametrize(
+    ("path", "hint"),
+    [
+        ("conformance_functions:report_then_sav", "did you mean 'report_then_save'"),
+        ("conformance_function:train", "there is no module 'conformance_function'"),
+        ("conformance_functions", "pkg.module:name"),
+        ("conformance_functions:sys", "must be a function"),
+        ("workers:train", "rename it"),
+    ],
+)
+def test_functions_that_cannot_be_found_are_invalid(path: str, hint: str, make: Make) -> None:
+    got = run(make(Case(TrainerSpec(function=path), {}, "val_loss")))
+    assert (got.end.outcome, got.end.failure) == (Outcome.FAILED, FailureKind.INVALID)
+    assert hint in got.end.reason
+
+
+@pytest.mark.parametrize(
+    ("recipe", "params", "hint"),
+    [
+        ("image_clasifier", {}, "did you mean 'image_classifier'"),
+        ("image_classifier", {"lr": 101.0}, "lr must lie in"),
+        ("image_classifier", {"batch_size": 0}, "batch_size must lie in"),
+        ("image_classifier", {"hiden_units": 3}, "did you mean 'hidden_units'"),
+        ("image_classifier", {"data": "/nowhere/data.npz"}, "there is nothing at '/nowhere/data.npz'"),
+        ("tabular", {"data": "/nowhere/data.csv"}, "there is nothing at '/nowhere/data.csv'"),
+    ],
+)
+def test_recipes_that_cannot_be_built_are_invalid(recipe: str, params: dict[str, Any], hint: str, make: Make) -> None:
+    got = run(make(Case(TrainerSpec(recipe=recipe), params, "val_loss")))
+    assert (got.end.outcome, got.end.failure) == (Outcome.FAILED, FailureKind.INVALID)
+    assert hint in got.end.reason
+
+
+def test_a_function_leaves_no_trace_in_the_process(make: Make) -> None:
+    import os
+    import random
+
+    import torch
+
+    before = os.getcwd(), random.getstate(), torch.get_default_dtype(), torch.get_rng_state().tolist()
+    assert run(make("leaks", to=1.0)).end.outcome is Outcome.REACHED
+    assert (os.getcwd(), random.getstate(), torch.get_default_dtype(), torch.get_rng_state().tolist()) == before
+    assert "HPO_LEAK" not in os.environ
+
+
+def test_global_generators_are_seeded_by_the_trial(make: Make) -> None:
+    first, again = run(make("seeded", to=1.0)), run(make("seeded", to=1.0))
+    other = run(make("seeded", to=1.0, seed=54321))
+    assert first.values() == again.values()
+    assert first.values() != other.values()
+
+
+def test_an_attempt_keeps_its_two_newest_checkpoints(make: Make, tmp_path: Path) -> None:
+    got = run(make("report_then_save", to=6.0))
+    assert [ref.step for ref in got.saved] == [1, 2, 3, 4, 5, 6]
+    left = {p.relative_to(tmp_path).as_posix() for p in (tmp_path / "checkpoints").rglob("*") if p.is_file()}
+    assert left == {ref.path for ref in got.saved[-2:]}
+
+
+def _damage(path: Path, how: str) -> None:
+    data = path.read_bytes()
+    if how == "gone":
+        path.unlink()
+    elif how == "cut":
+        path.write_bytes(data[: len(data) // 2])
+    else:
+        path.write_bytes(data[:-20] + bytes([data[-20] ^ 1]) + data[-19:])
