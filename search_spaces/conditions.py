@@ -29,7 +29,7 @@ COMPARISONS: dict[str, Callable[[Any, Any], Any]] = {
 }
 SETS = ("in", "not_in")
 OPERATORS = (*COMPARISONS, *SETS)
-MAX_OPERANDS = 10_000
+MAX_OPERANDS = 1_000
 MAX_PARENTS = 100
 
 

@@ -210,7 +210,7 @@ class ListScale:
             raise SpaceError(
                 "the value must be one of the listed ones",
                 value=value,
-                remedy=nearest(value, [str(v) for v in self.values[:2_000]]),
+                remedy=nearest(value, [str(v) for v in self.values[:1_000]]),
             )
         return self.values[known]
 

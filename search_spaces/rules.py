@@ -1,29 +1,25 @@
 """Conditions and forbidden combinations, compiled: who depends on whom, who is active, what is refused.
 
-Here: compiling `when` and `forbid` against the parameters, and evaluating them for one configuration
-or for arrays of them. Not here: the matcher language (`conditions`), drawing, whether anything is left
-(`feasible`).
+Here: compiling `when` and `forbid` against the parameters, and evaluating them for one configuration.
+Not here: the matcher language (`conditions`), many configurations at once (`tables`), whether anything is
+left (`feasible`).
 """
 
 from __future__ import annotations
 
 import heapq
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
-
-import numpy as np
-import numpy.typing as npt
 
 from search_spaces.conditions import Reference, Test, compile_matcher
 from search_spaces.errors import MAX_ERRORS, SpaceError, combine, nearest
 from search_spaces.parameters import BaseParameter
-from search_spaces.scales import FloatArray, Scale
+from search_spaces.scales import Scale
 
 MAX_CLAUSES = 1_000
 MAX_TESTS = 2_000
 
-Mask = npt.NDArray[np.bool_]
 Tests = tuple[Test, ...]
 
 
@@ -65,32 +61,6 @@ class Rules:
                 return number
         return None
 
-    def allowed(self, shape: tuple[int, ...], column: Callable[[str], FloatArray], clauses: Sequence[Clause]) -> Mask:
-        """Which rows of an array no clause forbids; columns broadcast to `shape`, computed when needed."""
-        columns: dict[str, FloatArray] = {}
-        active: dict[str, Any] = {}
-
-        def x(name: str) -> FloatArray:
-            if name not in columns:
-                columns[name] = column(name)
-            return columns[name]
-
-        for name in self.order:
-            if name in self.whens:
-                active[name] = _all(
-                    active.get(parent, True) & _all(test.holds(x(parent)) for test in tests)
-                    for parent, tests in self.whens[name]
-                )
-        left = np.ones(shape, dtype=np.bool_)
-        for clause in clauses:
-            hit = _all(active[name] for name in sorted(clause.names) if name in active)
-            for name, tests in clause.matchers:
-                hit = hit & _all(test.holds(x(name), _other(test, x)) for test in tests)
-            left &= ~np.asarray(hit, dtype=np.bool_)
-            if not left.any():
-                break
-        return left
-
     def ancestry(self, names: Iterable[str]) -> set[str]:
         """The names and everything that their being active depends on."""
         found: set[str] = set()
@@ -129,17 +99,6 @@ class Rules:
         for name in self.order:
             groups.setdefault(find(name), set()).add(name)
         return list(groups.values())
-
-
-def _all(masks: Iterable[Any]) -> Any:
-    found: Any = np.True_
-    for mask in masks:
-        found = found & mask
-    return found
-
-
-def _other(test: Test, x: Callable[[str], FloatArray]) -> Any:
-    return x(test.operand.name) if isinstance(test.operand, Reference) else None
 
 
 def _applies(clause: Clause, coordinates: Mapping[str, float]) -> bool:

@@ -21,10 +21,11 @@ import numpy as np
 from search_spaces.conditions import canonical_matcher
 from search_spaces.enumeration import count_combinations, walk
 from search_spaces.errors import MAX_ERRORS, SpaceError, combine, nearest
-from search_spaces.feasible import check_feasible, drawn
+from search_spaces.feasible import check_feasible
 from search_spaces.parameters import BaseParameter, parse_parameter
 from search_spaces.rules import Rules, compile_rules
 from search_spaces.scales import FloatArray
+from search_spaces.tables import Table
 
 MAX_PARAMETERS = 1_000
 NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.\-]{0,127}\Z")
@@ -208,8 +209,7 @@ class SearchSpace:
                 return params
         for _ in range(BLOCKS):
             block = rng.random((BLOCK, len(self.names)))
-            places = {name: block[:, k] for k, name in enumerate(self.names)}
-            for row in np.flatnonzero(drawn(self.parameters, self.rules, BLOCK, places.__getitem__)):
+            for row in np.flatnonzero(self._allowed(block)):
                 params = self.from_unit(block[row])
                 if self._broken(params) is None:
                     return params
@@ -219,6 +219,12 @@ class SearchSpace:
             path="forbid",
             remedy="narrow the parameters instead",
         )
+
+    def _allowed(self, block: FloatArray) -> Any:
+        """Which rows of a block of points, shape (n, d), no clause forbids (up to the last digits)."""
+        columns = {name: block[:, k] for k, name in enumerate(self.names)}
+        table = Table(self.rules, len(block), lambda name: self.parameters[name].scale.coordinates(columns[name]))
+        return table.allowed(self.rules.clauses)
 
     @property
     def has_default(self) -> bool:
