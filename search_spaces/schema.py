@@ -13,10 +13,13 @@ from search_spaces.parameters import Parameter
 from search_spaces.space import MAX_PARAMETERS, NAME
 
 
-def json_schema() -> dict[str, Any]:
-    """JSON Schema (2020-12) of the mapping from names to parameters; definitions under `$defs`."""
+def json_schema(*, ref_template: str = "#/$defs/{model}") -> dict[str, Any]:
+    """JSON Schema (2020-12) of the mapping from names to parameters; definitions under `$defs`.
+
+    `ref_template` says how references point at them, for a schema that lifts them elsewhere.
+    """
     adapter: TypeAdapter[Any] = TypeAdapter(dict[str, Parameter])
-    schema = adapter.json_schema()
+    schema = adapter.json_schema(ref_template=ref_template)
     schema["title"] = "SearchSpace"
     schema["description"] = "What is tuned: each name maps to a parameter, told apart by its type."
     schema["minProperties"] = 1
