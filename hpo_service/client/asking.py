@@ -6,6 +6,7 @@ Each operation is written once; the heartbeats between them are `pulse`'s.
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from typing import Any, Literal
 
 from hpo_service.client.core import Core
@@ -17,6 +18,7 @@ from hpo_service.errors import Conflict, FenceRefused, HpoError, InvalidInput
 
 LEASE_S = 60.0
 POLL_S = (0.2, 2.0)  # between two askings while nothing can be started: first and longest pause
+REASON_LENGTH = 2000
 GONE = frozenset({"fenced", "closed"})
 
 
@@ -136,13 +138,14 @@ def tell_trial(
     trial: AskedTrial,
     value: float | None = None,
     *,
-    values: dict[str, float] | None = None,
+    values: Sequence[float] | None = None,
     metrics: dict[str, float] | None = None,
     resource: float | None = None,
     state: Literal["completed", "failed"] = "completed",
     reason: str = "",
 ) -> Program[None]:
-    """Says how the attempt ended: with the objective's value, with several `values`, or by what was reported.
+    """Says how the attempt ended: with the first objective's value, with `values` of every objective in their order,
+    with `metrics`, or by what was reported.
 
     `state="failed"` records a failure with its reason. The trial's heartbeats end.
     """
@@ -165,7 +168,7 @@ def leave(trial: AskedTrial, error: BaseException | None) -> Program[None]:
     if error is not None and not isinstance(error, Exception):
         pulse.let_go(trial.number)  # interrupted: the lease lapses and the trial goes on elsewhere
     elif error is not None:
-        yield from tell_trial(trial, state="failed", reason=f"{type(error).__name__}: {error}")
+        yield from tell_trial(trial, state="failed", reason=f"{type(error).__name__}: {error}"[:REASON_LENGTH])
     else:
         yield from tell_trial(trial)
 
@@ -199,7 +202,7 @@ def tell(
     trial: AskedTrial | int,
     value: float | None = None,
     *,
-    values: dict[str, float] | None = None,
+    values: Sequence[float] | None = None,
     metrics: dict[str, float] | None = None,
     resource: float | None = None,
     state: Literal["completed", "failed"] = "completed",

@@ -22,11 +22,11 @@ def prepare_definition(definition: Mapping[str, Any] | str | Path, *, name: str 
         raise InvalidInput(
             f"a study definition is a mapping, but got {type(document).__name__}", remedy="see `hpo schema`"
         )
-    found: dict[str, Any] = plain(_with_space(document))
+    found: dict[str, Any] = plain(with_space(document))
     return found if name is None else {**found, "name": name}
 
 
-def _with_space(document: Mapping[str, Any]) -> Mapping[str, Any]:
+def with_space(document: Mapping[str, Any]) -> Mapping[str, Any]:
     """A `SearchSpace` object stands for both `space` and `forbid`."""
     space: Any = document.get("space")
     if isinstance(space, Mapping) or not hasattr(space, "parameters"):

@@ -5,7 +5,7 @@ Here: turning a `View` into text. Not here: asking the server (`study_operations
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, Protocol
 
@@ -88,8 +88,8 @@ def notable(view: View) -> list[tuple[str, Any, str]]:
     reason = f" ({study.reason})" if study.reason else ""
     found.append(("state", (study.state, study.reason), f"{study.name}: {study.state}{reason}"))
     for rung in view.rungs:
-        if rung.size and rung.entered >= rung.size:
-            found.append((f"rung {rung.bracket}/{rung.rung}", rung.promoted, f"{study.name}: {_rung_line(rung)}"))
+        if rung.full:
+            found.append((f"rung {rung.bracket}/{rung.rung}", len(rung.promoted), f"{study.name}: {_rung_line(rung)}"))
     if study.best is not None:
         found.append(("best", (study.best.trial, study.best.value), f"{study.name}: best {best_line(study)}"))
     done = fraction_done(study)
@@ -102,7 +102,8 @@ def notable(view: View) -> list[tuple[str, Any, str]]:
 
 def _rung_line(rung: Rung) -> str:
     place = f"rung {rung.rung}" + (f" of bracket {rung.bracket}" if rung.bracket is not None else "")
-    return f"{place} (resource {text.number(rung.resource)}) is full: {rung.entered} trials, {rung.promoted} promoted"
+    resource, entered, promoted = text.number(rung.resource), len(rung.entered), len(rung.promoted)
+    return f"{place} (resource {resource}) is full: {entered} trials, {promoted} promoted"
 
 
 def fraction_done(study: StudySnapshot) -> tuple[str, float] | None:
@@ -135,7 +136,7 @@ def best_line(study: StudySnapshot) -> str:
     best = study.best
     if best is None:
         return "none yet"
-    value = text.metric_value(best.value, str(study.objective.get("metric", "")))
+    value = text.metric_value(best.value, study.metric)
     return f"{value} (trial {best.trial} at resource {text.number(best.resource)}): {text.parameters(best.params)}"
 
 
@@ -152,7 +153,7 @@ def panel(view: View) -> RenderableType:
     study = view.study
     rows: list[RenderableType] = [_bar(study), _facts(study)]
     if view.rungs:
-        rows.append(rung_table(view.rungs, str(study.objective.get("metric", ""))))
+        rows.append(rung_table(view.rungs, study))
     if view.running:
         rows.append(_running(view.running, study))
     style = STATE_STYLES.get(study.state, "white")
@@ -178,7 +179,7 @@ def _facts(study: StudySnapshot) -> RenderableType:
     grid = Table.grid(padding=(0, 2))
     grid.add_column(style="bold", no_wrap=True)
     grid.add_column(overflow="fold")
-    metric = str(study.objective.get("metric", "objective"))
+    metric = study.metric or "objective"
     grid.add_row("best", Text(f"{metric} {best_line(study)}" if study.best else "none yet"))
     grid.add_row("trials", Text(f"{study.trials:,}: {text.state_counts(study.counts)}"))
     grid.add_row("cost", Text(cost_line(study)))
@@ -187,23 +188,22 @@ def _facts(study: StudySnapshot) -> RenderableType:
     return grid
 
 
-def rung_table(rungs: tuple[Rung, ...] | list[Rung], metric: str = "") -> Table:
+def rung_table(rungs: Sequence[Rung], study: StudySnapshot) -> Table:
     """The rung table, the newest brackets last; older rows beyond a screenful are counted, not shown."""
     table = Table(box=None, padding=(0, 2), header_style="bold")
     for name in ("bracket", "rung", "resource", "entered", "promoted", "best"):
         table.add_column(name, justify="right")
     shown = list(rungs)[-RUNGS_SHOWN:]
     for rung in shown:
-        entered = f"{rung.entered}/{rung.size}" if rung.size else str(rung.entered)
-        values = rung.best_first
+        entered = f"{len(rung.entered)}/{rung.size}" if rung.size else str(len(rung.entered))
         table.add_row(
             "–" if rung.bracket is None else str(rung.bracket),
             str(rung.rung),
             text.number(rung.resource),
             entered,
-            str(rung.promoted),
-            text.metric_value(values[0], metric) if values else "–",
-            style="dim" if rung.size and rung.entered >= rung.size else "",
+            str(len(rung.promoted)),
+            text.metric_value(rung.best(maximize=study.maximize), study.metric),
+            style="dim" if rung.full else "",
         )
     if len(rungs) > len(shown):
         table.caption = f"the last {len(shown)} of {len(rungs)} rungs"
@@ -211,7 +211,7 @@ def rung_table(rungs: tuple[Rung, ...] | list[Rung], metric: str = "") -> Table:
 
 
 def _running(trials: tuple[TrialSnapshot, ...], study: StudySnapshot) -> Table:
-    metric = str(study.objective.get("metric", ""))
+    metric = study.metric
     table = Table(box=None, padding=(0, 2), header_style="bold")
     for name in ("running", "resource", metric or "value"):
         table.add_column(name, justify="right", no_wrap=True)

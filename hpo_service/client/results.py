@@ -6,15 +6,18 @@ do something (`study`, `trial`), and how answers are asked for (`operations`).
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
-from typing import Any, Self, TypeVar
+from typing import Annotated, Any, Self, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
+from hpo_service.client.protocol import plain
 from hpo_service.errors import HpoError
 
 R = TypeVar("R", bound="Result")
+Definition = Annotated[Mapping[str, Any], BeforeValidator(lambda given: {} if given is None else given)]
 
 ENDED_STATES = frozenset({"finished", "stopped", "failed"})
 MICRO = 1_000_000
@@ -24,6 +27,11 @@ class Result(BaseModel):
     """A frozen part of an answer."""
 
     model_config = ConfigDict(frozen=True, extra="ignore")
+
+    def to_json(self) -> dict[str, Any]:
+        """The value as the REST contract writes it: times as text, special floats as words."""
+        found: dict[str, Any] = plain(self.model_dump(mode="json"))
+        return found
 
     @classmethod
     def parse(cls, document: Any) -> Self:
@@ -43,8 +51,8 @@ class Best(Result):
     """The best trial of a study, among those at the highest resource reached."""
 
     trial: int
-    value: float
-    resource: float = 0.0
+    value: float | None
+    resource: float | None = None
     params: Mapping[str, Any] = Field(default_factory=dict)
 
 
@@ -59,7 +67,7 @@ class StudySnapshot(Result):
     created_at: datetime | None = None
     reason: str = ""
     ending_reason: str = ""
-    definition: Mapping[str, Any] = Field(default_factory=dict)
+    definition: Definition = Field(default_factory=dict)
     definition_version: int = 1
     space_version: int = 1
     space_digest: str = ""
@@ -88,9 +96,18 @@ class StudySnapshot(Result):
 
     @property
     def objective(self) -> Mapping[str, Any]:
-        """The first objective of the definition: `metric`, `direction`."""
-        found = self.definition.get("objective") or self.definition.get("objectives") or {}
-        return found[0] if isinstance(found, Sequence) and found else dict(found)
+        """The first objective of the definition: `metric`, `direction`; empty where the definition was left out."""
+        found = self.definition.get("objective") or {}
+        return found[0] if isinstance(found, Sequence) else found
+
+    @property
+    def metric(self) -> str:
+        """The name of the first objective's metric; "" where the definition was left out."""
+        return str(self.objective.get("metric", ""))
+
+    @property
+    def maximize(self) -> bool:
+        return self.objective.get("direction") == "maximize"
 
 
 class Attempt(Result):
@@ -183,21 +200,25 @@ class Log(Result):
 
 
 class Rung(Result):
-    """A resource level where trials are compared: how many entered it, of how many, and were promoted."""
+    """A resource level where trials are compared: the numbers of those that entered it and were promoted."""
 
     bracket: int | None = None
     rung: int
     resource: float
-    size: int | None = None
-    entered: int = 0
-    promoted: int = 0
-    values: tuple[Any, ...] = ()
+    size: int | None = None  # how many trials belong here; None where the algorithm does not fix it
+    entered: tuple[int, ...] = ()
+    promoted: tuple[int, ...] = ()
+    values: tuple[float | None, ...] = ()  # of `entered`, at this rung
 
     @property
-    def best_first(self) -> tuple[float, ...]:
-        """The finite values of the rung as the server orders them."""
-        found = [one.get("value") if isinstance(one, Mapping) else one for one in self.values]
-        return tuple(float(one) for one in found if isinstance(one, int | float))
+    def full(self) -> bool:
+        """Whether every trial that belongs here has entered."""
+        return self.size is not None and len(self.entered) >= self.size
+
+    def best(self, *, maximize: bool) -> float | None:
+        """The best finite value of the rung."""
+        finite = [value for value in self.values if value is not None and math.isfinite(value)]
+        return (max if maximize else min)(finite) if finite else None
 
 
 class Curve(Result):
@@ -227,18 +248,17 @@ class Difference(Result):
 
 
 class BestSoFar(Result):
-    """The best value after each number of trials."""
+    """The trials that improved on all before them, and their values."""
 
-    trials: tuple[float, ...] = ()
+    trials: tuple[int, ...] = ()
     values: tuple[float | None, ...] = ()
 
 
 class Compared(Result):
     """One of the compared studies."""
 
-    study: Any
+    study: StudySnapshot
     best_so_far: BestSoFar = BestSoFar()
-    model_config = ConfigDict(frozen=True, extra="allow")
 
 
 class Comparison(Result):

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from hpo_service.client.core import Core, Handle
+from hpo_service.client.definitions import with_space
 from hpo_service.client.operations import list_page
 from hpo_service.client.protocol import Program, Request, Save, Sleep, address, query, send
 from hpo_service.client.results import (
@@ -81,7 +82,7 @@ class StudyBase(Handle):
         return self.best_trial.params
 
     @property
-    def best_value(self) -> float:
+    def best_value(self) -> float | None:
         """The value of `best_trial`."""
         return self.best_trial.value
 
@@ -186,7 +187,8 @@ def patch(study: StudyBase, /, **changes: Any) -> Program[None]:
     """
     if not changes:
         raise InvalidInput("patch changes something, but got nothing", remedy="write for example parallel=8")
-    found = yield from study._core.call("PATCH", address("studies", study.id), body=changes)
+    body = with_space(changes)
+    found = yield from study._core.call("PATCH", address("studies", study.id), body=body)
     study.info = StudySnapshot.parse(found)
 
 

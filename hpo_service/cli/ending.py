@@ -1,0 +1,78 @@
+"""Watching a study to its end, and what is printed then: the best configuration, its curve, how to go on."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from typing import TYPE_CHECKING
+
+from rich.text import Text
+
+from hpo_service.cli.base import INTERRUPTED, Session
+
+if TYPE_CHECKING:
+    from hpo_service.client import Study
+
+
+def watch_to_end(session: Session, study: Study) -> None:
+    """Shows progress until the study ends; exits with 1 when it failed. Ctrl-C leaves the study running."""
+    import typer
+
+    from hpo_service.client.display import open_display
+
+    display = None if session.json else open_display(session.console)
+    try:
+        study.wait(progress=display.show if display else False)
+    except KeyboardInterrupt:
+        if display is not None:
+            display.close()
+        sys.stderr.write(f"{study.name} goes on; watch it again with: hpo watch {study.id}\n")
+        raise typer.Exit(INTERRUPTED) from None
+    finally:
+        if display is not None:
+            display.close()
+    if session.json:
+        session.emit(study.info.to_json())
+    else:
+        tell_end(session, study)
+    if study.state == "failed":
+        raise typer.Exit(1)
+
+
+def tell_end(session: Session, study: Study) -> None:
+    """The best configuration, its curve, the page's address, the next commands."""
+    from hpo_service.cli.render import curve_lines
+    from hpo_service.client import text
+    from hpo_service.errors import HpoError
+
+    info, console = study.info, session.console
+    console.print(Text(f"{info.name} {info.state}" + (f": {info.reason}" if info.reason else ""), style="bold"))
+    if info.best is not None:
+        value = text.metric_value(info.best.value, info.metric)
+        resource = text.number(info.best.resource)
+        console.print(Text(f"best {info.metric} {value}: trial {info.best.trial} at resource {resource}"))
+        width = max(map(len, info.best.params), default=0)
+        for name, one in info.best.params.items():
+            console.print(Text(f"  {name:<{width}}  {text.number(one)}"))
+        with contextlib.suppress(HpoError):  # a curve is worth having, not worth failing for
+            for curve in study.curves(trials=[info.best.trial]).trials:
+                for line in curve_lines(curve, info.metric):
+                    console.print(Text(line), soft_wrap=True)
+    console.print(Text(f"{info.trials:,} trials, {text.dollars(info.cost_microdollars)}; page: {study.url}"))
+    console.print(Text("go on with:"))
+    for command, meaning in next_commands(study):
+        console.print(Text(f"  {command:<52} {meaning}"), soft_wrap=True)
+
+
+def next_commands(study: Study) -> list[tuple[str, str]]:
+    """Commands that make sense after the end, with what they do."""
+    place = study.id
+    if study.state == "failed":
+        return [(f"hpo show {place}", "why"), (f"hpo resume {place}", "try again")]
+    found = [(f"hpo trials {place} --sort -value --limit 10", "the best trials")]
+    if study.info.best is not None and not study.info.external:
+        found.append((f"hpo best {place} --checkpoint best.pt", "the trained model"))
+    if study.info.counts.get("failed"):
+        found.append((f"hpo retry {place} --failed", "try failed trials again"))
+    more = max(1, study.info.trials) * 2
+    return [*found, (f"hpo change {place} budget.trials={more}", "go on with a larger budget")]
