@@ -72,10 +72,24 @@ class LogBuffer:
             self._send(text)
 
 
+class _Outsiders:
+    """Threads that are not the attempt's: those that ran before it, and those that Python did not start (Ray's)."""
+
+    def __init__(self) -> None:
+        self._own = threading.current_thread()
+        self._before = frozenset(threading.enumerate()) - {self._own}  # objects: numbers of threads are reused
+
+    def include_this_thread(self) -> bool:
+        thread = threading.current_thread()
+        if thread is self._own:
+            return False
+        return thread in self._before or isinstance(thread, threading._DummyThread)
+
+
 class _Router(io.TextIOBase):
     """Stands in for sys.stdout or sys.stderr: the attempt's threads write to the buffer, the others past it."""
 
-    def __init__(self, buffer: LogBuffer, original: TextIO, outsiders: frozenset[int]) -> None:
+    def __init__(self, buffer: LogBuffer, original: TextIO, outsiders: _Outsiders) -> None:
         super().__init__()
         self._buffer = buffer
         self._original = original
@@ -92,32 +106,32 @@ class _Router(io.TextIOBase):
         return self._original.fileno()
 
     def write(self, text: str) -> int:
-        if threading.get_ident() in self._outsiders:
+        if self._outsiders.include_this_thread():
             return self._original.write(text)
         self._buffer.write(text)
         return len(text)
 
     def flush(self) -> None:
-        if threading.get_ident() in self._outsiders:
+        if self._outsiders.include_this_thread():
             self._original.flush()
 
 
 class _Handler(logging.Handler):
-    def __init__(self, buffer: LogBuffer, outsiders: frozenset[int]) -> None:
+    def __init__(self, buffer: LogBuffer, outsiders: _Outsiders) -> None:
         super().__init__()
         self._buffer = buffer
         self._outsiders = outsiders
         self.setFormatter(logging.Formatter("%(levelname)s %(name)s: %(message)s"))
 
     def emit(self, record: logging.LogRecord) -> None:
-        if threading.get_ident() not in self._outsiders:
+        if not self._outsiders.include_this_thread():
             self._buffer.write(self.format(record) + "\n")
 
 
 @contextmanager
 def captured(buffer: LogBuffer) -> Iterator[None]:
     """While the block runs, the calling thread and threads it starts print and log into `buffer`."""
-    outsiders = frozenset(t.ident for t in threading.enumerate() if t.ident is not None) - {threading.get_ident()}
+    outsiders = _Outsiders()
     stdout, stderr = sys.stdout, sys.stderr
     root = logging.getLogger()
     level, handlers, disabled = root.level, list(root.handlers), root.manager.disable

@@ -90,7 +90,7 @@ def from_arrays(name: str, x: Array, y: Array, fingerprint: str, *, own_test: bo
         raise InvalidOrderError(f"features and labels must have equal lengths above 0, but got {len(x)} and {len(y)}")
     if x.ndim == 3:
         x = x[:, None]
-    elif x.ndim == 4 and x.shape[-1] in (1, 3, 4) and x.shape[1] not in (1, 3, 4):
+    elif x.ndim == 4 and x.shape[-1] in (1, 3, 4) and x.shape[1] not in (1, 3):
         x = x.transpose(0, 3, 1, 2)
     elif x.ndim not in (2, 4):
         raise InvalidOrderError(f"features must have 2, 3 or 4 dimensions, but {name} has shape {x.shape}")
