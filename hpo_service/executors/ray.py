@@ -1,0 +1,319 @@
+"""The executor on Ray: warm workers, launches sent to them, their streams read by one thread.
+
+Wires the parts together: `ray_session` (the connection), `ray_pool` (placing), `ray_flights` (bookkeeping),
+`ray_reader` (the thread). Knows no database. Make it on the main thread.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from hpo_service.executors import ray_losses
+from hpo_service.executors.base import Capacity, Need
+from hpo_service.executors.ray_flights import Flight, Shape, impossible, never_started
+from hpo_service.executors.ray_pool import Pool
+from hpo_service.executors.ray_reader import Reader
+from hpo_service.executors.ray_session import Node, Session, capacity_of, require_main_thread
+from hpo_service.executors.ray_workers import PooledWorker, actor_starter
+from hpo_service.settings import Settings
+from workers.contract import AttemptKey, CancelMode, Launch, Message, WorkOrder
+
+NODES_EVERY_S = 2.0
+PING_EVERY_S = 2.0
+FULL = 20_000
+"""Messages that wait for `poll` before reading pauses; the rest waits on the workers."""
+_START_TRIES = 2
+
+
+class RayExecutor:
+    """Runs launches on Ray; see `Executor` for the guarantees.
+
+    A lost worker takes what it had not sent with it: its unread messages are gone, and what comes under its name later
+    is dropped, so that exactly one `Ended` (LOST) stands for each of its unfinished attempts. Limits of time are
+    watched here, on the monotonic clock: a worker that hangs is killed.
+
+    Raises:
+        Unavailable: Ray is missing, cannot be reached, or its nodes lack our packages.
+        RuntimeError: not made on the main thread.
+    """
+
+    def __init__(self, settings: Settings, storage_root: Path, *, code_paths: Sequence[str] | None = None) -> None:
+        require_main_thread()
+        self._storage_root = storage_root
+        self._session = Session.open(settings)
+        paths = _code_paths(local=self._session.local) if code_paths is None else code_paths
+        self._lock = threading.RLock()
+        self._came = threading.Condition(self._lock)
+        self._drained = threading.Condition(self._lock)
+        self._outbox: list[Message] = []
+        self._woken = False
+        self._closed = False
+        self._told: dict[str, str] = {}
+        self._where: dict[AttemptKey, Launch | tuple[PooledWorker, Flight]] = {}  # a launch waits; a flight is sent
+        self._failed_starts: dict[Shape, int] = {}
+        start = actor_starter(
+            self._session.ray, _actor_class(), code_paths=paths, spread=lambda: len(self._pool.nodes) > 1
+        )
+        self._pool = Pool(start, idle_s=settings.idle_workers_s)
+        self._pool.nodes = self._session.nodes()
+        self._nodes_at = time.monotonic()
+        self._reader = Reader(self._session.ray, self._read, self._broke, self._tick)
+        self._reader.start()
+
+    # What the controller calls
+
+    def capacity(self) -> Capacity:
+        """Totals of the living nodes, at most two seconds old."""
+        with self._lock:
+            return capacity_of(self._pool.nodes)
+
+    def can_ever_fit(self, cpu: float, gpu: float) -> str | None:
+        """Why no node can ever hold a worker of this shape; None when one can."""
+        with self._lock:
+            nodes = self._pool.nodes
+        if any(cpu <= node.cpu and gpu <= node.gpu for node in nodes):
+            return None
+        return capacity_of(nodes).refusal(cpu, gpu) or (
+            f"resources must fit on one node, but no node has {cpu:g} CPUs and {gpu:g} GPUs together; ask for less"
+        )
+
+    def free_workers(self, need: Need) -> int:
+        """Idle, starting and possible workers of this shape, less the launches that wait."""
+        with self._lock:
+            return self._pool.room((need.cpu, need.gpu))
+
+    def launch(self, launch: Launch) -> None:
+        """Send the launch to a worker of its shape, or queue it."""
+        with self._lock:
+            self._where.update((order.key, launch) for order in launch.orders)
+            self._pool.add(launch, time.monotonic())
+            self._place()
+
+    def cancel(self, key: AttemptKey, mode: CancelMode) -> None:
+        """End the attempt: now if it was not sent yet, else at its next report, or at its turn."""
+        with self._lock:
+            place = self._where.get(key)
+            if isinstance(place, Launch):
+                self._withdraw(place, key, mode)
+            elif place is not None:
+                place[0].remote.cancel(key, mode)
+
+    def kill(self, key: AttemptKey, reason: str) -> None:
+        """End the attempt's worker: the attempt FAILED, the others that the worker had LOST."""
+        with self._lock:
+            place = self._where.get(key)
+            if place is None or isinstance(place, Launch):
+                return
+            worker, flight = place
+            self._send_out([flight.fail(key, reason, time.monotonic())])
+            worker.remote.kill()
+            self._lose(worker, f"its worker was killed because another attempt on it {reason}")
+
+    def poll(self, timeout_s: float) -> Sequence[Message]:
+        """What came; waits up to `timeout_s` for the first message."""
+        with self._came:
+            if not (self._outbox or self._pool.changed or self._woken):
+                self._came.wait(timeout_s)
+            self._woken = False
+            messages: list[Message] = list(self._worker_messages())
+            messages += self._outbox
+            self._outbox = []
+            self._drained.notify_all()
+            return messages
+
+    def wake(self) -> None:
+        """Make a waiting `poll` return."""
+        with self._came:
+            self._woken = True
+            self._came.notify_all()
+
+    def close(self) -> None:
+        """Kill the workers, stop reading, and leave Ray if this executor came to it. May be called twice."""
+        with self._lock:
+            if self._closed:
+                return
+            self._closed = True
+            self._drained.notify_all()
+        self._reader.stop()
+        with self._lock:
+            for worker in list(self._pool.workers.values()):
+                worker.remote.kill()
+            self._pool.workers.clear()
+            self._where.clear()
+        self.wake()
+        self._session.close()
+
+    # Called by the reader's thread
+
+    def _read(self, owner: PooledWorker, flight: Flight | None, value: Any) -> None:
+        """A worker answered (no flight), or a flight's stream gave a batch."""
+        with self._lock:
+            while len(self._outbox) > FULL and not self._closed:
+                self._drained.wait(1.0)
+            now = time.monotonic()
+            if owner.state == "gone":
+                return
+            if flight is None:
+                self._answered(owner, value, now)
+            else:
+                self._took(owner, flight, value, now)
+
+    def _broke(self, owner: PooledWorker, flight: Flight | None, error: Exception | None) -> None:
+        """A worker died, or could not be started; or a stream ended with attempts unfinished (no error)."""
+        with self._lock:
+            if owner.state == "gone" or (error is None and not (flight and flight.unfinished)):
+                return
+            if owner.state == "starting":
+                self._start_failed(owner, ray_losses.start_reason(error))
+                return
+            blamed = ray_losses.out_of_memory(error)
+            if blamed and owner.flights:
+                first, now = owner.flights[0], time.monotonic()
+                self._send_out([first.fail(order.key, blamed, now) for order in first.current()])
+            owner.remote.kill()
+            self._lose(owner, ray_losses.reason(owner, error))
+
+    def _tick(self, silent: set[Flight]) -> None:
+        """Now and then: limits of time, idle workers, pings, nodes. `silent`: flights with nothing left to read."""
+        now = time.monotonic()
+        nodes = self._fresh_nodes(now)
+        with self._lock:
+            if nodes is not None:
+                self._pool.nodes = nodes
+            for worker in list(self._pool.workers.values()):
+                self._watch(worker, silent, now)
+            for worker in self._pool.late_starters(now):
+                self._start_failed(worker, "it did not come up in time; is the cluster busy with other work?")
+            self._pool.let_idle_go(now)
+            self._refuse_impossible(now)
+            self._place()
+
+    # Parts
+
+    def _fresh_nodes(self, now: float) -> list[Node] | None:
+        if now - self._nodes_at < NODES_EVERY_S:
+            return None
+        self._nodes_at = now
+        return self._session.nodes()
+
+    def _watch(self, worker: PooledWorker, silent: set[Flight], now: float) -> None:
+        """Kill a worker whose attempt hangs; ask an idle one whether it still lives."""
+        if worker.flights and worker.flights[0] in silent:
+            late = worker.flights[0].overdue(now)
+            if late is not None:
+                self.kill(*late)
+        elif worker.state == "idle" and worker.answer is None and now - worker.ping_at > PING_EVERY_S:
+            worker.answer = worker.remote.ping()
+            self._reader.add(worker.answer, worker, None)
+
+    def _answered(self, worker: PooledWorker, who: dict[str, Any], now: float) -> None:
+        if worker.state == "starting":
+            self._pool.changed.add(worker)
+            self._failed_starts.pop(worker.shape, None)
+        worker.ready(who, now)
+        self._place()
+        self._came.notify_all()
+
+    def _took(self, worker: PooledWorker, flight: Flight, batch: Sequence[Message], now: float) -> None:
+        before = set(flight.unfinished)
+        self._send_out(flight.take(batch, now))
+        for key in before - set(flight.unfinished):
+            self._where.pop(key, None)
+        if not flight.unfinished:
+            self._reader.remove(flight.generator)
+            self._pool.finished(worker, flight, now)
+            self._place()
+
+    def _place(self) -> None:
+        for worker, flight in self._pool.place(time.monotonic()):
+            self._where.update((key, (worker, flight)) for key in flight.unfinished)
+            self._reader.add(flight.generator, worker, flight)
+        for worker in self._pool.changed:
+            if worker.state == "starting" and not self._reader.knows(worker.answer):
+                self._reader.add(worker.answer, worker, None)
+        if self._pool.changed:
+            self._came.notify_all()
+
+    def _withdraw(self, launch: Launch, key: AttemptKey, mode: CancelMode) -> None:
+        order = next(order for order in launch.orders if order.key == key)
+        kept = tuple(other for other in launch.orders if other is not order)
+        shorter = replace(launch, orders=kept) if kept else None
+        self._pool.replace(launch, shorter)
+        self._where.update((other.key, shorter) for other in kept if shorter)
+        self._send_out([never_started(order, mode)])
+
+    def _send_out(self, messages: Sequence[Message]) -> None:
+        self._outbox += messages
+        self._came.notify_all()
+
+    def _lose(self, worker: PooledWorker, reason: str) -> None:
+        now = time.monotonic()
+        self._reader.remove(worker.answer)
+        for flight in worker.flights:
+            self._reader.remove(flight.generator)
+            self._send_out(list(flight.lose(reason, now)))
+            for order in flight.launch.orders:
+                self._where.pop(order.key, None)
+        worker.flights.clear()
+        self._pool.drop(worker)
+        self._place()
+
+    def _start_failed(self, worker: PooledWorker, reason: str) -> None:
+        """Try again; where workers of this shape keep failing, what waits for them must not wait for ever."""
+        worker.remote.kill()
+        self._reader.remove(worker.answer)
+        self._pool.drop(worker)
+        tries = self._failed_starts[worker.shape] = self._failed_starts.get(worker.shape, 0) + 1
+        alive = any(w.shape == worker.shape and w.state != "starting" for w in self._pool.workers.values())
+        if tries >= _START_TRIES and not alive:
+            self._give_up(worker.shape, f"a worker with {_words(worker.shape)} could not be started: {reason}")
+        self._place()
+
+    def _give_up(self, shape: Shape, reason: str) -> None:
+        for launch in self._pool.take_waiting(shape):
+            self._end_waiting(launch.orders, reason)
+
+    def _refuse_impossible(self, now: float) -> None:
+        """Launches that came to fit no node any more: the nodes have left."""
+        for shape, since in self._pool.waits_since().items():
+            refusal = self.can_ever_fit(*shape)
+            if refusal and now - since > 30.0:
+                self._give_up(shape, refusal)
+
+    def _end_waiting(self, orders: Sequence[WorkOrder], reason: str) -> None:
+        for order in orders:
+            self._where.pop(order.key, None)
+            self._send_out([impossible(order, reason)])
+
+    def _worker_messages(self) -> list[Message]:
+        """Each worker that changed since the last poll, once, as it is now."""
+        messages: list[Message] = []
+        for worker in self._pool.changed:
+            if self._told.get(worker.worker_id) != worker.state:
+                self._told[worker.worker_id] = worker.state
+                messages.append(worker.seen())
+            if worker.state == "gone":
+                self._told.pop(worker.worker_id, None)
+        self._pool.changed.clear()
+        return messages
+
+
+def _words(shape: Shape) -> str:
+    return f"{shape[0]:g} CPUs and {shape[1]:g} GPUs"
+
+
+def _code_paths(*, local: bool) -> tuple[str, ...]:
+    """Where users' functions are found by workers on this machine; on a joined cluster they are installed."""
+    return (os.getcwd(),) if local else ()
+
+
+def _actor_class() -> Any:
+    from workers.actor import make_actor_class  # lazy: needs Ray
+
+    return make_actor_class()

@@ -1,0 +1,143 @@
+"""Launches on their way: what was sent to a worker, what it said so far, how it ends when the worker does not say.
+
+Pure bookkeeping on a monotonic clock that is passed in; knows no Ray, no threads, no placement.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from hpo_service.executors.base import failure_of
+from workers.contract import (
+    AttemptKey,
+    CancelMode,
+    Ended,
+    FailureKind,
+    Launch,
+    Logged,
+    Message,
+    Outcome,
+    Reported,
+    Saved,
+    Started,
+    WorkerSeen,
+    WorkOrder,
+)
+
+Shape = tuple[float, float]
+"""What a worker occupies: (CPUs, GPUs)."""
+GRACE_S = 0.5
+"""How much longer than `trial_timeout_s` an attempt may be silent: one that still reports ends itself in time."""
+
+
+def shape_of(launch: Launch) -> Shape:
+    """The shape of the worker that the launch needs."""
+    return launch.cpu, launch.gpu
+
+
+class Flight:
+    """A launch on a worker. `unfinished` holds, in order, the attempts that have not ended."""
+
+    __slots__ = ("_heard_at", "_resource", "_since", "begun_at", "generator", "launch", "unfinished")
+
+    def __init__(self, launch: Launch, generator: Any, *, now: float) -> None:
+        self.launch = launch
+        self.generator = generator
+        self.unfinished: dict[AttemptKey, WorkOrder] = {order.key: order for order in launch.orders}
+        self._resource: dict[AttemptKey, float] = {}
+        self.begun_at = self._since = self._heard_at = now  # the last two: of the attempt in training
+
+    def taken_up(self, now: float) -> None:
+        """The worker is free for this launch from now on: its first attempt's clock starts."""
+        self.begun_at = self._since = self._heard_at = now
+
+    def current(self) -> Sequence[WorkOrder]:
+        """The attempts in training: the first unfinished one, or every lane of a fused launch."""
+        orders = list(self.unfinished.values())
+        return orders[:1] if self.launch.method == "plain" else orders
+
+    def take(self, batch: Sequence[Message], now: float) -> list[Message]:
+        """What of a batch is to be passed on: all but messages of attempts that this side has ended."""
+        passed: list[Message] = []
+        for message in batch:
+            if not isinstance(message, WorkerSeen):
+                if message.key not in self.unfinished:
+                    continue
+                self._note(message, now)
+            passed.append(message)
+        return passed
+
+    def _note(self, message: Started | Reported | Saved | Logged | Ended, now: float) -> None:
+        if isinstance(message, Reported):
+            self._resource[message.key] = message.resource
+            self._heard_at = now
+        elif isinstance(message, Started):
+            self._resource[message.key] = message.resumed_from
+            self._heard_at = now
+        elif isinstance(message, Ended):
+            del self.unfinished[message.key]
+            if self.launch.method == "plain":
+                self._since = self._heard_at = now
+
+    def overdue(self, now: float) -> tuple[AttemptKey, str] | None:
+        """An attempt in training that broke a limit of time, and the reason. Ask of a worker's first flight only."""
+        for order in self.current():
+            silent, ran = now - self._heard_at, now - self._since
+            if order.stall_timeout_s is not None and silent > order.stall_timeout_s:
+                return order.key, (
+                    f"stalled: a report must come within stall_timeout_s={order.stall_timeout_s:g}, "
+                    f"but none came for {silent:.1f} s; raise the limit or report more often"
+                )
+            if order.trial_timeout_s is not None and ran > order.trial_timeout_s + GRACE_S:
+                return order.key, (
+                    f"timed_out: an attempt must end within trial_timeout_s={order.trial_timeout_s:g}, "
+                    f"but it has run for {ran:.1f} s; raise the limit or train less"
+                )
+        return None
+
+    def end(self, key: AttemptKey, outcome: Outcome, failure: FailureKind | None, reason: str, now: float) -> Ended:
+        """End an unfinished attempt from this side."""
+        seconds = now - self._since if any(order.key == key for order in self.current()) else 0.0
+        order = self.unfinished.pop(key)
+        return Ended(
+            key=key,
+            outcome=outcome,
+            resource=self._resource.get(key, order.from_resource),
+            seconds=max(0.0, seconds),
+            failure=failure,
+            reason=reason,
+        )
+
+    def fail(self, key: AttemptKey, reason: str, now: float) -> Ended:
+        """The attempt is to blame, in the way that the first word of the reason says."""
+        return self.end(key, Outcome.FAILED, failure_of(reason), reason, now)
+
+    def lose(self, reason: str, now: float) -> Iterator[Ended]:
+        """End whatever is unfinished as LOST."""
+        for key in list(self.unfinished):
+            yield self.end(key, Outcome.LOST, None, reason, now)
+
+
+def never_started(order: WorkOrder, mode: CancelMode) -> Ended:
+    """How an attempt ends that was cancelled before it was sent to a worker."""
+    return Ended(
+        key=order.key,
+        outcome=Outcome.PAUSED if mode is CancelMode.PAUSE else Outcome.CANCELLED,
+        resource=order.from_resource,
+        seconds=0.0,
+        reason="cancelled before it started",
+        checkpoint=order.checkpoints[0] if order.checkpoints else None,
+    )
+
+
+def impossible(order: WorkOrder, reason: str) -> Ended:
+    """How an attempt ends for which no worker can be had."""
+    return Ended(
+        key=order.key,
+        outcome=Outcome.FAILED,
+        resource=order.from_resource,
+        seconds=0.0,
+        failure=FailureKind.INVALID,
+        reason=reason,
+    )

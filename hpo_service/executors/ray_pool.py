@@ -1,0 +1,184 @@
+"""Which worker a launch goes to; when workers are started and let go. Talks to processes through `Remote` only.
+
+Workers stay up between trials and studies. A shape that has launches waiting gets what room the cluster has, then the
+room of other shapes' idle workers, and in the end, so that nobody starves, of busy ones as they become free.
+Not safe for threads: the executor holds its lock around every call.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator, Sequence
+
+from hpo_service.executors.ray_flights import Flight, Shape, shape_of
+from hpo_service.executors.ray_session import Node
+from hpo_service.executors.ray_workers import PooledWorker, Starter
+from workers.contract import Launch
+
+AHEAD_BELOW_S = 1.0
+"""A launch is sent ahead, to wait on a busy worker, where launches are shorter than this on average."""
+DEPTH = 2
+TENURE_S = 10.0
+"""A worker is not taken from a shape that needs it before it has served so long: starting one costs seconds."""
+START_LIMIT_S = 120.0
+_EPSILON = 1e-6
+
+
+class Pool:
+    """The workers, and the launches that wait for one."""
+
+    def __init__(self, start: Starter, *, idle_s: float) -> None:
+        self.workers: dict[str, PooledWorker] = {}
+        self.nodes: Sequence[Node] = ()
+        self.changed: set[PooledWorker] = set()
+        self._start = start
+        self._idle_s = idle_s
+        self._waiting: dict[Shape, deque[tuple[float, Launch]]] = {}
+        self._seconds: dict[Shape, float] = {}  # of a launch, a moving mean
+
+    # Launches that wait
+
+    def add(self, launch: Launch, now: float) -> None:
+        """Queue a launch; `place` sends it."""
+        self._waiting.setdefault(shape_of(launch), deque()).append((now, launch))
+
+    def replace(self, old: Launch, new: Launch | None) -> None:
+        """Put another launch in the place of one that waits, or take it out."""
+        queue = self._waiting[shape_of(old)]
+        kept = [(since, new if launch is old else launch) for since, launch in queue]
+        self._waiting[shape_of(old)] = deque((since, launch) for since, launch in kept if launch is not None)
+
+    def waiting(self) -> Iterator[Launch]:
+        """Every launch that was not sent yet."""
+        for queue in self._waiting.values():
+            for _, launch in queue:
+                yield launch
+
+    def take_waiting(self, shape: Shape) -> list[Launch]:
+        """Take out all that waits for this shape."""
+        return [launch for _, launch in self._waiting.pop(shape, ())]
+
+    def waits_since(self) -> dict[Shape, float]:
+        """Shapes with launches waiting, and since when the oldest waits."""
+        return {shape: queue[0][0] for shape, queue in self._waiting.items() if queue}
+
+    # Placing
+
+    def place(self, now: float) -> list[tuple[PooledWorker, Flight]]:
+        """Send what can be sent, oldest shape first, and start workers for the rest."""
+        sent: list[tuple[PooledWorker, Flight]] = []
+        claimed: set[int] = set()  # of (CPU, GPU): indexes of what a starving shape needs
+        for shape, since in sorted(self.waits_since().items(), key=lambda item: item[1]):
+            queue = self._waiting[shape]
+            while queue and (worker := self._slot(shape, claimed, now)):
+                sent.append((worker, worker.send(queue.popleft()[1], now)))
+                self.changed.add(worker)
+            if queue:
+                self._grow(shape, len(queue), now)
+                mine = any(worker.shape == shape for worker in self.workers.values())
+                if not mine or now - since > TENURE_S:
+                    claimed |= {kind for kind in (0, 1) if shape[kind] > 0}
+        return sent
+
+    def _slot(self, shape: Shape, claimed: set[int], now: float) -> PooledWorker | None:
+        """An idle worker of this shape; else, for short launches, the busy one with the least before it."""
+        best: tuple[int, str] | None = None
+        ahead = self._seconds.get(shape, AHEAD_BELOW_S) < AHEAD_BELOW_S
+        for worker in self.workers.values():
+            if worker.shape != shape or worker.state == "starting" or self._is_claimed(worker, claimed, now):
+                continue
+            load = sum(len(flight.unfinished) for flight in worker.flights)
+            if not load or (ahead and len(worker.flights) < DEPTH):
+                best = min(best, (load, worker.worker_id)) if best else (load, worker.worker_id)
+        return self.workers[best[1]] if best else None
+
+    @staticmethod
+    def _is_claimed(worker: PooledWorker, claimed: set[int], now: float) -> bool:
+        return now - worker.born_at > TENURE_S and any(worker.shape[kind] > 0 for kind in claimed)
+
+    def _grow(self, shape: Shape, wanted: int, now: float) -> None:
+        starting = sum(w.shape == shape and w.state == "starting" for w in self.workers.values())
+        for _ in range(wanted - starting):
+            node = self._node_for(shape) or self._make_room(shape, now)
+            if node is None:
+                return
+            worker = PooledWorker(shape, node, self._start, now=now)
+            self.workers[worker.worker_id] = worker
+            self.changed.add(worker)
+
+    def _node_for(self, shape: Shape, *, without: Sequence[PooledWorker] = ()) -> Node | None:
+        """The node with the most free CPUs on which a worker of this shape fits, were some workers gone."""
+        best: tuple[float, Node] | None = None
+        for node in self.nodes:
+            cpu, gpu = self._free(node, without)
+            if shape[0] <= cpu + _EPSILON and shape[1] <= gpu + _EPSILON and (best is None or cpu > best[0]):
+                best = (cpu, node)
+        return best[1] if best else None
+
+    def _free(self, node: Node, without: Sequence[PooledWorker]) -> tuple[float, float]:
+        here = [w for w in self.workers.values() if w.node.node_id == node.node_id and w not in without]
+        return node.cpu - sum(w.shape[0] for w in here), node.gpu - sum(w.shape[1] for w in here)
+
+    def _make_room(self, shape: Shape, now: float) -> Node | None:
+        """Let idle workers of other shapes go, if that makes room; longest idle first, no more than needed."""
+        going: list[PooledWorker] = []
+        for worker in sorted(self._spare(shape, now), key=lambda w: w.idle_since):
+            going.append(worker)
+            node = self._node_for(shape, without=going)
+            if node is not None:
+                for spare in [w for w in going if w.node.node_id == node.node_id]:
+                    self.drop(spare)
+                    spare.remote.kill()
+                return node
+        return None
+
+    def _spare(self, shape: Shape, now: float) -> list[PooledWorker]:
+        needed = {other for other, queue in self._waiting.items() if queue}
+        return [
+            worker
+            for worker in self.workers.values()
+            if worker.shape != shape
+            and worker.state == "idle"
+            and (worker.shape not in needed or now - worker.born_at > TENURE_S)
+        ]
+
+    def room(self, shape: Shape) -> int:
+        """How many more launches of this shape could start at once: on idle, starting or new workers."""
+        idle = sum(w.shape == shape and not w.flights for w in self.workers.values())
+        waiting = sum(len(queue) for queue in self._waiting.values())
+        spare = [w for w in self.workers.values() if w.shape != shape and w.state == "idle"]
+        new = sum(_times(shape, self._free(node, spare)) for node in self.nodes)
+        return max(0, idle + new - waiting)
+
+    # Workers that end
+
+    def finished(self, worker: PooledWorker, flight: Flight, now: float) -> None:
+        """A flight is over."""
+        took = now - flight.begun_at
+        worker.done(flight, now)
+        mean = self._seconds.get(worker.shape, took)
+        self._seconds[worker.shape] = mean + 0.2 * (took - mean)
+        self.changed.add(worker)
+
+    def drop(self, worker: PooledWorker) -> None:
+        """The worker is gone."""
+        worker.state = "gone"
+        self.workers.pop(worker.worker_id, None)
+        self.changed.add(worker)
+
+    def let_idle_go(self, now: float) -> list[PooledWorker]:
+        """End the workers that have had nothing to do for long."""
+        gone = [w for w in self.workers.values() if w.state == "idle" and now - w.idle_since > self._idle_s]
+        for worker in gone:
+            self.drop(worker)
+            worker.remote.kill()
+        return gone
+
+    def late_starters(self, now: float) -> list[PooledWorker]:
+        """Workers that were asked for long ago and never came up."""
+        return [w for w in self.workers.values() if w.state == "starting" and now - w.born_at > START_LIMIT_S]
+
+
+def _times(shape: Shape, free: tuple[float, float]) -> int:
+    fits = [have / want for have, want in zip(free, shape, strict=True) if want > 0]
+    return max(0, int(min(fits) + _EPSILON)) if fits else 0

@@ -1,0 +1,160 @@
+"""A warm worker seen from the controller: the handle of a Ray actor, its state, and the launches it has.
+
+The only module that calls methods of the actor. Decides nothing; `ray_pool` does.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import uuid
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol
+
+from hpo_service.executors.ray_flights import Flight, Shape
+from hpo_service.executors.ray_session import Node
+from workers.contract import AttemptKey, CancelMode, Launch, WorkerSeen
+
+TRAIN, CONTROL = "train", "control"  # the actor's concurrency groups
+
+
+class Remote(Protocol):
+    """What a worker's process can be told. Nothing here waits; `Any` results are what the reader waits for."""
+
+    def run(self, launch: Launch) -> Any:
+        """Train; a stream of lists of messages."""
+        ...
+
+    def cancel(self, key: AttemptKey, mode: CancelMode) -> None:
+        """End an attempt at its next report."""
+        ...
+
+    def warm(self) -> Any:
+        """Load what every trial needs, and say who it is."""
+        ...
+
+    def ping(self) -> Any:
+        """Say who it is."""
+        ...
+
+    def kill(self) -> None:
+        """End the process at once."""
+        ...
+
+
+Starter = Callable[[str, Shape, Node], Remote]
+"""(worker id, shape, node) -> the worker's process, being started."""
+
+
+class ActorRemote:
+    """A `Remote` that is a Ray actor."""
+
+    def __init__(self, ray: Any, handle: Any) -> None:
+        self._ray = ray
+        self._handle = handle
+        self._run = handle.run.options(num_returns="streaming", concurrency_group=TRAIN)
+        self._cancel = handle.cancel.options(concurrency_group=CONTROL)
+
+    def run(self, launch: Launch) -> Any:
+        return self._run.remote(launch)
+
+    def cancel(self, key: AttemptKey, mode: CancelMode) -> None:
+        self._cancel.remote(key, mode)
+
+    def warm(self) -> Any:
+        return self._handle.warm.options(concurrency_group=CONTROL).remote()
+
+    def ping(self) -> Any:
+        return self._handle.ping.options(concurrency_group=CONTROL).remote()
+
+    def kill(self) -> None:
+        with contextlib.suppress(Exception):  # it may be dead already
+            self._ray.kill(self._handle, no_restart=True)
+
+
+def actor_starter(ray: Any, actor_class: Any, *, code_paths: Sequence[str], spread: Callable[[], bool]) -> Starter:
+    """Starts workers as actors that this process owns: they die with it, about two seconds later.
+
+    With several nodes the actor is bound to the node that the pool chose.
+    """
+
+    def start(worker_id: str, shape: Shape, node: Node) -> Remote:
+        from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy  # lazy, with Ray
+
+        cpu, gpu = shape
+        options: dict[str, Any] = {
+            "num_cpus": cpu,
+            "num_gpus": gpu,
+            "max_restarts": 0,
+            "max_task_retries": 0,
+            "enable_task_events": False,
+        }
+        if spread():
+            options["scheduling_strategy"] = NodeAffinitySchedulingStrategy(node.node_id, soft=False)
+        handle = actor_class.options(**options).remote(
+            worker_id, cpu=cpu, gpu=gpu, node=node.name, code_paths=tuple(code_paths)
+        )
+        return ActorRemote(ray, handle)
+
+    return start
+
+
+class PooledWorker:
+    """One worker. `flights` holds what was sent to it: the first is in training, a second one waits."""
+
+    __slots__ = (
+        "answer", "born_at", "detail", "device", "flights", "idle_since", "node", "ping_at", "remote", "shape", "state",
+        "worker_id",
+    )  # fmt: skip
+
+    def __init__(self, shape: Shape, node: Node, start: Starter, *, now: float) -> None:
+        self.worker_id = f"worker-{uuid.uuid4().hex[:12]}"
+        self.shape = shape
+        self.node = node
+        self.state = "starting"
+        self.device = "cpu" if shape[1] == 0 else "cuda"
+        self.detail: dict[str, Any] = {}
+        self.flights: list[Flight] = []
+        self.born_at = self.idle_since = self.ping_at = now
+        self.remote = start(self.worker_id, shape, node)
+        self.answer: Any = self.remote.warm()  # of `warm` or `ping`; None when nothing is asked
+
+    def ready(self, who: dict[str, Any], now: float) -> None:
+        """It answered `warm`, or a `ping`."""
+        self.answer = None
+        self.ping_at = now
+        if self.state == "starting":
+            self.state = "idle"
+            self.idle_since = self.born_at = now
+            self.device = who["device"]
+            self.detail = {
+                name: who[name] for name in ("pid", "gpu_name", "gpu_memory_bytes") if who.get(name) is not None
+            }
+
+    def send(self, launch: Launch, now: float) -> Flight:
+        """Send a launch."""
+        flight = Flight(launch, self.remote.run(launch), now=now)
+        self.flights.append(flight)
+        self.state = "busy"
+        return flight
+
+    def done(self, flight: Flight, now: float) -> None:
+        """A flight is over; the next one is in training."""
+        self.flights.remove(flight)
+        if self.flights:
+            self.flights[0].taken_up(now)
+        else:
+            self.state = "idle"
+            self.idle_since = self.ping_at = now
+
+    def seen(self) -> WorkerSeen:
+        """What there is to tell of it."""
+        cpu, gpu = self.shape
+        return WorkerSeen(
+            worker_id=self.worker_id,
+            node=self.node.name,
+            state=self.state,
+            device=self.device,
+            cpu=cpu,
+            gpu=gpu,
+            detail=self.detail,
+        )
