@@ -1,0 +1,1 @@
+"""The REST service: routes, schemas, guards. Decides nothing and knows no SQL: verbs of `store` and `decider` do."""

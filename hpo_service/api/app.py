@@ -1,0 +1,128 @@
+"""Puts the service together: guards, routes, pages, and what they share."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+from collections.abc import AsyncIterator, Callable
+from importlib.metadata import PackageNotFoundError, version
+
+from fastapi import FastAPI
+from prometheus_client.core import Metric
+
+from hpo_service.api import counting
+from hpo_service.api.metrics import Metrics
+from hpo_service.api.middleware import BodyLimit, HostAndOrigin, SecurityHeaders
+from hpo_service.api.notices import Notices
+from hpo_service.api.problems import add_handlers
+from hpo_service.api.replay import Replay
+from hpo_service.api.routes import events, external, health, studies, tokens, trials
+from hpo_service.api.routing import Route
+from hpo_service.api.state import Shared
+from hpo_service.dashboard import pages
+from hpo_service.decider import Decider
+from hpo_service.errors import Conflict
+from hpo_service.settings import LOOPBACK_HOSTS, Settings
+from hpo_service.store import access
+from hpo_service.store.database import Database
+from hpo_service.store.groupwriter import GroupWriter
+from hpo_service.store.heads import heads
+
+API = "/api/v1"
+DESCRIPTION = """Hyperparameter optimisation as a service. Errors are RFC 9457 problem documents; lists page by cursor;
+times are RFC 3339 UTC; money is integer micro-dollars; numbers that are not finite are the strings "NaN", "Infinity",
+"-Infinity". Every POST takes an Idempotency-Key."""
+ANY_ADDRESS = frozenset({"0.0.0.0", "::", ""})
+
+
+def create_app(
+    settings: Settings,
+    db: Database,
+    *,
+    notify: Callable[[str], None] | None = None,
+    controller_alive: Callable[[], bool] | None = None,
+) -> FastAPI:
+    """The ASGI application on an open database. `notify` is told the id of every study that a request changed;
+    `controller_alive` whether the supervised controller runs, where this process supervises one.
+
+    Raises Conflict where the address is not loopback and no token exists.
+    """
+    require_tokens(settings, db)
+    shared = _shared(settings, db, notify or _nobody, controller_alive)
+
+    @contextlib.asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        yield
+        shared.notices.close()
+        shared.writer.close()
+
+    app = FastAPI(
+        title="hpo-service",
+        version=_version(),
+        description=DESCRIPTION,
+        lifespan=lifespan,
+        docs_url=None,  # its page loads scripts from elsewhere, which the page policy forbids
+        redoc_url=None,
+        openapi_url=f"{API}/openapi.json",
+    )
+    app.state.shared = shared
+    app.router.route_class = Route
+    app.router.redirect_slashes = False
+    for module in (studies, trials, external, events, tokens, health):
+        app.include_router(module.routes, prefix=API)
+    app.include_router(health.root)
+    pages.add_pages(app)
+    add_handlers(app)
+    app.add_middleware(BodyLimit, limit=settings.max_body_bytes)
+    app.add_middleware(HostAndOrigin, allowed=_host_names(settings), any_address=settings.host in ANY_ADDRESS)
+    app.add_middleware(SecurityHeaders, observe=shared.metrics.observe)
+    return app
+
+
+def require_tokens(settings: Settings, db: Database) -> None:
+    """Raises Conflict where the address is not loopback and no token exists: who reaches the port could run code."""
+    if not settings.is_loopback and not access.any_tokens(db):
+        raise Conflict(
+            f"the address {settings.host} is not loopback, so every request needs a token, but there is none",
+            remedy="make one with hpo token create NAME --role admin, or listen on 127.0.0.1",
+        )
+
+
+def _shared(
+    settings: Settings, db: Database, notify: Callable[[str], None], controller_alive: Callable[[], bool] | None
+) -> Shared:
+    def count() -> list[Metric]:
+        return counting.families(db, settings.lease_s)
+
+    return Shared(
+        settings=settings,
+        db=db,
+        decider=Decider(db),
+        writer=GroupWriter(db),
+        notices=Notices(lambda: heads(db)),
+        replay=Replay(db),
+        metrics=Metrics(count),
+        notify=notify,
+        controller_alive=controller_alive,
+    )
+
+
+def _host_names(settings: Settings) -> frozenset[str]:
+    named = {name.strip() for name in settings.allowed_hosts.split(",") if name.strip()}
+    own = {settings.host}
+    if settings.is_loopback or settings.host in ANY_ADDRESS:
+        own |= LOOPBACK_HOSTS
+    if not settings.is_loopback:
+        own.add(socket.gethostname())
+    return frozenset((named | own) - {""})
+
+
+def _nobody(_: str) -> None:
+    """Where nobody wants to know."""
+
+
+def _version() -> str:
+    try:
+        return version("hpo-service")
+    except PackageNotFoundError:
+        return "0"

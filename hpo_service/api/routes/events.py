@@ -1,0 +1,77 @@
+"""Live notices as server-sent events, and the event log that they point into."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Header, Query, Response
+from fastapi.responses import StreamingResponse
+
+from hpo_service.api import schemas
+from hpo_service.api.access import Role
+from hpo_service.api.routing import role, router
+from hpo_service.api.state import PrincipalDep, Shared, SharedDep, StudyDep
+from hpo_service.errors import FieldProblem, InvalidInput
+from hpo_service.store import decisions
+
+routes: APIRouter = router(tag="events")
+
+LastId = Annotated[str | None, Header(max_length=200, description="`study:seq` of the last notice that was seen.")]
+EXAMPLE = 'id: s7h2k9x:12\nevent: notice\ndata: {"study":"s7h2k9x","seq":12}\n\n'
+STREAM: dict[int | str, dict[str, Any]] = {200: {"content": {"text/event-stream": {"example": EXAMPLE}}}}
+HEADERS = {"x-accel-buffering": "no", "cache-control": "no-store"}
+
+
+@routes.get("/events", openapi_extra=role(Role.VIEWER), response_class=StreamingResponse, responses=STREAM)
+async def watch_all(shared: SharedDep, caller: PrincipalDep, last_event_id: LastId = None) -> Response:
+    """Notices of every study that the caller may see. With Last-Event-ID each study's newest one is told at once,
+    for one id cannot say what was missed of the others."""
+    if last_event_id is not None:
+        _parse_id(last_event_id)
+    return _stream(shared, lambda _, project: caller.sees(project), {} if last_event_id is not None else None)
+
+
+@routes.get(
+    "/studies/{study_id}/events", openapi_extra=role(Role.VIEWER), response_class=StreamingResponse, responses=STREAM
+)
+async def watch_study(study: StudyDep, shared: SharedDep, last_event_id: LastId = None) -> Response:
+    """Notices of one study: its newest at once (with Last-Event-ID only if it moved since), then whenever it moves."""
+    seen = _parse_id(last_event_id) if last_event_id is not None else (study.id, 0)
+    after = seen[1] if seen[0] == study.id else 0
+    return _stream(shared, lambda one, _: one == study.id, {study.id: after})
+
+
+@routes.get("/studies/{study_id}/log", openapi_extra=role(Role.VIEWER))
+def read_events(
+    study: StudyDep,
+    shared: SharedDep,
+    after: Annotated[int, Query(ge=0, lt=2**53, description="The last sequence number that you have.")] = 0,
+    limit: Annotated[int, Query(ge=1, le=1000)] = 500,
+) -> schemas.Items[schemas.LogEvent]:
+    """The study's events after a sequence number, in order; fewer than `limit` means: that is all."""
+    items = [
+        schemas.LogEvent(
+            seq=event.seq,
+            kind=event.payload.kind,
+            at=event.at,
+            epoch=event.epoch,
+            payload=event.payload.to_json(),
+        )
+        for event in decisions.load_events(shared.db, study.id, after_seq=after, limit=limit)
+    ]
+    return schemas.Items[schemas.LogEvent].model_construct(items=items)
+
+
+def _stream(shared: Shared, wanted: Callable[[str, str], bool], seen: dict[str, int] | None) -> Response:
+    return StreamingResponse(shared.notices.stream(wanted, seen), media_type="text/event-stream", headers=HEADERS)
+
+
+def _parse_id(text: str) -> tuple[str, int]:
+    study, _, seq = text.rpartition(":")
+    if not study or not seq.isdecimal() or len(seq) > 18:
+        rule = "Last-Event-ID is study:seq"
+        raise InvalidInput.of(
+            FieldProblem(path="header.Last-Event-ID", rule=rule, value=text, remedy="send an id as it was received")
+        )
+    return study, int(seq)

@@ -1,0 +1,112 @@
+"""The one route class: authenticates, refuses unknown query parameters, parses the body strictly, and keeps
+idempotency keys. A route without a role cannot be made.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+from collections.abc import Callable, Coroutine, Iterable
+from typing import Any
+
+from fastapi import APIRouter, Request, Response
+from fastapi.dependencies.models import Dependant
+from fastapi.routing import APIRoute
+from starlette.concurrency import run_in_threadpool
+
+from hpo_service.api.access import ANONYMOUS, Principal, Role, authenticate
+from hpo_service.api.bodies import parse_body
+from hpo_service.api.state import Shared
+from hpo_service.errors import FieldProblem, InvalidInput
+from hpo_service.store.rows import Remember
+from search_spaces.errors import nearest
+
+ROLE, NATURAL, SECRET = "x-role", "x-idempotent", "x-secret"
+MAX_KEY = 200
+Handler = Callable[[Request], Coroutine[Any, Any, Response]]
+
+
+def role(least: Role, *, natural: bool = False, secret: bool = False) -> dict[str, Any]:
+    """The `openapi_extra` of a route that callers of at least this role may use. `natural`: told again, it does nothing
+    more by itself; `secret`: its answer must not be stored."""
+    marks = {NATURAL: natural, SECRET: secret}
+    return {ROLE: least.value, **{name: True for name, given in marks.items() if given}}
+
+
+class Route(APIRoute):
+    """Authentication comes before the body is parsed, so that strangers cost nothing."""
+
+    def get_route_handler(self) -> Handler:
+        extra = self.openapi_extra or {}
+        least = Role(extra[ROLE])
+        original = super().get_route_handler()
+        names = frozenset(_query_names(self.dependant))
+        natural, secret = bool(extra.get(NATURAL)), bool(extra.get(SECRET))
+
+        async def handle(request: Request) -> Response:
+            shared: Shared = request.app.state.shared
+            caller = await run_in_threadpool(_admit, shared, request.headers.get("authorization"), least)
+            request.state.principal = caller
+            request.state.remember = None
+            _refuse_unknown(request, names)
+            prepared = await _with_document(request)
+            key = request.headers.get("idempotency-key")
+            if request.method != "POST" or key is None:
+                return await original(prepared)
+            remember = await _remember(request, caller, key)
+            request.state.remember = None if natural else remember
+            answer = functools.partial(original, prepared)
+            return await shared.replay.run(remember, answer, natural=natural, secret=secret)
+
+        return handle
+
+
+def router(*, prefix: str = "", tag: str) -> APIRouter:
+    """A router whose routes are of this module's class."""
+    return APIRouter(prefix=prefix, tags=[tag], route_class=Route)
+
+
+def _admit(shared: Shared, authorization: str | None, least: Role) -> Principal:
+    if least is Role.PUBLIC:
+        return ANONYMOUS
+    caller = authenticate(shared.db, authorization, needs_token=not shared.settings.is_loopback)
+    caller.require(least)
+    return caller
+
+
+def _query_names(dependant: Dependant) -> Iterable[str]:
+    for field in dependant.query_params:
+        yield field.alias
+    for child in dependant.dependencies:
+        yield from _query_names(child)
+
+
+def _refuse_unknown(request: Request, names: frozenset[str]) -> None:
+    for name in request.query_params:
+        if name not in names:
+            remedy = nearest(name, sorted(names))
+            raise InvalidInput.of(
+                FieldProblem(path=f"query.{name}"[:200], rule="unknown query parameter", value=name, remedy=remedy)
+            )
+
+
+async def _with_document(request: Request) -> Request:
+    """The request with its body parsed; what follows sees JSON whatever the client wrote."""
+    body = await request.body()
+    if not body:
+        return request
+    document = await run_in_threadpool(parse_body, body, request.headers.get("content-type", ""))
+    headers = [(name, value) for name, value in request.scope["headers"] if name != b"content-type"]
+    scope = {**request.scope, "headers": [*headers, (b"content-type", b"application/json")]}
+    prepared = Request(scope, request.receive)
+    prepared._body = body
+    prepared._json = document
+    return prepared
+
+
+async def _remember(request: Request, caller: Principal, key: str) -> Remember:
+    if not 0 < len(key) <= MAX_KEY or not key.isprintable():
+        rule = f"an Idempotency-Key has 1 to {MAX_KEY} printable characters"
+        raise InvalidInput.of(FieldProblem(path="header.Idempotency-Key", rule=rule, value=key, remedy="use a UUID"))
+    digest = hashlib.sha256(request.url.query.encode() + b"\0" + await request.body()).hexdigest()
+    return Remember(scope=f"{caller.id} POST {request.url.path}", key=key, request_digest=digest)

@@ -1,0 +1,96 @@
+"""What the routes of one process share. Built once by `app.create_app`; holds nothing that must survive."""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Annotated, Any
+
+from fastapi import Depends, Request
+
+from hpo_service.api.access import ANY_PROJECT, Principal
+from hpo_service.api.metrics import Metrics
+from hpo_service.api.notices import Notices
+from hpo_service.api.replay import Replay
+from hpo_service.decider import Decider
+from hpo_service.errors import NotFound
+from hpo_service.settings import Settings
+from hpo_service.store import studies
+from hpo_service.store.database import Database
+from hpo_service.store.groupwriter import GroupWriter
+from hpo_service.store.rows import StudyRow
+
+
+@dataclass
+class Shared:
+    """The process's database, writers and caches."""
+
+    settings: Settings
+    db: Database
+    decider: Decider
+    writer: GroupWriter
+    notices: Notices
+    replay: Replay
+    metrics: Metrics
+    notify: Callable[[str], None]
+    controller_alive: Callable[[], bool] | None = None  # None: this process supervises none
+    patching: threading.Lock = field(default_factory=threading.Lock)
+    params: BestParams = field(default_factory=lambda: BestParams())
+
+
+class BestParams:
+    """Parameters of best trials by (study, trial). They never change, so that they can be kept; at most `keep`."""
+
+    def __init__(self, keep: int = 4096) -> None:
+        self._keep = keep
+        self._known: OrderedDict[tuple[str, int], Mapping[str, Any]] = OrderedDict()
+
+    def get(self, key: tuple[str, int], load: Callable[[], Mapping[str, Any]]) -> Mapping[str, Any]:
+        """The parameters of `key`, loaded once."""
+        found = self._known.get(key)
+        if found is None:
+            found = self._known[key] = load()
+            while len(self._known) > self._keep:
+                self._known.popitem(last=False)
+        return found
+
+
+def shared(request: Request) -> Shared:
+    """What the process shares."""
+    found: Shared = request.app.state.shared
+    return found
+
+
+def principal(request: Request) -> Principal:
+    """Who calls; set by `routing.Route` before anything else runs."""
+    found: Principal = request.state.principal
+    return found
+
+
+SharedDep = Annotated[Shared, Depends(shared)]
+PrincipalDep = Annotated[Principal, Depends(principal)]
+
+
+def visible_study(study_id: str, state: SharedDep, caller: PrincipalDep) -> StudyRow:
+    """The study in the path. Raises NotFound where there is none or the caller's token is for another project."""
+    return find_visible(state, caller, study_id)
+
+
+def find_visible(state: Shared, caller: Principal, study_id: str) -> StudyRow:
+    """The study of that id, if the caller may see it; else NotFound naming the nearest names that they may see."""
+    try:
+        row = studies.get_study(state.db, study_id)
+        if caller.sees(row.project):
+            return row
+    except NotFound:
+        pass
+    project = None if caller.project == ANY_PROJECT else caller.project
+    named = studies.find_study(state.db, study_id[:200], project)
+    raise NotFound(
+        f"there is no study with the id {study_id[:200]!r}, but one of that name", remedy=f"its id is {named.id}"
+    )
+
+
+StudyDep = Annotated[StudyRow, Depends(visible_study)]

@@ -1,0 +1,1 @@
+"""The pages: static shells whose data comes through the public REST API."""

@@ -1,0 +1,228 @@
+"""`hpo serve`: the API in this process, and a supervised controller as its child. Decides nothing itself.
+
+Neither torch nor Ray is imported here: the server answers within two seconds, and the child takes its time.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import logging
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from types import FrameType
+
+import uvicorn
+
+from hpo_service.api.app import create_app, require_tokens
+from hpo_service.api.checkpoints import remove
+from hpo_service.errors import Conflict, HpoError, Unavailable
+from hpo_service.settings import PREFIX, Settings, load_settings
+from hpo_service.store import locking
+from hpo_service.store.database import Database, open_database
+from hpo_service.store.deleting import finish_deletions
+
+SUPERVISED = "HPO_SUPERVISED"
+BACKOFF_S = (0.5, 30.0)
+STEADY_S = 60.0
+CHILD_ENDS_S = 15.0
+DRAIN_S = 5
+log = logging.getLogger(__name__)
+
+
+def serve(settings: Settings, *, supervise: bool = True) -> int:
+    """Serve until SIGTERM or SIGINT; 0 after an orderly end. `supervise=False`: the API alone, the controller runs
+    elsewhere.
+
+    Raises Conflict where the port or the database file is taken, or where the address is not loopback and no token
+    exists; Unavailable where address or database cannot be reached.
+    """
+    logging.basicConfig(
+        level=settings.log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s", stream=sys.stderr
+    )
+    with contextlib.ExitStack() as stack:
+        listener = stack.enter_context(contextlib.closing(_listen(settings)))
+        stack.enter_context(locking.server_lock(settings.resolved_database_url))
+        db = open_database(settings.resolved_database_url)
+        stack.callback(db.close)
+        require_tokens(settings, db)
+        threading.Thread(target=_finish_deletions, args=(settings, db), name="deletions", daemon=True).start()
+        supervisor = stack.enter_context(_supervised(settings)) if supervise else None
+        app = create_app(settings, db, controller_alive=supervisor.alive if supervisor else None)
+        config = uvicorn.Config(
+            app,
+            log_config=None,
+            access_log=False,
+            lifespan="on",
+            ws="none",
+            proxy_headers=False,
+            server_header=False,
+            timeout_keep_alive=30,
+            timeout_graceful_shutdown=DRAIN_S,
+        )
+        _quiet_signals()
+        _Server(config, app.state.shared.notices.close, _address(settings, listener)).run(sockets=[listener])
+    return 0
+
+
+class _Server(uvicorn.Server):
+    """Uvicorn that says where it listens once it does, and ends live streams before it waits for them."""
+
+    def __init__(self, config: uvicorn.Config, end_streams: object, address: str) -> None:
+        super().__init__(config)
+        self._end_streams = end_streams
+        self._address = address
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        if self.started:
+            print(f"hpo-service listens on {self._address}", flush=True)
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        if callable(self._end_streams):
+            self._end_streams()
+        super().handle_exit(sig, frame)
+
+
+class Supervisor:
+    """Keeps a controller process running: starts it again, ever more slowly, when it ends by itself."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._environment = child_environment(settings, os.environ)
+        self._stopping = threading.Event()
+        self._child: subprocess.Popen[bytes] | None = None
+        # The child's parent-death signal follows the thread that started it: one thread does, and outlives it.
+        self._thread = threading.Thread(target=self._run, name="supervisor", daemon=True)
+
+    def start(self) -> None:
+        """Start the child and watch it."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End the child, and wait until it has ended."""
+        self._stopping.set()
+        self._thread.join(timeout=CHILD_ENDS_S + 5)
+
+    def alive(self) -> bool:
+        """Whether the controller process runs now."""
+        child = self._child
+        return child is not None and child.poll() is None
+
+    @property
+    def pid(self) -> int | None:
+        """The child's process id."""
+        return self._child.pid if self._child is not None else None
+
+    def _run(self) -> None:
+        pause_s = BACKOFF_S[0]
+        while not self._stopping.is_set():
+            began = time.monotonic()
+            status = self._one_life()
+            if self._stopping.is_set():
+                return
+            if time.monotonic() - began > STEADY_S:
+                pause_s = BACKOFF_S[0]
+            log.error("the controller ended with status %s; starting it again in %g s", status, pause_s)
+            self._stopping.wait(pause_s)
+            pause_s = min(2 * pause_s, BACKOFF_S[1])
+
+    def _one_life(self) -> int:
+        child = subprocess.Popen(
+            [sys.executable, "-m", "hpo_service.controller"],
+            env=self._environment,
+            stdin=subprocess.PIPE,  # its end tells the child that we are gone
+            stdout=sys.stderr,
+            close_fds=True,  # the database's lock and the listening socket stay ours alone
+        )
+        self._child = child
+        try:
+            while not self._stopping.is_set():
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    return child.wait(timeout=0.2)
+            child.terminate()
+            try:
+                return child.wait(timeout=CHILD_ENDS_S)
+            except subprocess.TimeoutExpired:
+                child.kill()
+                return child.wait()
+        finally:
+            if child.stdin is not None:
+                child.stdin.close()
+
+
+def child_environment(settings: Settings, environment: Mapping[str, str]) -> dict[str, str]:
+    """The controller's environment: the settings in force, without the token, which is not its business."""
+    kept = {name: value for name, value in environment.items() if name != f"{PREFIX}TOKEN"}
+    given = settings.model_dump(exclude={"token"}) | {
+        "data": settings.data.absolute(),
+        "storage": settings.resolved_storage,
+    }
+    own = {f"{PREFIX}{name.upper()}": str(value) for name, value in given.items() if value not in (None, "")}
+    return {**kept, **own, SUPERVISED: "1"}
+
+
+@contextlib.contextmanager
+def _supervised(settings: Settings) -> Iterator[Supervisor]:
+    supervisor = Supervisor(settings)
+    supervisor.start()
+    try:
+        yield supervisor
+    finally:
+        supervisor.stop()
+
+
+def _listen(settings: Settings) -> socket.socket:
+    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((settings.host, settings.port))
+        listener.listen(2048)
+    except OSError as error:
+        listener.close()
+        where = f"{settings.host}:{settings.port}"
+        if error.errno == errno.EADDRINUSE:
+            raise Conflict(
+                f"another program listens on {where}", remedy="end it, or choose another port with HPO_PORT"
+            ) from None
+        raise Unavailable(f"cannot listen on {where}: {error.strerror}", remedy="check HPO_HOST and HPO_PORT") from None
+    return listener
+
+
+def _address(settings: Settings, listener: socket.socket) -> str:
+    port = listener.getsockname()[1]
+    host = f"[{settings.host}]" if ":" in settings.host else settings.host
+    return f"http://{host}:{port}"
+
+
+def _finish_deletions(settings: Settings, db: Database) -> None:
+    """Go on with deletions that a crash interrupted."""
+    try:
+        remove(settings.resolved_storage, finish_deletions(db))
+    except HpoError as error:
+        log.warning("interrupted deletions go on at the next start: %s", error)
+
+
+def _quiet_signals() -> None:
+    """Uvicorn raises the signal that ended it once more; by then everything is in order, and the status is 0."""
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: None)
+
+
+def main() -> int:
+    """Serve by the settings of the environment; 1 with a plain message where it cannot."""
+    try:
+        return serve(load_settings(), supervise="--no-controller" not in sys.argv[1:])
+    except HpoError as error:
+        print(error, file=sys.stderr)
+        return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
