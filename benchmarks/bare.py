@@ -1,0 +1,82 @@
+"""Peers without a service: bare processes that loop over the trials, and Optuna in one process."""
+
+from __future__ import annotations
+
+import multiprocessing
+import time
+from typing import Any
+
+import torch
+
+from benchmarks import children, digits
+
+
+def answer(*, how: str, data: str, configs: list[dict[str, Any]], processes: int = 2) -> dict[str, Any]:
+    """`{"seconds", "accuracies"}` of training every configuration; the processes are warm before the clock starts."""
+    return _optuna(data, configs) if how == "optuna" else _bare(data, configs, processes)
+
+
+def _bare(data: str, configs: list[dict[str, Any]], processes: int) -> dict[str, Any]:
+    context = multiprocessing.get_context("spawn")
+    ready, go = context.Barrier(processes + 1), context.Barrier(processes + 1)
+    following, results = context.Value("i", 0), context.Queue()
+    workers = [
+        context.Process(target=_loop, args=(data, configs, ready, go, following, results)) for _ in range(processes)
+    ]
+    for worker in workers:
+        worker.start()
+    ready.wait()
+    began = time.perf_counter()
+    go.wait()
+    accuracies = dict(results.get() for _ in configs)
+    seconds = time.perf_counter() - began
+    for worker in workers:
+        worker.join()
+    return {"seconds": seconds, "accuracies": [accuracies[i] for i in range(len(configs))]}
+
+
+def _loop(data: str, configs: list[dict[str, Any]], ready: Any, go: Any, following: Any, results: Any) -> None:
+    """Take the next configuration until none is left."""
+    torch.set_num_threads(1)
+    rows = digits.load(data)
+    digits.train(rows, configs[0], 0)  # warm
+    ready.wait()
+    go.wait()
+    while True:
+        with following.get_lock():
+            index = following.value
+            following.value += 1
+        if index >= len(configs):
+            return
+        results.put((index, digits.train(rows, configs[index], index)))
+
+
+def _optuna(data: str, configs: list[dict[str, Any]]) -> dict[str, Any]:
+    """`study.optimize` in one process, in memory; the configurations are enqueued, so that the work is the same."""
+    import optuna  # lazy: the bare processes do without
+
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    torch.set_num_threads(1)
+    rows = digits.load(data)
+    digits.train(rows, configs[0], 0)  # warm
+    accuracies = []
+
+    def objective(trial: optuna.Trial) -> float:
+        config = {
+            "lr": trial.suggest_float("lr", 1e-4, 1.0, log=True),
+            "momentum": trial.suggest_float("momentum", 0.0, 1.0),
+            "batch_size": trial.suggest_int("batch_size", 16, 256),
+        }
+        accuracies.append(digits.train(rows, config, trial.number))
+        return accuracies[-1]
+
+    study = optuna.create_study(direction="maximize")
+    for config in configs:
+        study.enqueue_trial(config)
+    began = time.perf_counter()
+    study.optimize(objective, n_trials=len(configs), n_jobs=1)
+    return {"seconds": time.perf_counter() - began, "accuracies": accuracies}
+
+
+if __name__ == "__main__":
+    children.serve(answer)

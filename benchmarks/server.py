@@ -1,0 +1,70 @@
+"""The real service for a benchmark: `hpo serve` in a process of its own on loopback, with SQLite and a local Ray."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+
+from benchmarks import children
+from benchmarks.harness import ROOT
+
+START_S = 120.0
+STOP_S = 30.0
+
+
+@contextlib.contextmanager
+def running(data: Path, *, cpus: int = 2) -> Iterator[str]:
+    """A server with its database and storage in `data`; gives its address once a controller leads."""
+    data.mkdir(parents=True, exist_ok=True)
+    port = _free_port()
+    url = f"http://127.0.0.1:{port}"
+    environment = children.environment(HPO_RAY_CPUS=str(cpus), HPO_LOG_LEVEL="warning")
+    command = [sys.executable, "-m", "hpo_service.cli", "serve", "--port", str(port), "--data", str(data)]
+    log = data / "server.log"
+    with log.open("ab") as output:
+        server = subprocess.Popen(
+            command, cwd=ROOT, env=environment, stdout=output, stderr=output, stdin=subprocess.DEVNULL,
+            start_new_session=True,
+        )  # fmt: skip
+    try:
+        _wait_until_ready(url, server, log)
+        yield url
+    finally:
+        _stop(server)
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def _wait_until_ready(url: str, server: subprocess.Popen[bytes], log: Path) -> None:
+    deadline = time.monotonic() + START_S
+    while time.monotonic() < deadline:
+        if server.poll() is not None:
+            break
+        with contextlib.suppress(httpx.TransportError):
+            if httpx.get(f"{url}/readyz", timeout=2).status_code == 200:
+                return
+        time.sleep(0.1)
+    raise RuntimeError(f"the server did not become ready (status {server.poll()}); it said:\n{log.read_text()[-3000:]}")
+
+
+def _stop(server: subprocess.Popen[bytes]) -> None:
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(server.pid, signal.SIGTERM)
+        try:
+            server.wait(timeout=STOP_S)
+        except subprocess.TimeoutExpired:
+            os.killpg(server.pid, signal.SIGKILL)
+            server.wait()

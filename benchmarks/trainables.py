@@ -1,0 +1,20 @@
+"""What our workers train in the benchmarks: functions by import path. Imports nothing heavy."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+
+def report_once(trial: Any) -> None:
+    """An empty trial: the service's own cost and nothing else."""
+    trial.report(1, val_loss=trial.params["x"])
+
+
+def steady(trial: Any) -> None:
+    """Reports `rate` times a second for `seconds`, at due times that a slow report does not move."""
+    rate, seconds = float(trial.params["rate"]), float(trial.params["seconds"])
+    began = time.monotonic()
+    for step in range(1, int(rate * seconds) + 1):
+        time.sleep(max(0.0, began + step / rate - time.monotonic()))
+        trial.report(step, val_loss=trial.params["x"] / step)
