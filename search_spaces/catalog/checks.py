@@ -53,7 +53,10 @@ def validate_trainer(
         return [Problem(path="trainer.recipe", rule="the recipe must be known", value=recipe, remedy=remedy)]
     problems = check_params(recipe, params)
     for name, spec in space.items():
+        if not isinstance(spec, Mapping):
+            continue  # not a parameter: the space says so itself
         problems += _check_dimension(declared, name, spec, params)
+        problems += _check_effect(declared, name, params, space)
     problems += _check_epochs(params, space) if has_scheduler else []
     problems += _check_metrics(declared, params, metrics)
     return problems
@@ -115,7 +118,7 @@ def _broken_rule(parameter: ParameterDeclaration, value: Any) -> str | None:
     assert parameter.low is not None
     assert parameter.high is not None
     if not parameter.low <= value <= parameter.high:
-        return f"{name} must lie in {parameter.low:g} … {parameter.high:g}"
+        return f"{name} must lie in {parameter.low:.10g} … {parameter.high:.10g}"
     return None
 
 
@@ -164,24 +167,39 @@ def _check_dimension(
             value=params[name],
             remedy=f"remove it from the space, or from trainer.params.{name}",
         )
-    model = params.get("model", declared.parameters["model"].default)
-    if parameter.models and model not in parameter.models:
-        yield Problem(
-            path=path,
-            rule=f"{name} must have an effect on the model ({', '.join(parameter.models)})",
-            value=model,
-            remedy="remove it from the space, or choose another model",
-        )
     yield from _check_bounds(parameter, path, spec)
 
 
+def _check_effect(
+    declared: RecipeDeclaration, name: str, params: Mapping[str, Any], space: Mapping[str, Mapping[str, Any]]
+) -> Iterator[Problem]:
+    """A searched parameter must matter to at least one of the models in question."""
+    parameter = declared.parameters.get(name)
+    models = _listed(space["model"]) if "model" in space else []
+    models = models or [params.get("model", declared.parameters["model"].default)]
+    if parameter and parameter.models and not any(model in parameter.models for model in models):
+        yield Problem(
+            path=f"space.{name}",
+            rule=f"{name} must have an effect on the model ({', '.join(parameter.models)})",
+            value=", ".join(map(str, models)),
+            remedy="remove it from the space, or choose another model",
+        )
+
+
+def _listed(spec: Mapping[str, Any]) -> list[Any]:
+    """The values that a dimension lists: of a choice, an ordinal or a constant."""
+    values = spec.get("values")
+    found = list(values) if isinstance(values, (list, tuple)) else []
+    return found if spec.get("value") is None else [*found, spec["value"]]
+
+
 def _check_bounds(parameter: ParameterDeclaration, path: str, spec: Mapping[str, Any]) -> Iterator[Problem]:
-    listed = [("values", v) for v in spec.get("values") or ()] + [("default", spec.get("default"))]
-    bounds = [(bound, spec.get(bound)) for bound in ("low", "high", "value")]
-    for field, value in listed + bounds:
-        if value is not None:
-            yield from _check_value(parameter, f"{path}.{field}", value)
-    numeric = any(value is not None for _, value in bounds[:2])
+    values = spec.get("values")
+    listed = [("values", v) for v in values] if isinstance(values, (list, tuple)) else []
+    single = [(field, spec[field]) for field in ("low", "high", "value", "default") if spec.get(field) is not None]
+    for field, value in listed + single:
+        yield from _check_value(parameter, f"{path}.{field}", value)
+    numeric = spec.get("low") is not None or spec.get("high") is not None
     if numeric and parameter.kind in ("choice", "text"):
         yield Problem(
             path=f"{path}.type",
@@ -202,8 +220,12 @@ def _whole(spec: Mapping[str, Any]) -> bool:
     """True if every value of a dimension is a whole number, as far as its type tells."""
     kind = str(spec.get("type"))
     if kind in ("quniform", "qloguniform"):
-        return all(float(spec.get(field, 1) or 1).is_integer() for field in ("low", "step"))
+        return all(_is_whole(spec.get(field)) for field in ("low", "step"))
     return kind not in ("uniform", "loguniform", "normal", "lognormal")
+
+
+def _is_whole(value: Any) -> bool:
+    return isinstance(value, int) or (isinstance(value, float) and value.is_integer())
 
 
 def _check_epochs(params: Mapping[str, Any], space: Mapping[str, Any]) -> Iterator[Problem]:

@@ -121,8 +121,8 @@ _TRAINING = (
         kind="int",
         low=1,
         high=100000,
-        doc="Epochs to train, and the schedule's horizon. Not set: as far as the study trains. "
-        "Refused beside a scheduler, which decides that itself.",
+        default=20,
+        doc="Epochs to train, and the schedule's horizon. Refused beside a scheduler, which decides that itself.",
     ),
     _P(
         name="grad_clip",

@@ -29,7 +29,7 @@ from workers.contract import (
 )
 from workers.session import run_order
 
-FUNCTIONS = '''
+FUNCTIONS = """
 import logging, sys, time
 import numpy as np
 import torch
@@ -141,7 +141,7 @@ def leaks(trial):
 def seeded(trial):
     import random
     trial.report(1, val_loss=random.random(), a=float(np.random.rand()), b=torch.rand(()))
-'''
+"""
 
 
 @dataclass
@@ -303,7 +303,9 @@ def test_without_checkpoints_a_segment_starts_from_zero(make: Make) -> None:
 
 
 @pytest.mark.parametrize("name", CASES)
-@pytest.mark.parametrize(("mode", "outcome"), [(CancelMode.PAUSE, Outcome.PAUSED), (CancelMode.STOP, Outcome.CANCELLED)])
+@pytest.mark.parametrize(
+    ("mode", "outcome"), [(CancelMode.PAUSE, Outcome.PAUSED), (CancelMode.STOP, Outcome.CANCELLED)]
+)
 def test_cancelled_at_a_report(name: str, mode: CancelMode, outcome: Outcome, make: Make) -> None:
     got = run(make(name, to=50.0), lambda so_far: mode if so_far.steps[-1:] == [3] else None)
     assert got.end.outcome is outcome

@@ -149,7 +149,9 @@ class Learner:
 
 def train(task: Task, trial: Trial) -> None:
     """Train `trial` epoch by epoch until it ends, from its checkpoint if it has one."""
-    last = task.params.get("epochs")
+    last = task.params["epochs"]
+    if last is None and math.isinf(trial.resource_target):
+        last = task.params["default_epochs"]
     horizon = float(last) if last is not None else trial.resource_horizon
     learners = [Learner(task, fold=i, seed=trial.seed, horizon=horizon) for i in range(len(task.data.folds))]
     progress = _Progress(patience=int(task.params["early_stopping"]))

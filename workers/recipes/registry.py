@@ -50,7 +50,10 @@ def build(name: str, params: Mapping[str, Any], *, device: str) -> Task:
     problems = catalog.check_params(name, params)
     if problems:
         raise InvalidOrderError(str(problems[0]))
-    return recipe(catalog.complete(name, params), device=device)
+    full = catalog.complete(name, params)
+    # A default must not end a trial before its scheduler does: it counts where nothing else says how far to train.
+    full |= {"epochs": params.get("epochs"), "default_epochs": full["epochs"]}
+    return recipe(full, device=device)
 
 
 def train(task: Task, trial: Trial) -> None:

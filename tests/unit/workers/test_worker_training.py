@@ -151,6 +151,15 @@ def test_epochs_parameter_ends_the_trial_and_its_schedule(train: Train) -> None:
     assert checkpoint.resource == 2.0
 
 
+def test_default_epochs_count_only_where_nothing_else_says_how_far(train: Train) -> None:
+    default = catalog.RECIPES["image_classifier"].parameters["epochs"].default
+    reports, _ = train({"hidden_units": 4, "batch_size": 256}, to=math.inf, horizon=math.inf)
+    assert max(reports) == default
+    assert reports[default]["lr"] < reports[1]["lr"] / 10
+    reports, _ = train({"hidden_units": 4, "batch_size": 256}, to=default + 2, horizon=default + 2)
+    assert max(reports) == default + 2
+
+
 def test_early_stopping_counts_epochs_without_improvement(train: Train) -> None:
     reports, _ = train({"early_stopping": 2, "lr": 1e-8, "optimizer": "sgd", "hidden_units": 4}, to=50, horizon=50.0)
     losses = [values["val_loss"] for values in reports.values()]
