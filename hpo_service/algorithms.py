@@ -1,0 +1,127 @@
+"""The registry of named sampler × scheduler pairs: what a definition's `algorithm` stands for.
+
+`build` makes the fold, `check` refuses what it could not serve, `plan` tells beforehand what it would run.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from hpo_service.core import algorithm_specs as specs
+from hpo_service.core.algorithm import Algorithm
+from hpo_service.core.budget import Ledger, Standing
+from hpo_service.core.definition import StudyDefinition
+from hpo_service.core.fold import State, StudyFold
+from hpo_service.core.history import History
+from hpo_service.core.planning import plan
+from hpo_service.core.roles import Ask, Batch, Sampler, Scheduler
+from hpo_service.core.suitability import check, check_change, segment_target
+from hpo_service.core.tables import HalvingTable, HyperbandTable, halving, hyperband_round, levels_up
+from hpo_service.samplers.grid import GridSampler
+from hpo_service.samplers.independent import RandomSampler
+from hpo_service.samplers.sobol import SobolSampler
+from hpo_service.samplers.surrogate import SurrogateSampler
+from hpo_service.schedulers.asynchronous import AsynchronousHalving
+from hpo_service.schedulers.median import MedianStopping
+from hpo_service.schedulers.single import SingleSegment
+from hpo_service.schedulers.synchronous import SynchronousHalving
+
+__all__ = ["SYNCHRONOUS", "VERSIONS", "build", "check", "check_change", "plan", "segment_target"]
+
+VERSIONS: Mapping[str, int] = {
+    "grid": 1,
+    "random": 1,
+    "sobol": 1,
+    "bayesian": 1,
+    "successive_halving": 1,
+    "hyperband": 1,
+    "bohb": 1,
+    "asha": 1,
+    "median": 1,
+}
+"""Counts up when an algorithm would propose something else from the same log; stored with every decision."""
+
+SYNCHRONOUS = frozenset({"grid", "random", "sobol", "successive_halving", "hyperband", "bohb"})
+"""Reserve resource in canonical order: the same trials with any number of workers (with non-adaptive samplers)."""
+
+
+def build(definition: StudyDefinition) -> Algorithm:
+    """The fold of a definition that `check` accepts; it has observed nothing yet."""
+    return fold(definition)
+
+
+def fold(definition: StudyDefinition) -> StudyFold:
+    """`build`, with its facts open to look at: for tests and simulations."""
+    spec = definition.algorithm
+    history = History(definition.objective, definition.search_space, keep_curves=isinstance(spec, specs.MedianSpec))
+    state = State(
+        definition=definition,
+        history=history,
+        ledger=Ledger(gives_back=spec.name not in SYNCHRONOUS),
+        standing=Standing(definition.objective, judged_at_rest=isinstance(spec, specs.AshaSpec)),
+    )
+    sampler = _sampler(state)
+    return StudyFold(
+        name=spec.name,
+        version=VERSIONS[spec.name],
+        state=state,
+        sampler=sampler,
+        scheduler=_scheduler(state, sampler),
+        segment_target=segment_target,
+    )
+
+
+def _sampler(state: State) -> Sampler:
+    definition, spec = state.definition, state.definition.algorithm
+    seed, repeats = definition.seed, definition.repeats
+    if isinstance(spec, specs.GridSpec):
+        return GridSampler(seed, definition.search_space, spec.points, state.history)
+    if isinstance(spec, specs.SobolSpec):
+        return SobolSampler(seed, state.history, repeats=repeats)
+    name = spec.surrogate if isinstance(spec, specs.BayesianSpec) else getattr(spec, "sampler", "random")
+    if name == "random":
+        return RandomSampler(seed, repeats=repeats)
+    startup = spec.startup_trials if isinstance(spec, specs.BayesianSpec) else None
+    return SurrogateSampler(
+        seed,
+        state.history,
+        surrogate=name,
+        repeats=repeats,
+        startup_trials=startup,
+        by_bracket=isinstance(spec, specs.BohbSpec),
+    )
+
+
+def _scheduler(state: State, sampler: Sampler) -> Scheduler:
+    spec = state.definition.algorithm
+    if isinstance(spec, specs.SuccessiveHalvingSpec):
+        return SynchronousHalving(state, HalvingTable(halving(spec)), _used_up(state, sampler))
+    if isinstance(spec, specs.HyperbandSpec | specs.BohbSpec):
+        table = HyperbandTable(hyperband_round(spec.min_resource, spec.max_resource, spec.eta))
+        return SynchronousHalving(
+            state, table, _used_up(state, sampler), fits_at_starts=isinstance(spec, specs.BohbSpec)
+        )
+    if isinstance(spec, specs.AshaSpec):
+        return AsynchronousHalving(state, levels_up(spec.min_resource, spec.max_resource, spec.eta), spec.eta)
+    if isinstance(spec, specs.MedianSpec):
+        return MedianStopping(state, spec)
+    varies = spec.max_resource is None and "epochs" in state.definition.space
+    return SingleSegment(None if varies else segment_target(state.definition, {}))
+
+
+def _used_up(state: State, sampler: Sampler) -> Callable[[int], bool]:
+    history = state.history
+
+    def used_up(space_version: int) -> bool:
+        if history.waiting:
+            return False
+        ask = Ask(
+            number=history.next_number,
+            space=history.spaces[space_version],
+            space_version=space_version,
+            history=history,
+            batch=Batch(history),
+        )
+        return sampler.spent(ask) is not None
+
+    return used_up

@@ -1,0 +1,293 @@
+"""The fold that every algorithm is: history and budget, played together with one sampler and one scheduler.
+
+`observe` takes events in, `propose` reads the state that they left and changes nothing that counts. Here: the order
+of proposals, numbering, baselines, enqueued trials, and when to end. Not here: how configurations are chosen
+(`samplers`), how far trials are trained (`schedulers`).
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from hpo_service.core.algorithm import RungView
+from hpo_service.core.budget import Ledger, Purse, Standing
+from hpo_service.core.definition import StudyDefinition, parse
+from hpo_service.core.events import (
+    AttemptsEnded,
+    AttemptsReopened,
+    Decided,
+    DefinitionChanged,
+    EndingDeclared,
+    Event,
+    Reported,
+    TrialsEnqueued,
+)
+from hpo_service.core.history import History, TrialRecord
+from hpo_service.core.proposals import UNLIMITED, Continue, Proposal, Start
+from hpo_service.core.roles import Ask, Batch, Draw, Pending, Place, Sampler, Scheduler
+from hpo_service.core.states import Origin
+from search_spaces import SpaceError
+
+Target = Callable[[StudyDefinition, Mapping[str, Any]], float]
+
+
+@dataclass
+class State:
+    """What sampler, scheduler and fold look at together; only the fold changes it."""
+
+    definition: StudyDefinition
+    history: History
+    ledger: Ledger
+    standing: Standing
+    declared: str = ""  # why hours or dollars are used up
+
+    @property
+    def trials_left(self) -> float:
+        """How many more trials `budget.trials` allows."""
+        limit = self.definition.budget.trials
+        return float("inf") if limit is None else max(0, limit - self.history.started)
+
+
+class StudyFold:
+    """An `Algorithm`: a named sampler × scheduler pair over one study's log."""
+
+    def __init__(
+        self,
+        *,
+        name: str,
+        version: int,
+        state: State,
+        sampler: Sampler,
+        scheduler: Scheduler,
+        segment_target: Target,
+    ) -> None:
+        self.name = name
+        self.version = version
+        self.state = state
+        self._sampler = sampler
+        self._scheduler = scheduler
+        self._segment_target = segment_target
+        self._drawn: dict[int, Draw | None] = {}  # draws since the last event: asking again costs nothing
+
+    @property
+    def history(self) -> History:
+        """The facts as folded so far."""
+        return self.state.history
+
+    def observe(self, event: Event) -> None:
+        """Fold one event in; kinds that are no business of an algorithm change nothing."""
+        payload = event.payload
+        self._drawn.clear()
+        if isinstance(payload, Reported):
+            for row in payload.reports:
+                self.history.report(row)
+        elif isinstance(payload, AttemptsEnded):
+            for attempt in payload.attempts:
+                self._rested(self.history.ended(attempt), event.seq)
+        elif isinstance(payload, Decided):
+            for proposal in payload.proposals:
+                self._apply(proposal, payload.observed_seq)
+        elif isinstance(payload, AttemptsReopened):
+            for change in payload.attempts:
+                self.history.reopened(change.trial, change.fence)
+        elif isinstance(payload, TrialsEnqueued):
+            for trial in payload.trials:
+                self.history.enqueue(trial)
+        elif isinstance(payload, EndingDeclared):
+            self.state.declared = payload.reason
+        elif isinstance(payload, DefinitionChanged):
+            self._change(payload, event.seq)
+
+    def propose(self, slots: int) -> Sequence[Proposal]:
+        """Endings first, then trials that go on, then new ones; at most `slots` of the last two kinds."""
+        proposals: list[Proposal] = list(self._scheduler.endings())
+        if slots <= 0 or self._halted() is not None:
+            return proposals
+        purse = self._purse()
+        going_on = list(self._scheduler.continues(slots, purse))
+        proposals += going_on
+        proposals += self._starts(slots - len(going_on), purse)
+        return proposals
+
+    def ending(self) -> str | None:
+        """Why no new trial will be started, or None while there may be more."""
+        return self._halted() or self._no_more_starts()
+
+    def rungs(self) -> Sequence[RungView]:
+        """The rungs as they stand."""
+        return self._scheduler.rungs()
+
+    def _halted(self) -> str | None:
+        """Why nothing is started or continued: bounds that end all training."""
+        return self.state.declared or self.state.standing.over(self.state.definition.budget)
+
+    def _purse(self) -> Purse:
+        return Purse(self.state.ledger.reserved, self.state.definition.budget.resource)
+
+    def _starts(self, room: int, purse: Purse) -> list[Start]:
+        """Up to `room` new trials."""
+        starts: list[Start] = []
+        waiting = iter(self.history.waiting.values())
+        batch = Batch(self.history)
+        number = self.history.next_number
+        if room <= 0:
+            return starts
+        for place in itertools.islice(self._scheduler.places(), room):
+            if len(starts) >= self.state.trials_left:
+                break
+            enqueued = next(waiting, None)
+            start = self._enqueued(enqueued, place) if enqueued else self._new(number, place, batch)
+            if start is None or not purse.take(_price(place, start.target)):
+                break
+            number += enqueued is None
+            draw = self._drawn.get(start.trial)
+            key = enqueued.key if enqueued else draw.key if draw else ""
+            batch.add(Pending(number=start.trial, params=start.params, key=key))
+            starts.append(start)
+        return starts
+
+    def _no_more_starts(self) -> str | None:
+        """Why there will be no new trial; draws a configuration only where its price hangs on it."""
+        if self.state.trials_left <= 0:
+            return self._trials_spent()
+        place = next(self._scheduler.places(), None)
+        if place is None:
+            return self._scheduler.full()
+        enqueued = next(iter(self.history.waiting.values()), None)
+        batch, number = Batch(self.history), self.history.next_number
+        if enqueued is None:
+            ask = self._ask(number, place, batch)
+            spent = None if self._baseline(ask) else self._sampler.spent(ask)
+            if spent is not None:
+                return spent
+        if place.prepaid or self.state.definition.budget.resource is None:
+            return None
+        target = place.target
+        if target is None:
+            start = self._enqueued(enqueued, place) if enqueued else self._new(number, place, batch)
+            target = start.target if start else 0.0
+        price = _price(place, target)
+        return None if self._purse().take(price) else self._resource_spent(price)
+
+    def _new(self, number: int, place: Place, batch: Batch) -> Start | None:
+        ask = self._ask(number, place, batch)
+        origin, draw = Origin.BASELINE, self._baseline(ask)
+        if draw is None:
+            origin, draw = Origin.SAMPLED, self._draw(ask)
+        if draw is None:
+            return None
+        self._drawn[number] = draw
+        return self._start(number, draw.params, place, draw.reason, origin, ask.space_version)
+
+    def _draw(self, ask: Ask) -> Draw | None:
+        if ask.number not in self._drawn:
+            self._drawn[ask.number] = self._sampler.draw(ask)
+        return self._drawn[ask.number]
+
+    def _ask(self, number: int, place: Place, batch: Batch) -> Ask:
+        version = place.space_version or self.history.space_version
+        return Ask(
+            number=number,
+            space=self.history.spaces[version],
+            space_version=version,
+            history=self.history,
+            batch=batch,
+            bracket=place.bracket,
+            basis=place.basis,
+        )
+
+    def _baseline(self, ask: Ask) -> Draw | None:
+        """The defaults for the first trial that is not enqueued, where the space names some and no trial has them."""
+        if not (self.state.definition.baseline and ask.space.has_default):
+            return None
+        if self.history.sampled or ask.number != self.history.next_number:
+            return None
+        try:
+            params = ask.space.default_params()
+        except SpaceError:
+            return None
+        key = ask.space.config_key(params)
+        if ask.taken(key):
+            return None
+        return Draw(params=params, key=key, reason="the defaults come first, as a baseline")
+
+    def _enqueued(self, trial: TrialRecord, place: Place) -> Start:
+        retry = trial.retry_of is not None
+        reason = f"a retry of trial {trial.retry_of}" if retry else f"{trial.origin.value} configuration"
+        return self._start(
+            trial.number, trial.params, place, f"{reason}, ahead of new ones", trial.origin, trial.space_version
+        )
+
+    def _start(
+        self,
+        number: int,
+        params: Mapping[str, Any],
+        place: Place,
+        reason: str,
+        origin: Origin,
+        space_version: int,
+    ) -> Start:
+        target = place.target
+        if target is None:
+            target = self._segment_target(self.state.definition, params)
+        return Start(
+            trial=number,
+            params=params,
+            target=target,
+            horizon=target if place.horizon is None else place.horizon,
+            reason=f"{reason}; {place.reason}" if place.reason else reason,
+            origin=origin,
+            bracket=place.bracket,
+            rung=place.rung,
+            space_version=space_version,
+        )
+
+    def _trials_spent(self) -> str:
+        started, limit = self.history.started, self.state.definition.budget.trials
+        return f"budget.trials: {started} of {limit} trials started"
+
+    def _resource_spent(self, amount: float) -> str:
+        limit = self.state.definition.budget.resource
+        return (
+            f"budget.resource: {self.state.ledger.reserved:g} of {limit:g} are given out, "
+            f"and the next trial needs {amount:g}"
+        )
+
+    def _apply(self, proposal: Proposal, observed_seq: int) -> None:
+        if isinstance(proposal, Start):
+            trial = self.history.start(proposal)
+            self.state.ledger.reserve(trial)
+            self._scheduler.started(trial, proposal, observed_seq)
+            self._sampler.started(trial)
+        elif isinstance(proposal, Continue):
+            trial = self.history.go_on(proposal)
+            self.state.ledger.reserve(trial)
+            self._scheduler.applied(trial, proposal)
+            self._sampler.started(trial)
+        else:
+            trial = self.history.end(proposal)
+            self._scheduler.applied(trial, proposal)
+            self.state.standing.advance(self.history, self.state.definition.budget)
+
+    def _rested(self, trial: TrialRecord, seq: int) -> None:
+        if not trial.at_rest:
+            return
+        self.state.ledger.settle(trial)
+        self._scheduler.rested(trial, seq)
+        self._sampler.rested(trial)
+        self.state.standing.rested(trial, self.history, self.state.definition.budget)
+
+    def _change(self, payload: DefinitionChanged, seq: int) -> None:
+        self.state.definition = parse(payload.definition)
+        if payload.space_version != self.history.space_version:
+            self.history.change_space(payload.space_version, self.state.definition.search_space)
+        self.state.standing.advance(self.history, self.state.definition.budget)
+        self._scheduler.review(seq)
+
+
+def _price(place: Place, target: float) -> float:
+    """What a new trial takes from the budget of resource at once."""
+    return 0.0 if place.prepaid or target == UNLIMITED else target

@@ -1,0 +1,137 @@
+"""What a definition would run, before it runs: its brackets, number of trials and total resource.
+
+Answers come from the same arithmetic that the schedulers use (`core.tables`), with the budget taken into account.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+from hpo_service.core.algorithm import Plan
+from hpo_service.core.algorithm_specs import BohbSpec, GridSpec, HyperbandSpec, SuccessiveHalvingSpec
+from hpo_service.core.definition import StudyDefinition
+from hpo_service.core.history import EXACT_CARDINALITY
+from hpo_service.core.proposals import UNLIMITED
+from hpo_service.core.suitability import check, first_levels, segment_target
+from hpo_service.core.tables import BracketPlan, halving, hyperband_round
+
+
+def plan(definition: StudyDefinition) -> Plan:
+    """The plan of a definition; raises what `check` raises."""
+    check(definition)
+    spec = definition.algorithm
+    if isinstance(spec, SuccessiveHalvingSpec):
+        return _bracketed(definition, (halving(spec),), repeated=False)
+    if isinstance(spec, HyperbandSpec | BohbSpec):
+        brackets = hyperband_round(spec.min_resource, spec.max_resource, spec.eta)
+        return _bracketed(definition, brackets, repeated=True)
+    levels = first_levels(definition)
+    return _asynchronous(definition, levels) if levels else _single(definition)
+
+
+def _bracketed(definition: StudyDefinition, brackets: Sequence[BracketPlan], *, repeated: bool) -> Plan:
+    trials_left = _limit(_trial_limit(definition))
+    resource_left = _limit(definition.budget.resource)
+    notes = list(_notes(definition))
+    bounded = not repeated or trials_left < math.inf or resource_left < math.inf
+    trials, total, shown = 0, 0.0, []
+    if bounded and repeated:
+        rounds = _whole_rounds(brackets, trials_left, resource_left)
+        trials = rounds * sum(b.trials for b in brackets)
+        total = rounds * sum(b.cost() for b in brackets)
+        if rounds:
+            shown = [_row(i, b, b.trials) for i, b in enumerate(brackets)]
+            notes.append(f"all {len(brackets)} brackets run {rounds} time(s) in full")
+        first = rounds * len(brackets)
+    else:
+        first = 0
+    for index, bracket in enumerate(brackets, start=first):
+        entrants = int(min(bracket.trials, trials_left - trials, bracket.entrants_for(resource_left - total)))
+        if bounded and entrants <= 0:
+            break
+        trials, total = trials + entrants, total + bracket.cost(entrants)
+        if entrants < bracket.trials:
+            notes.append(f"bracket {index} is cut from {bracket.trials} to {entrants} trials by the budget")
+        if first == 0 or entrants < bracket.trials:
+            shown.append(_row(index, bracket, entrants))
+        if entrants < bracket.trials:
+            break
+    if not bounded:
+        notes.append("the brackets are repeated until the budget ends")
+        return Plan(brackets=tuple(shown), trials=None, total_resource=None, notes=tuple(notes))
+    return Plan(brackets=tuple(shown), trials=trials, total_resource=total, notes=tuple(notes))
+
+
+def _whole_rounds(brackets: Sequence[BracketPlan], trials_left: float, resource_left: float) -> int:
+    per_round = sum(b.trials for b in brackets)
+    cost = sum(b.cost() for b in brackets)
+    return int(min(trials_left // per_round, resource_left // cost))
+
+
+def _row(index: int, bracket: BracketPlan, entrants: int) -> dict[str, Any]:
+    sizes = bracket.sizes(entrants)
+    rungs = [
+        {"rung": i, "trials": size, "resource": level}
+        for i, (size, level) in enumerate(zip(sizes, bracket.levels, strict=True))
+    ]
+    return {"bracket": index, "label": bracket.label, "rungs": rungs}
+
+
+def _asynchronous(definition: StudyDefinition, levels: Sequence[float]) -> Plan:
+    trials = _trial_limit(definition)
+    notes = list(_notes(definition))
+    if definition.algorithm.name == "median":
+        notes.append(f"trials are judged at {len(levels) - 1} levels before {levels[-1]:g}")
+        rows: tuple[dict[str, Any], ...] = ()
+    else:
+        rungs = [{"rung": i, "trials": None, "resource": level} for i, level in enumerate(levels)]
+        rows = ({"bracket": 0, "label": "grows as trials come", "rungs": rungs},)
+        notes.append("how many trials each rung gets is decided while they run")
+    most = None if trials is None else trials * levels[-1]
+    bounds = [bound for bound in (most, definition.budget.resource) if bound is not None]
+    if bounds:
+        notes.append(f"at most {min(bounds):g} of resource in all")
+    return Plan(brackets=rows, trials=trials, total_resource=definition.budget.resource, notes=tuple(notes))
+
+
+def _single(definition: StudyDefinition) -> Plan:
+    trials = _trial_limit(definition)
+    notes = list(_notes(definition))
+    target = UNLIMITED if "epochs" in definition.space else segment_target(definition, {})
+    if target == UNLIMITED:
+        notes.append("how far each trial is trained is decided by its parameters or its trainable")
+        return Plan(brackets=(), trials=trials, total_resource=definition.budget.resource, notes=tuple(notes))
+    if definition.budget.resource is not None:
+        fit = math.floor(definition.budget.resource / target * (1 + 1e-9))
+        trials = fit if trials is None else min(trials, fit)
+    total = None if trials is None else trials * target
+    notes.append(f"each trial is trained to resource {target:g}")
+    return Plan(brackets=(), trials=trials, total_resource=total, notes=tuple(notes))
+
+
+def _trial_limit(definition: StudyDefinition) -> int | None:
+    """The most trials that budget, grid and a finite space allow."""
+    spec, space = definition.algorithm, definition.search_space
+    limits = [definition.budget.trials]
+    if isinstance(spec, GridSpec):
+        limits.append(space.grid_size(spec.points))
+    elif not definition.repeats and space.is_finite and (space.cardinality or math.inf) <= EXACT_CARDINALITY:
+        limits.append(space.cardinality)
+    known = [limit for limit in limits if limit is not None]
+    return min(known) if known else None
+
+
+def _limit(value: float | None) -> float:
+    return math.inf if value is None else value
+
+
+def _notes(definition: StudyDefinition) -> list[str]:
+    notes = []
+    if definition.baseline and definition.search_space.has_default:
+        notes.append("the first trial is the configuration of the defaults")
+    also = [n for n in ("hours", "dollars", "patience", "target") if getattr(definition.budget, n) is not None]
+    if also:
+        notes.append(f"may end sooner by {', '.join(f'budget.{name}' for name in also)}")
+    return notes
