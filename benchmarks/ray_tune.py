@@ -109,9 +109,11 @@ def _fit(trainable: Any, space: dict[str, Any], *, reuse: bool, steps: int) -> d
         seconds = time.perf_counter() - began
     if results.num_errors:
         raise RuntimeError(f"{results.num_errors} trials failed: {results.errors[0]}")
-    found = {
-        result.config["index"]: result.metrics["val_accuracy"] for result in (results[i] for i in range(len(results)))
-    }
+    found = {}
+    for result in (results[i] for i in range(len(results))):
+        if result.config is None or result.metrics is None:
+            raise RuntimeError(f"a trial ended without a report: {result.path}")
+        found[result.config["index"]] = result.metrics["val_accuracy"]
     return {
         "seconds": seconds,
         "steady_per_s": _steady(clock.completed),

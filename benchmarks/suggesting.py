@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import statistics
 import time
+import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -37,6 +38,7 @@ OURS: dict[str, dict[str, Any]] = {
 
 def run(options: Options) -> Outcome:
     optuna.logging.set_verbosity(optuna.logging.ERROR)
+    warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
     rows, figures = [], []
     for name, sizes in SIZES.items():
         for size in sizes:

@@ -99,7 +99,7 @@ def _outcome(runs: dict[str, list[Run]]) -> Outcome:
     rows = []
     for name in (DOCUMENTED, REUSED, OPTUNA, BARE, OURS):
         mine = rates(runs[name])
-        steady = [one["steady_per_s"] for one in runs[name] if "steady_per_s" in one]
+        steady = [one["steady_per_s"] for one in runs[name] if one.get("steady_per_s")]
         accuracy = statistics.mean(runs[name][0]["accuracies"])
         rows.append(
             (
