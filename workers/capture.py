@@ -2,6 +2,7 @@
 
 Threads that were running before the attempt (Ray's own) keep writing to the process's real streams. Output of child
 processes and of C code goes to the file descriptors, hence to the worker's own log, not here.
+One attempt at a time per process: sys.stdout is one for all threads.
 """
 
 from __future__ import annotations

@@ -360,6 +360,14 @@ def test_missing_objective_metric(name: str, make: Make) -> None:
     assert got.steps == [1]
 
 
+def test_missing_metric_points_at_the_users_report(make: Make) -> None:
+    got = run(make("misnames"))
+    assert "it holds accuracy, val_los" in got.end.reason
+    assert "did you mean 'val_los'" in got.end.reason
+    assert "trial.report(1, val_los=1.0, accuracy=0.5)" in got.end.traceback
+    assert "workers/" not in got.end.traceback
+
+
 def test_second_objective_must_be_reported_too(make: Make) -> None:
     got = run(make("never_saves", metrics=("val_loss", "latency")))
     assert got.end.failure is FailureKind.MISSING_METRIC
@@ -525,6 +533,16 @@ def test_a_function_leaves_no_trace_in_the_process(make: Make) -> None:
     assert run(make("leaks", to=1.0)).end.outcome is Outcome.REACHED
     assert (os.getcwd(), random.getstate(), torch.get_default_dtype(), torch.get_rng_state().tolist()) == before
     assert "HPO_LEAK" not in os.environ
+
+
+@pytest.mark.parametrize("name", ["image_classifier", "report_then_save"])
+def test_deterministic_kernels_are_switched_on_for_the_attempt_alone(name: str, make: Make) -> None:
+    import torch
+
+    got = run(make(name, to=1.0, deterministic=True))
+    assert got.started.environment["run"]["determinism"]["algorithms"] is True
+    assert not torch.are_deterministic_algorithms_enabled()
+    assert got.end.outcome is Outcome.REACHED
 
 
 def test_global_generators_are_seeded_by_the_trial(make: Make) -> None:
