@@ -21,7 +21,7 @@ from optuna.storages import BaseStorage
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
-from search_spaces import BaseParameter, SearchSpace, SpaceError
+from search_spaces import BaseParameter, Choice, SearchSpace, SpaceError
 
 STUDY_ID = 0
 NAME = "fold"
@@ -83,9 +83,7 @@ class Encoding:
 
 def _distribution(parameter: BaseParameter) -> BaseDistribution:
     count = parameter.cardinality
-    if count is not None and not parameter.scale.ordered:
-        return CategoricalDistribution(tuple(range(count)))
-    if parameter.type == "choice" and count is not None:
+    if count is not None and (isinstance(parameter, Choice) or not parameter.scale.ordered):
         return CategoricalDistribution(tuple(range(count)))
     logarithmic = getattr(parameter.scale, "log", False)
     if count is None or count > MAX_INDEXED or logarithmic:

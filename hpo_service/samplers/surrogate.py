@@ -131,7 +131,8 @@ class SurrogateSampler:
         maximize = self._history.objective.maximize
         chosen = dict(selection(basis.observed, FED[self._surrogate], maximize=maximize))
         failed = worst(basis.observed, maximize=maximize)
-        view, trials = _optuna_view(), []
+        view = _optuna_view()
+        trials: list[FrozenTrial] = []
         for number in sorted([*chosen, *basis.running[-RUNNING_FED[self._surrogate] :]]):
             code = self._logged_code(number, ask.space_version, encoding)
             if code is None:
