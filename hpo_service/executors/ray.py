@@ -57,9 +57,7 @@ class RayExecutor:
         self._told: dict[str, str] = {}
         self._where: dict[AttemptKey, Launch | tuple[PooledWorker, Flight]] = {}  # a launch waits; a flight is sent
         self._failed_starts: dict[Shape, int] = {}
-        start = actor_starter(
-            self._session.ray, _actor_class(), code_paths=paths, spread=lambda: len(self._pool.nodes) > 1
-        )
+        start = actor_starter(self._session.ray, code_paths=paths, spread=lambda: len(self._pool.nodes) > 1)
         self._pool = Pool(start, idle_s=settings.idle_workers_s)
         self._pool.nodes = self._session.nodes()
         self._nodes_at = time.monotonic()
@@ -311,9 +309,3 @@ def _words(shape: Shape) -> str:
 def _code_paths(*, local: bool) -> tuple[str, ...]:
     """Where users' functions are found by workers on this machine; on a joined cluster they are installed."""
     return (os.getcwd(),) if local else ()
-
-
-def _actor_class() -> Any:
-    from workers.actor import make_actor_class  # lazy: needs Ray
-
-    return make_actor_class()

@@ -10,11 +10,10 @@ import uuid
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
+from hpo_service.executors.ray_actor import CONTROL, TRAIN, actor_class, packages_root
 from hpo_service.executors.ray_flights import Flight, Shape
 from hpo_service.executors.ray_session import Node
 from workers.contract import AttemptKey, CancelMode, Launch, WorkerSeen
-
-TRAIN, CONTROL = "train", "control"  # the actor's concurrency groups
 
 
 class Remote(Protocol):
@@ -71,11 +70,14 @@ class ActorRemote:
             self._ray.kill(self._handle, no_restart=True)
 
 
-def actor_starter(ray: Any, actor_class: Any, *, code_paths: Sequence[str], spread: Callable[[], bool]) -> Starter:
+def actor_starter(ray: Any, *, code_paths: Sequence[str], spread: Callable[[], bool]) -> Starter:
     """Starts workers as actors that this process owns: they die with it, about two seconds later.
 
     With several nodes the actor is bound to the node that the pool chose.
     """
+
+    made = actor_class(ray)
+    root = packages_root()
 
     def start(worker_id: str, shape: Shape, node: Node) -> Remote:
         from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy  # lazy, with Ray
@@ -90,8 +92,8 @@ def actor_starter(ray: Any, actor_class: Any, *, code_paths: Sequence[str], spre
         }
         if spread():
             options["scheduling_strategy"] = NodeAffinitySchedulingStrategy(node.node_id, soft=False)
-        handle = actor_class.options(**options).remote(
-            worker_id, cpu=cpu, gpu=gpu, node=node.name, code_paths=tuple(code_paths)
+        handle = made.options(**options).remote(
+            root, worker_id, cpu=cpu, gpu=gpu, node=node.name, code_paths=tuple(code_paths)
         )
         return ActorRemote(ray, handle)
 
