@@ -1,0 +1,329 @@
+"""Collecting what workers say: one transaction for a batch across all studies, each item accepted or refused alone."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import json
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
+
+from sqlalchemy import Row, select
+
+from hpo_service.core.events import AttemptsEnded, Payload, Reported
+from hpo_service.core.states import TERMINAL_TRIAL
+from hpo_service.store import blobstore, eventlog, scoring
+from hpo_service.store.batch import Batch, Report, Work
+from hpo_service.store.committing import move_trials
+from hpo_service.store.database import Database
+from hpo_service.store.rows import Collected, CollectItem, EndedItem, ReportItem, SavedItem, StartedItem
+from hpo_service.store.scoring import Best, Goals
+from hpo_service.store.tables import attempts, environments, reports, trial_values, trials
+from hpo_service.store.tx import Tx, clean, dump
+
+__all__ = ["Collected", "collect", "lose_attempts"]
+_PROGRESS = ("resource", "step", "value_kind", "value", "sort_value", "metrics")
+_END = ("state", "reason", *_PROGRESS, "losses", "cost_microdollars", "seconds", "ended_at")
+_ATTEMPT_PROGRESS = ("resource", "last_step", "reported_at", "lease_expires_at")
+_ATTEMPT_END = (
+    "state", "outcome", "failure", "reason", "traceback", *_ATTEMPT_PROGRESS, "seconds", "cost_microdollars",
+    "peak_memory_bytes", "gpu_peak_memory_bytes", "gpu_utilisation", "ended_at",
+)  # fmt: skip
+_ATTEMPT_START = (
+    "worker_id", "node", "device", "resumed_from", "environment_digest", "code_digest", "data_digest", "started_at",
+)  # fmt: skip
+_ATTEMPT_KEYS = ("study_id", "trial", "fence")
+_REPORT = ("study_id", "trial", "fence", "step", "seq", "resource", "value_kind", "value", "metrics", "at")
+_VALUE = ("study_id", "trial", "name", "kind", "number")
+_VALUE_CONFLICT = (
+    "ON CONFLICT (study_id, trial, name) DO UPDATE SET kind = excluded.kind, number = excluded.number"
+)
+
+
+def collect(db: Database, items: Sequence[CollectItem]) -> list[Collected]:
+    """Store the items; what became of each, in their order. "Stored" means committed.
+
+    Idempotent on (trial, fence, step). A fenced, closed, contradicting or unknown item is refused alone.
+    """
+    if not items:
+        return []
+
+    def work(tx: Tx) -> list[Collected]:
+        results: list[Collected | None] = [None] * len(items)
+        by_study: dict[str, list[int]] = {}
+        for index, item in enumerate(items):
+            by_study.setdefault(item.study_id, []).append(index)
+        rows = eventlog.lock_studies(tx, by_study)
+        for study_id in sorted(by_study):
+            mine = by_study[study_id]
+            if study_id not in rows:
+                gone = Collected(status="unknown", message=f"there is no study {study_id!r}")
+                for index in mine:
+                    results[index] = gone
+                continue
+            batch = _load(tx, rows[study_id], [items[i] for i in mine])
+            for index in mine:
+                results[index] = batch.apply(items[index])
+            _store(tx, rows[study_id], batch)
+        return [result for result in results if result is not None]
+
+    return db.run_write("collecting.collect", work)
+
+
+def lose_attempts(
+    db: Database,
+    study_id: str,
+    keys: Iterable[tuple[int, int]],
+    reason: str,
+    *,
+    charge: Callable[[float], int] | None = None,
+) -> list[Collected]:
+    """End the open attempts (trial, fence) as lost. They trained until their last report as far as is known;
+    `charge` turns those seconds into micro-dollars."""
+    wanted = set(keys)
+    a = attempts.c
+    with db.read() as tx:
+        rows = tx.all(select(attempts).where(a.study_id == study_id, a.state == "open").order_by(a.trial))
+    items = []
+    for row in rows:
+        if (row.trial, row.fence) in wanted:
+            start = row.started_at or row.opened_at
+            seconds = max((row.reported_at or start) - start, 0) / 1e6
+            items.append(
+                EndedItem(
+                    study_id=study_id,
+                    trial=row.trial,
+                    fence=row.fence,
+                    outcome="lost",
+                    resource=row.resource,
+                    seconds=seconds,
+                    reason=reason,
+                    cost_microdollars=charge(seconds) if charge else 0,
+                )
+            )
+    return collect(db, items)
+
+
+def _load(tx: Tx, study: Row[Any], items: Sequence[CollectItem]) -> Batch:
+    """What the items of one study need to know of it."""
+    t, a = trials.c, attempts.c
+    numbers = {item.trial for item in items}
+    newest = (a.study_id == t.study_id) & (a.trial == t.number) & (a.fence == t.fence)
+    statement = (
+        select(
+            t.number, t.state, t.fence, t.resource, t.step, t.metrics, t.losses, t.cost_microdollars, t.seconds,
+            t.stop_reason, a.state.label("attempt_state"), a.outcome, a.last_step, a.reported_at, a.lease_s,
+            a.resource.label("attempt_resource"), a.started_at.label("attempt_started_at"),
+        )
+        .join(attempts, newest, isouter=True)
+        .where(t.study_id == study.id, tx.among(t.number, numbers))
+    )  # fmt: skip
+    works = {row.number: Work.of(row) for row in tx.all(statement)}
+    batch = Batch(
+        study_id=study.id, goals=_goals(study.objectives), retries=study.retries, now=tx.now, works=works
+    )
+    _load_doubtful(tx, batch, items)
+    holding = {
+        i.trial for i in items if isinstance(i, SavedItem) or (isinstance(i, EndedItem) and i.checkpoint)
+    }
+    if holding:
+        batch.saved = blobstore.stored(tx, study.id, holding)
+    return batch
+
+
+def _load_doubtful(tx: Tx, batch: Batch, items: Sequence[CollectItem]) -> None:
+    """The stored reports that an item might repeat or, where the best one counts, replace."""
+    doubtful: set[int] = set()
+    redo: set[int] = set()
+    for item in items:
+        work = batch.works.get(item.trial)
+        if not isinstance(item, ReportItem) or work is None or item.fence != work.fence:
+            continue
+        if not work.open or (work.last_step is not None and item.step <= work.last_step):
+            doubtful.add(item.trial)
+        if batch.goals.best and work.step is not None and item.step <= work.step:
+            redo.add(item.trial)
+    if not doubtful | redo:
+        return
+    c = reports.c
+    statement = select(c.trial, c.fence, c.step, c.resource, c.metrics).where(
+        c.study_id == batch.study_id, tx.among(c.trial, doubtful | redo)
+    )
+    for number in redo:
+        batch.works[number].curve = {}
+    for row in tx.all(statement.order_by(c.trial, c.fence, c.step)):
+        metrics = json.loads(row.metrics)
+        work = batch.works[row.trial]
+        if row.fence == work.fence:
+            batch.known[(row.trial, row.fence, row.step)] = Report(
+                row.trial, row.fence, row.step, row.resource, metrics
+            )
+        if work.curve is not None:
+            work.curve[row.step] = (row.fence, metrics)
+
+
+@functools.lru_cache(maxsize=1024)
+def _goals(objectives: str) -> Goals:
+    return Goals.load(objectives)
+
+
+def _store(tx: Tx, study: Row[Any], batch: Batch) -> None:
+    touched = [work for work in batch.works.values() if work.touched]
+    _write_starts(tx, batch)
+    _write_trials(tx, batch, touched)
+    _write_attempts(tx, batch, touched)
+    _write_values(tx, batch, touched)
+    _write_checkpoints(tx, batch)
+    payloads: list[Payload] = []
+    if batch.reports:
+        payloads.append(Reported(reports=()))
+    if batch.ended:
+        payloads.append(AttemptsEnded(attempts=tuple(batch.ended)))
+    if not payloads:
+        return
+    put = _best(tx, study, batch, touched)
+    add: dict[str, float] = {
+        **batch.counts,
+        "open_attempts": -len(batch.ended),
+        "cost_microdollars": sum(e.cost_microdollars for e in batch.ended),
+        "resource": sum(work.resource - work.old_resource for work in touched),
+    }
+    last = eventlog.append(tx, study.id, payloads, add=add, put=put, reported=len(batch.reports))
+    _write_reports(tx, batch, last - len(payloads) + 1)
+
+
+def _best(tx: Tx, study: Row[Any], batch: Batch, touched: Sequence[Work]) -> dict[str, Any]:
+    best = Best.of(study, batch.goals)
+    for work in touched:
+        best.consider(work.number, work.rank_value(batch.goals.metric), work.resource)
+    if best.stale:
+        best = scoring.look_up_best(tx, study.id, maximize=batch.goals.maximize)
+    if (best.trial, best.value, best.resource) == (study.best_trial, study.best_value, study.best_resource):
+        return {}
+    return {"best_trial": best.trial, "best_value": best.value, "best_resource": best.resource}
+
+
+def _write_trials(tx: Tx, batch: Batch, touched: Sequence[Work]) -> None:
+    going: list[tuple[Any, ...]] = []
+    ended: dict[Any, list[tuple[Any, ...]]] = {}
+    for work in touched:
+        kind, number = scoring.columns(work.metrics.get(batch.goals.metric))
+        progress = (
+            work.resource, work.step, kind, number, work.rank_value(batch.goals.metric), dump(work.metrics),
+        )  # fmt: skip
+        key = (batch.study_id, work.number)
+        if work.ended is None:
+            going.append((*progress, *key))
+        else:
+            at = batch.now if work.state in TERMINAL_TRIAL else None
+            ended.setdefault(work.state, []).append(
+                (work.state.value, work.reason, *progress, work.losses, work.cost, work.seconds, at, *key)
+            )
+    tx.update(trials, ("study_id", "number"), _PROGRESS, going)
+    for state, rows in ended.items():
+        move_trials(tx, _END, rows, state)
+
+
+def _write_attempts(tx: Tx, batch: Batch, touched: Sequence[Work]) -> None:
+    going: list[tuple[Any, ...]] = []
+    ended: list[tuple[Any, ...]] = []
+    for work in touched:
+        key = (batch.study_id, work.number, work.fence)
+        reported_at = batch.now if work.reported else work.reported_at
+        if work.ended is None:
+            lease = None if work.lease_s is None else batch.now + int(work.lease_s * 1e6)
+            going.append((work.attempt_resource, work.last_step, reported_at, lease, *key))
+            continue
+        item = work.ended
+        ended.append(
+            (
+                "closed", item.outcome, work.failure, work.ended_reason, clean(item.traceback), work.attempt_resource,
+                work.last_step, reported_at, None, item.seconds, item.cost_microdollars, item.peak_memory_bytes,
+                item.gpu_peak_memory_bytes, item.gpu_utilisation, batch.now, *key,
+            )
+        )  # fmt: skip
+    tx.update(attempts, _ATTEMPT_KEYS, _ATTEMPT_PROGRESS, going)
+    tx.update(attempts, _ATTEMPT_KEYS, _ATTEMPT_END, ended)
+
+
+def _write_values(tx: Tx, batch: Batch, touched: Sequence[Work]) -> None:
+    rows: list[tuple[Any, ...]] = []
+    for work in touched:
+        for name, value in work.metrics.items():
+            if work.before.get(name) != value:
+                rows.append((batch.study_id, work.number, clean(name), *scoring.columns(value)))
+    tx.insert(trial_values, _VALUE, rows, conflict=_VALUE_CONFLICT)
+
+
+def _write_reports(tx: Tx, batch: Batch, seq: int) -> None:
+    metric, study_id, now = batch.goals.metric, batch.study_id, batch.now
+    rows = [
+        (
+            study_id, r.trial, r.fence, r.step, seq, r.resource, *scoring.columns(r.metrics.get(metric)),
+            dump(r.metrics), now,
+        )
+        for r in batch.reports
+    ]  # fmt: skip
+    tx.insert(reports, _REPORT, rows)
+
+
+def _write_checkpoints(tx: Tx, batch: Batch) -> None:
+    """Add the new ones; drop the rows of an attempt's files that its worker has removed since."""
+    if not batch.checkpoints:
+        return
+    blobstore.add(tx, batch.checkpoints)
+    old = []
+    for trial, fence in dict.fromkeys((n.trial, n.fence) for n in batch.checkpoints):
+        steps = batch.saved[(trial, fence)]
+        old += [(trial, fence, s, steps[s]) for s in sorted(steps)[: -blobstore.KEPT_PER_ATTEMPT]]
+    blobstore.remove(tx, batch.study_id, old)
+
+
+def _write_starts(tx: Tx, batch: Batch) -> None:
+    if not batch.started:
+        return
+    documents: dict[str, Mapping[str, Any]] = {}
+    rows: list[tuple[Any, ...]] = []
+    for item in batch.started:
+        digest = _environment_digest(item)
+        if digest is not None:
+            documents.setdefault(digest, item.environment)
+        rows.append(
+            (
+                clean(item.worker_id), clean(item.node), clean(item.device), item.resumed_from, digest,
+                _part_digest(item.environment.get("code")), _part_digest(item.environment.get("data")), batch.now,
+                item.study_id, item.trial, item.fence,
+            )
+        )  # fmt: skip
+    known = {
+        r.digest
+        for r in tx.all(select(environments.c.digest).where(tx.among(environments.c.digest, documents)))
+    }
+    new = [
+        (digest, _canonical(document), batch.now)
+        for digest, document in documents.items()
+        if digest not in known
+    ]
+    tx.insert(environments, ("digest", "document", "created_at"), new, conflict="ON CONFLICT DO NOTHING")
+    tx.update(attempts, _ATTEMPT_KEYS, _ATTEMPT_START, rows)
+
+
+def _canonical(document: Any) -> str:
+    return json.dumps(document, sort_keys=True, separators=(",", ":"), default=str)
+
+
+def _sha256(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _environment_digest(item: StartedItem) -> str | None:
+    """The digest that the document holds of itself, else that of its canonical JSON."""
+    if not item.environment:
+        return None
+    own = item.environment.get("digest")
+    return own if isinstance(own, str) and len(own) == 64 else _sha256(_canonical(item.environment))
+
+
+def _part_digest(part: Any) -> str | None:
+    """The SHA-256 of what says which code or data it was: the part's canonical JSON."""
+    return _sha256(_canonical(part)) if part else None

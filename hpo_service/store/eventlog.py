@@ -1,0 +1,165 @@
+"""The log: append events in the transaction that changes the tables, and load them back.
+
+A `reported` event holds only its number of rows; the values lie in `reports` and are joined when loading.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from sqlalchemy import Row, select, update
+
+from hpo_service.core import values
+from hpo_service.core.events import PAYLOADS, SCHEMA_VERSION, Decided, Event, Payload, Reported, ReportRow
+from hpo_service.errors import Conflict, NotFound
+from hpo_service.store.database import Database
+from hpo_service.store.tables import events, reports, studies
+from hpo_service.store.tx import Tx, dump, to_datetime
+
+_COLUMNS = ("study_id", "seq", "kind", "schema_version", "epoch", "decision", "observed_seq", "at", "payload")
+PAGE = 20_000
+
+
+def lock_studies(tx: Tx, ids: Iterable[str]) -> dict[str, Row[Any]]:
+    """The studies' rows, locked in the order of their ids: every verb that writes rows of a study does this first."""
+    wanted = sorted(set(ids))
+    condition = studies.c.id == wanted[0] if len(wanted) == 1 else tx.among(studies.c.id, wanted)
+    statement = select(studies).where(condition, studies.c.deleted_at.is_(None)).order_by(studies.c.id)
+    return {row.id: row for row in tx.all(statement.with_for_update())}
+
+
+def lock_study(tx: Tx, study_id: str) -> Row[Any]:
+    """One study's row, locked. Raises NotFound."""
+    row = lock_studies(tx, (study_id,)).get(study_id)
+    if row is None:
+        raise NotFound(f"there is no study {study_id!r}", remedy="list the studies with `hpo studies`")
+    return row
+
+
+def append(
+    tx: Tx,
+    study_id: str,
+    payloads: Sequence[Payload],
+    *,
+    add: Mapping[str, float] | None = None,
+    put: Mapping[str, Any] | None = None,
+    epoch: int = 0,
+    reported: int = 0,
+) -> int:
+    """Give the payloads the next sequence numbers and write them, adding `add` to and putting `put` into the study's
+    columns in the same statement. A `Reported` payload is written as the number `reported`. Returns the last number."""
+    changes: dict[str, Any] = dict(put or {})
+    for name, amount in (add or {}).items():
+        if amount:
+            changes[name] = studies.c[name] + amount
+    changes["last_seq"] = studies.c.last_seq + len(payloads)
+    statement = update(studies).where(studies.c.id == study_id).values(changes).returning(studies.c.last_seq)
+    last = tx.execute(statement).scalar_one()
+    rows = []
+    for seq, payload in enumerate(payloads, start=last - len(payloads) + 1):
+        decided = payload if isinstance(payload, Decided) else None
+        document = {"count": reported} if isinstance(payload, Reported) else payload.to_json()
+        rows.append(
+            (
+                study_id,
+                seq,
+                payload.kind,
+                SCHEMA_VERSION,
+                epoch,
+                decided.decision if decided else None,
+                decided.observed_seq if decided else None,
+                tx.now,
+                dump(document),
+            )
+        )
+    tx.insert(events, _COLUMNS, rows)
+    return int(last)
+
+
+def load_events(db: Database, study_id: str, after_seq: int = 0, limit: int | None = None) -> list[Event]:
+    """The study's events after `after_seq`, oldest first. Raises NotFound; Conflict for a newer kind of envelope."""
+    with db.read() as tx:
+        study = tx.first(
+            select(studies.c.last_seq, studies.c.objectives).where(
+                studies.c.id == study_id, studies.c.deleted_at.is_(None)
+            )
+        )
+        if study is None:
+            raise NotFound(f"there is no study {study_id!r}", remedy="list the studies with `hpo studies`")
+        if study.last_seq <= after_seq:
+            return []
+        statement = (
+            select(events)
+            .where(events.c.study_id == study_id, events.c.seq > after_seq)
+            .order_by(events.c.seq)
+        )
+        rows = tx.all(statement.limit(limit) if limit is not None else statement)
+        batches = _report_rows(tx, study_id, rows, json.loads(study.objectives))
+        return [_event(row, batches) for row in rows]
+
+
+def _event(row: Row[Any], batches: Mapping[int, list[ReportRow]]) -> Event:
+    if row.schema_version > SCHEMA_VERSION or row.kind not in PAYLOADS:
+        raise Conflict(
+            f"an event must be of a kind and version that this program knows, but event {row.seq} of study "
+            f"{row.study_id} is {row.kind!r}, version {row.schema_version}",
+            remedy="upgrade hpo-service",
+        )
+    payload: Any
+    if row.kind == Reported.kind:
+        payload = Reported(reports=tuple(batches.get(row.seq, ())))
+    else:
+        payload = PAYLOADS[row.kind].from_json(json.loads(row.payload))
+    return Event(
+        study_id=row.study_id,
+        seq=row.seq,
+        payload=payload,
+        at=to_datetime(row.at),
+        epoch=row.epoch,
+        schema_version=row.schema_version,
+    )
+
+
+def _report_rows(
+    tx: Tx, study_id: str, rows: Sequence[Row[Any]], objectives: Sequence[Mapping[str, Any]]
+) -> dict[int, list[ReportRow]]:
+    """The reports of the `reported` events among `rows`, by sequence number, in canonical order."""
+    wanted = [row.seq for row in rows if row.kind == Reported.kind]
+    batches: dict[int, list[ReportRow]] = {seq: [] for seq in wanted}
+    if not wanted:
+        return batches
+    others = [str(o["metric"]) for o in objectives[1:]]
+    c = reports.c
+    columns = [
+        c.seq,
+        c.trial,
+        c.fence,
+        c.step,
+        c.resource,
+        c.value_kind,
+        c.value,
+        *([c.metrics] if others else []),
+    ]
+    statement = (
+        select(*columns)
+        .where(c.study_id == study_id, c.seq.between(wanted[0], wanted[-1]))
+        .order_by(c.seq, c.trial, c.fence, c.step)
+    )
+    for row in tx.conn.execute(statement.execution_options(yield_per=PAGE)):
+        seq, trial, fence, step, resource, kind, number = row[:7]
+        first = number if kind == "finite" else (math.nan if kind is None else values.join(kind, number))
+        more = _others(row[7], others) if others else ()
+        found = batches.get(seq)
+        if found is not None:
+            found.append(
+                ReportRow(trial=trial, fence=fence, step=step, resource=resource, values=(first, *more))
+            )
+    return batches
+
+
+def _others(document: str, names: Sequence[str]) -> tuple[float, ...]:
+    metrics = json.loads(document)
+    return tuple(values.from_json(metrics[n]) if n in metrics else math.nan for n in names)

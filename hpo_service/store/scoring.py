@@ -1,0 +1,124 @@
+"""Trial values and the best trial of a study, kept up to date batch by batch. Pure, but for one look-up of the best.
+
+A trial's value is that of its last report or of its best one (`objective.at`); of a step that several attempts
+reported, the newest attempt's report counts. The best trial is the one with the best finite value among those at the
+highest resource reached; failed trials do not rank; ties go to the smaller number.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Row, func, select
+
+from hpo_service.core import values
+from hpo_service.core.values import ValueKind
+from hpo_service.store.tables import trials
+from hpo_service.store.tx import Tx
+
+Number = float | str
+"""A value as JSON holds it: a number, or one of the three words."""
+_KINDS = {
+    "NaN": ValueKind.NAN.value,
+    "Infinity": ValueKind.PLUS_INFINITY.value,
+    "-Infinity": ValueKind.MINUS_INFINITY.value,
+}
+FINITE = ValueKind.FINITE.value
+
+
+@dataclass(frozen=True, slots=True)
+class Goals:
+    """What collecting needs of a definition's objectives."""
+
+    metric: str  # of the first objective
+    maximize: bool
+    best: Mapping[str, bool]  # objectives whose value is that of the best report: metric → maximize
+
+    @classmethod
+    def load(cls, document: str) -> Goals:
+        objectives = json.loads(document)
+        best = {o["metric"]: o["direction"] == "maximize" for o in objectives if o["at"] == "best"}
+        return cls(
+            metric=objectives[0]["metric"], maximize=objectives[0]["direction"] == "maximize", best=best
+        )
+
+
+def jsonable(metrics: Mapping[str, float]) -> dict[str, Number]:
+    """The metrics as JSON holds them."""
+    isfinite = math.isfinite
+    return {
+        name: float(value) if isfinite(value) else values.to_json(float(value))
+        for name, value in metrics.items()
+    }
+
+
+def columns(value: Number | None) -> tuple[str | None, float | None]:
+    """Kind and number of a value, both None where there is none."""
+    if value is None:
+        return None, None
+    if isinstance(value, str):
+        return _KINDS[value], None
+    return FINITE, value
+
+
+def improves(value: Number, than: Number | None, *, maximize: bool) -> bool:
+    """Whether a report's value replaces the best one so far; the first one always does."""
+    if than is None:
+        return True
+    return values.is_better(values.from_json(value), values.from_json(than), maximize=maximize)
+
+
+@dataclass(slots=True)
+class Best:
+    """The best trial so far."""
+
+    trial: int | None
+    value: float | None
+    resource: float | None
+    maximize: bool
+    stale: bool = False  # the best one fell: look it up again
+
+    @classmethod
+    def of(cls, study: Row[Any], goals: Goals) -> Best:
+        return cls(study.best_trial, study.best_value, study.best_resource, goals.maximize)
+
+    def consider(self, trial: int, value: float | None, resource: float) -> None:
+        """Take in a trial's new standing; `value` is None where it does not rank."""
+        if trial == self.trial:
+            if value is None or resource < (self.resource or 0.0) or self._fell(value, resource):
+                self.stale = True
+            self.value, self.resource = value, resource
+        elif value is not None and self._beats(trial, value, resource):
+            self.trial, self.value, self.resource = trial, value, resource
+
+    def _fell(self, value: float, resource: float) -> bool:
+        if self.value is None or resource != self.resource or value == self.value:
+            return False
+        return (value < self.value) is self.maximize
+
+    def _beats(self, trial: int, value: float, resource: float) -> bool:
+        if self.trial is None or self.value is None or self.resource is None:
+            return True
+        if resource != self.resource:
+            return resource > self.resource
+        if value != self.value:
+            return (value > self.value) is self.maximize
+        return trial < self.trial
+
+
+def look_up_best(tx: Tx, study_id: str, *, maximize: bool) -> Best:
+    """The best trial by the table, three index look-ups."""
+    c = trials.c
+    ranks = (c.study_id == study_id, c.sort_value.is_not(None))
+    resource = tx.execute(select(func.max(c.resource)).where(*ranks)).scalar()
+    if resource is None:
+        return Best(None, None, None, maximize)
+    level = (*ranks, c.resource == resource)
+    extreme = func.max(c.sort_value) if maximize else func.min(c.sort_value)
+    value = tx.execute(select(extreme).where(*level)).scalar_one()
+    trial = tx.execute(select(func.min(c.number)).where(*level, c.sort_value == value)).scalar_one()
+    return Best(int(trial), float(value), float(resource), maximize)

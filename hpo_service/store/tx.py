@@ -1,0 +1,172 @@
+"""One transaction: statements, the clock, bulk writes in each dialect's fastest plain form. Knows no verb."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Iterable, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    ColumnElement,
+    Connection,
+    CursorResult,
+    Double,
+    Executable,
+    Row,
+    Table,
+    any_,
+    bindparam,
+    func,
+    select,
+)
+from sqlalchemy.dialects.postgresql import ARRAY
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_PG_NOW = "SELECT (extract(epoch from clock_timestamp()) * 1000000)::bigint"
+
+
+def to_datetime(us: int) -> datetime:
+    """Microseconds since 1970 as an aware UTC datetime."""
+    return _EPOCH + timedelta(microseconds=us)
+
+
+def to_datetime_or_none(us: int | None) -> datetime | None:
+    return None if us is None else to_datetime(us)
+
+
+def utc_us(moment: datetime) -> int:
+    """Inverse of `to_datetime`."""
+    return (moment - _EPOCH) // timedelta(microseconds=1)
+
+
+dump: Callable[[Any], str] = json.JSONEncoder(separators=(",", ":"), allow_nan=False).encode
+"""Compact JSON. The caller has replaced what is not finite."""
+
+
+def clean(text: str) -> str:
+    """Text that every database can hold: no NUL, no lone surrogates."""
+    if "\x00" in text:
+        text = text.replace("\x00", "\ufffd")
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return text.encode("utf-8", "replace").decode()
+    return text
+
+
+class Tx:
+    """An open transaction. `now` is the database's clock, read once."""
+
+    def __init__(self, conn: Connection, clock: Callable[[], int] | None) -> None:
+        self.conn = conn
+        self.sqlite = conn.dialect.name == "sqlite"
+        self._clock = clock
+        self._now: int | None = None
+
+    @property
+    def now(self) -> int:
+        """Microseconds since 1970. SQLite lives in this process, so its clock is this machine's."""
+        if self._now is None:
+            if self._clock is not None:
+                self._now = self._clock()
+            elif self.sqlite:
+                self._now = time.time_ns() // 1000
+            else:
+                self._now = int(self.conn.exec_driver_sql(_PG_NOW).scalar_one())
+        return self._now
+
+    def execute(self, statement: Executable) -> CursorResult[Any]:
+        result: CursorResult[Any] = self.conn.execute(statement)
+        return result
+
+    def all(self, statement: Executable) -> Sequence[Row[Any]]:
+        return self.conn.execute(statement).all()
+
+    def first(self, statement: Executable) -> Row[Any] | None:
+        return self.conn.execute(statement).first()
+
+    def among(self, column: ColumnElement[Any], values: Iterable[Any]) -> ColumnElement[bool]:
+        """`column IN values` with one bound parameter, however many values there are."""
+        listed = list(values)
+        if self.sqlite:
+            each = func.json_each(json.dumps(listed)).table_valued("value")
+            return column.in_(select(each.c.value))
+        return column == any_(bindparam(None, listed, ARRAY(column.type)))
+
+    def insert(
+        self, table: Table, columns: Sequence[str], rows: Sequence[tuple[Any, ...]], *, conflict: str = ""
+    ) -> None:
+        """Insert many rows. `conflict` is the tail of the statement: "ON CONFLICT DO NOTHING"."""
+        if not rows:
+            return
+        names = ", ".join(_quoted(c) for c in columns)
+        if self.sqlite:
+            marks = ", ".join("?" * len(columns))
+            self.conn.exec_driver_sql(
+                f"INSERT INTO {table.name} ({names}) VALUES ({marks}) {conflict}", list(rows)
+            )
+            return
+        sql = f"INSERT INTO {table.name} ({names}) SELECT * FROM {_unnest(table, columns)} AS v {conflict}"
+        self.conn.exec_driver_sql(sql, _arrays(table, columns, rows))
+
+    def update(
+        self,
+        table: Table,
+        keys: Sequence[str],
+        columns: Sequence[str],
+        rows: Sequence[tuple[Any, ...]],
+        *,
+        where: str = "",
+    ) -> int:
+        """Set `columns` of many rows found by `keys`; each row holds the columns' values, then the keys'.
+
+        `where` is a further condition on the stored row, with the table as `t`. Returns how many rows were changed.
+        """
+        if not rows:
+            return 0
+        guard = f" AND ({where})" if where else ""
+        if self.sqlite:
+            sets = ", ".join(f"{_quoted(c)} = ?" for c in columns)
+            found = " AND ".join(f"t.{_quoted(k)} = ?" for k in keys)
+            result = self.conn.exec_driver_sql(
+                f"UPDATE {table.name} AS t SET {sets} WHERE {found}{guard}", list(rows)
+            )
+            return int(result.rowcount)
+        names = (*columns, *keys)
+        places = ", ".join(f"c{i}" for i in range(len(names)))
+        sets = ", ".join(f"{_quoted(c)} = v.c{i}" for i, c in enumerate(columns))
+        found = " AND ".join(f"t.{_quoted(k)} = v.c{len(columns) + i}" for i, k in enumerate(keys))
+        sql = f"UPDATE {table.name} AS t SET {sets} FROM {_unnest(table, names)} AS v({places}) WHERE {found}{guard}"
+        return int(self.conn.exec_driver_sql(sql, _arrays(table, names, rows)).rowcount)
+
+
+def _quoted(name: str) -> str:
+    return f'"{name}"'
+
+
+def _pg_type(table: Table, column: str) -> str:
+    kind = table.c[column].type
+    if isinstance(kind, BigInteger):
+        return "bigint"
+    if isinstance(kind, Double):
+        return "double precision"
+    return "boolean" if isinstance(kind, Boolean) else "text"
+
+
+def _unnest(table: Table, columns: Sequence[str]) -> str:
+    return f"unnest({', '.join(f'%s::{_pg_type(table, c)}[]' for c in columns)})"
+
+
+def _arrays(table: Table, columns: Sequence[str], rows: Sequence[tuple[Any, ...]]) -> tuple[list[Any], ...]:
+    """The rows' columns as lists of one type each, as psycopg wants them."""
+    arrays = []
+    for name, values in zip(columns, zip(*rows, strict=True), strict=True):
+        if isinstance(table.c[name].type, Double):
+            arrays.append([None if v is None else float(v) for v in values])
+        else:
+            arrays.append(list(values))
+    return tuple(arrays)
