@@ -25,7 +25,7 @@ from pydantic import (
 from hpo_service.core.algorithm_specs import WITH_SCHEDULER, AlgorithmSpec
 from hpo_service.errors import FieldProblem, InvalidInput
 from search_spaces import SearchSpace, SpaceError
-from search_spaces.catalog import RECIPES, validate_trainer
+from search_spaces.catalog import validate_trainer
 
 MAX_DOCUMENT_DEPTH = 32
 Name = Annotated[str, Field(min_length=1, max_length=200)]
@@ -321,42 +321,22 @@ def _space_problems(definition: StudyDefinition) -> list[FieldProblem]:
 
 
 def _trainer_problems(definition: StudyDefinition) -> list[FieldProblem]:
-    trainer, problems = definition.trainer, []
+    """What breaks the recipe's declaration; for other trainers only `epochs` beside a scheduler."""
+    trainer = definition.trainer
     if trainer.recipe is not None:
-        if trainer.recipe not in RECIPES:
-            return [
-                FieldProblem(
-                    path="trainer.recipe",
-                    rule="unknown recipe",
-                    value=trainer.recipe,
-                    remedy=_nearest(trainer.recipe, sorted(RECIPES)),
-                )
-            ]
-        problems = [
-            FieldProblem(path=p.path, rule=p.rule, value=p.value, remedy=p.remedy)
-            for p in validate_trainer(trainer.recipe, trainer.params, definition.space)
-        ]
-        metrics = [m.name for m in RECIPES[trainer.recipe].metrics]
-        problems += [
-            FieldProblem(
-                path="objective.metric",
-                rule=f"the recipe {trainer.recipe} does not report this metric",
-                value=o.metric,
-                remedy=_nearest(o.metric, metrics),
-            )
-            for o in definition.objectives
-            if o.metric.removesuffix("_std") not in metrics
-        ]
+        found = validate_trainer(
+            trainer.recipe,
+            trainer.params,
+            definition.space,
+            metrics=[o.metric for o in definition.objectives],
+            has_scheduler=definition.has_scheduler,
+        )
+        return [FieldProblem(path=p.path, rule=p.rule, value=p.value, remedy=p.remedy) for p in found]
     if definition.has_scheduler and ("epochs" in definition.space or "epochs" in trainer.params):
         where = "space.epochs" if "epochs" in definition.space else "trainer.params.epochs"
-        problems.append(
-            FieldProblem(
-                path=where,
-                rule=f"the algorithm {definition.algorithm.name} decides how far each trial is trained",
-                remedy="remove epochs and set algorithm.max_resource",
-            )
-        )
-    return problems
+        rule = f"the algorithm {definition.algorithm.name} decides how far each trial is trained"
+        return [FieldProblem(path=where, rule=rule, remedy="remove epochs and set algorithm.max_resource")]
+    return []
 
 
 def _bound_problems(definition: StudyDefinition) -> list[FieldProblem]:
