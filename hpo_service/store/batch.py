@@ -77,9 +77,7 @@ class Work:
     old_state: TrialState = TrialState.RUNNING
     old_resource: float = 0.0
     reason: str | None = None
-    curve: dict[int, tuple[int, dict[str, Number]]] | None = (
-        None  # step → (fence, metrics), where best must be redone
-    )
+    curve: dict[int, tuple[int, dict[str, Number]]] | None = None  # step → (fence, metrics), where best must be redone
     reported: bool = False
     ended: EndedItem | None = None
     failure: str | None = None
@@ -257,9 +255,7 @@ class Batch:
             if not isinstance(value, float):
                 state, work.failure = TrialState.FAILED, "missing_metric" if value is None else "diverged"
                 what = "was never reported" if value is None else f"is {value}"
-                reason = work.ended_reason = reason_of(
-                    work.failure, f"the objective {self.goals.metric!r} {what}"
-                )
+                reason = work.ended_reason = reason_of(work.failure, f"the objective {self.goals.metric!r} {what}")
         elif outcome == "lost":
             work.losses += 1
             if work.losses > self.retries:

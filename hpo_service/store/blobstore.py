@@ -18,8 +18,7 @@ CHECKPOINT_MEDIA_TYPE = "application/x-hpo-checkpoint"
 _CHECKPOINT = ("study_id", "trial", "fence", "step", "resource", "path", "digest", "at")
 _BLOB = ("digest", "size_bytes", "media_type", "path", "references", "created_at")
 _COUNT_UP = (
-    'ON CONFLICT (digest) DO UPDATE SET "references" = blobs."references" + excluded."references", '
-    "path = excluded.path"
+    'ON CONFLICT (digest) DO UPDATE SET "references" = blobs."references" + excluded."references", path = excluded.path'
 )
 
 
@@ -36,9 +35,7 @@ class NewCheckpoint:
 def stored(tx: Tx, study_id: str, numbers: Iterable[int]) -> dict[tuple[int, int], dict[int, str]]:
     """The digests of the trials' checkpoints: by (trial, fence), then by step."""
     c = checkpoints.c
-    statement = select(c.trial, c.fence, c.step, c.digest).where(
-        c.study_id == study_id, tx.among(c.trial, numbers)
-    )
+    statement = select(c.trial, c.fence, c.step, c.digest).where(c.study_id == study_id, tx.among(c.trial, numbers))
     found: dict[tuple[int, int], dict[int, str]] = {}
     for row in tx.all(statement):
         found.setdefault((row.trial, row.fence), {})[row.step] = row.digest
@@ -76,9 +73,7 @@ def remove(tx: Tx, study_id: str, old: Sequence[tuple[int, int, int, str]]) -> N
     c = checkpoints.c
     for trial, fence, step, _ in old:
         tx.execute(
-            delete(checkpoints).where(
-                c.study_id == study_id, c.trial == trial, c.fence == fence, c.step == step
-            )
+            delete(checkpoints).where(c.study_id == study_id, c.trial == trial, c.fence == fence, c.step == step)
         )
     release(tx, Counter(digest for *_, digest in old))
 
@@ -98,9 +93,7 @@ def release(tx: Tx, counted: Mapping[str, int]) -> None:
         return
     references = blobs.c["references"]
     found = tx.all(select(blobs.c.digest, references.label("n")).where(tx.among(blobs.c.digest, counted)))
-    tx.update(
-        blobs, ("digest",), ("references",), [(row.n - counted[row.digest], row.digest) for row in found]
-    )
+    tx.update(blobs, ("digest",), ("references",), [(row.n - counted[row.digest], row.digest) for row in found])
     tx.execute(delete(blobs).where(tx.among(blobs.c.digest, counted), references <= 0))
     copy = select(checkpoints.c.path).where(checkpoints.c.digest == blobs.c.digest).limit(1).scalar_subquery()
     tx.execute(update(blobs).where(tx.among(blobs.c.digest, counted)).values(path=copy))

@@ -35,9 +35,7 @@ _ATTEMPT_START = (
 _ATTEMPT_KEYS = ("study_id", "trial", "fence")
 _REPORT = ("study_id", "trial", "fence", "step", "seq", "resource", "value_kind", "value", "metrics", "at")
 _VALUE = ("study_id", "trial", "name", "kind", "number")
-_VALUE_CONFLICT = (
-    "ON CONFLICT (study_id, trial, name) DO UPDATE SET kind = excluded.kind, number = excluded.number"
-)
+_VALUE_CONFLICT = "ON CONFLICT (study_id, trial, name) DO UPDATE SET kind = excluded.kind, number = excluded.number"
 
 
 def collect(db: Database, items: Sequence[CollectItem]) -> list[Collected]:
@@ -45,29 +43,28 @@ def collect(db: Database, items: Sequence[CollectItem]) -> list[Collected]:
 
     Idempotent on (trial, fence, step). A fenced, closed, contradicting or unknown item is refused alone.
     """
-    if not items:
-        return []
+    return db.run_write("collecting.collect", lambda tx: collect_locked(tx, items)) if items else []
 
-    def work(tx: Tx) -> list[Collected]:
-        results: list[Collected | None] = [None] * len(items)
-        by_study: dict[str, list[int]] = {}
-        for index, item in enumerate(items):
-            by_study.setdefault(item.study_id, []).append(index)
-        rows = eventlog.lock_studies(tx, by_study)
-        for study_id in sorted(by_study):
-            mine = by_study[study_id]
-            if study_id not in rows:
-                gone = Collected(status="unknown", message=f"there is no study {study_id!r}")
-                for index in mine:
-                    results[index] = gone
-                continue
-            batch = _load(tx, rows[study_id], [items[i] for i in mine])
+
+def collect_locked(tx: Tx, items: Sequence[CollectItem]) -> list[Collected]:
+    """`collect` inside a transaction, which then holds the studies' rows."""
+    results: list[Collected | None] = [None] * len(items)
+    by_study: dict[str, list[int]] = {}
+    for index, item in enumerate(items):
+        by_study.setdefault(item.study_id, []).append(index)
+    rows = eventlog.lock_studies(tx, by_study)
+    for study_id in sorted(by_study):
+        mine = by_study[study_id]
+        if study_id not in rows:
+            gone = Collected(status="unknown", message=f"there is no study {study_id!r}")
             for index in mine:
-                results[index] = batch.apply(items[index])
-            _store(tx, rows[study_id], batch)
-        return [result for result in results if result is not None]
-
-    return db.run_write("collecting.collect", work)
+                results[index] = gone
+            continue
+        batch = _load(tx, rows[study_id], [items[i] for i in mine])
+        for index in mine:
+            results[index] = batch.apply(items[index])
+        _store(tx, rows[study_id], batch)
+    return [result for result in results if result is not None]
 
 
 def lose_attempts(
@@ -119,13 +116,9 @@ def _load(tx: Tx, study: Row[Any], items: Sequence[CollectItem]) -> Batch:
         .where(t.study_id == study.id, tx.among(t.number, numbers))
     )  # fmt: skip
     works = {row.number: Work.of(row) for row in tx.all(statement)}
-    batch = Batch(
-        study_id=study.id, goals=_goals(study.objectives), retries=study.retries, now=tx.now, works=works
-    )
+    batch = Batch(study_id=study.id, goals=_goals(study.objectives), retries=study.retries, now=tx.now, works=works)
     _load_doubtful(tx, batch, items)
-    holding = {
-        i.trial for i in items if isinstance(i, SavedItem) or (isinstance(i, EndedItem) and i.checkpoint)
-    }
+    holding = {i.trial for i in items if isinstance(i, SavedItem) or (isinstance(i, EndedItem) and i.checkpoint)}
     if holding:
         batch.saved = blobstore.stored(tx, study.id, holding)
     return batch
@@ -295,15 +288,8 @@ def _write_starts(tx: Tx, batch: Batch) -> None:
                 item.study_id, item.trial, item.fence,
             )
         )  # fmt: skip
-    known = {
-        r.digest
-        for r in tx.all(select(environments.c.digest).where(tx.among(environments.c.digest, documents)))
-    }
-    new = [
-        (digest, _canonical(document), batch.now)
-        for digest, document in documents.items()
-        if digest not in known
-    ]
+    known = {r.digest for r in tx.all(select(environments.c.digest).where(tx.among(environments.c.digest, documents)))}
+    new = [(digest, _canonical(document), batch.now) for digest, document in documents.items() if digest not in known]
     tx.insert(environments, ("digest", "document", "created_at"), new, conflict="ON CONFLICT DO NOTHING")
     tx.update(attempts, _ATTEMPT_KEYS, _ATTEMPT_START, rows)
 

@@ -184,9 +184,7 @@ def _plan(tx: Tx, study: Row[Any], proposals: Sequence[Proposal]) -> _Plan:
     seen: set[int] = set()
     for proposal in proposals:
         if proposal.trial in seen:
-            raise Conflict(
-                f"one decision holds at most one proposal per trial, but got two for trial {proposal.trial}"
-            )
+            raise Conflict(f"one decision holds at most one proposal per trial, but got two for trial {proposal.trial}")
         seen.add(proposal.trial)
         if isinstance(proposal, Start) and proposal.trial >= study.next_trial:
             if proposal.trial != fresh:
@@ -198,9 +196,7 @@ def _plan(tx: Tx, study: Row[Any], proposals: Sequence[Proposal]) -> _Plan:
             continue
         row = known.get(proposal.trial)
         if row is None:
-            raise Conflict(
-                f"a proposal names a known trial, but study {study.id} has no trial {proposal.trial}"
-            )
+            raise Conflict(f"a proposal names a known trial, but study {study.id} has no trial {proposal.trial}")
         _apply(plan, proposal, row)
     return plan
 

@@ -28,8 +28,7 @@ def unpack(cursor: str, kind: str, types: Sequence[type | tuple[type, ...]]) -> 
     if named != kind:
         _refuse(cursor, "a cursor goes on with the sort that it began with")
     fits = len(position) == len(types) and all(
-        isinstance(value, kinds) and not isinstance(value, bool)
-        for value, kinds in zip(position, types, strict=False)
+        isinstance(value, kinds) and not isinstance(value, bool) for value, kinds in zip(position, types, strict=False)
     )
     if not fits:
         _refuse(cursor, "a cursor is what the page before gave as next_cursor")
@@ -37,6 +36,4 @@ def unpack(cursor: str, kind: str, types: Sequence[type | tuple[type, ...]]) -> 
 
 
 def _refuse(cursor: str, rule: str) -> None:
-    raise InvalidInput.of(
-        FieldProblem(path="cursor", rule=rule, value=cursor, remedy="leave it out to start over")
-    )
+    raise InvalidInput.of(FieldProblem(path="cursor", rule=rule, value=cursor, remedy="leave it out to start over"))

@@ -79,9 +79,7 @@ class Database:
                 time.sleep(self._jitter.uniform(0.5, 1.0) * min(0.005 * 2**attempt, 0.5))
                 continue
             except PoolTimeout as error:
-                raise Unavailable(
-                    f"no database connection became free: {error}", remedy="try again"
-                ) from error
+                raise Unavailable(f"no database connection became free: {error}", remedy="try again") from error
             self.failpoint(f"commit:after:{name}")
             return result
 

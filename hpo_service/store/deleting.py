@@ -50,9 +50,7 @@ def delete_study(db: Database, study_id: str) -> list[str]:
 def finish_deletions(db: Database) -> list[str]:
     """Go on with deletions that a crash interrupted; the paths of checkpoints that were left."""
     with db.read() as tx:
-        left = tx.all(
-            select(studies.c.id).where(studies.c.deleted_at.is_not(None), studies.c.purged.is_(False))
-        )
+        left = tx.all(select(studies.c.id).where(studies.c.deleted_at.is_not(None), studies.c.purged.is_(False)))
         paths = [path for row in left for path in _paths(tx, row.id)]
     for row in left:
         _purge(db, row.id)
@@ -60,9 +58,7 @@ def finish_deletions(db: Database) -> list[str]:
 
 
 def _paths(tx: Tx, study_id: str) -> list[str]:
-    statement = (
-        select(checkpoints.c.path).where(checkpoints.c.study_id == study_id).order_by(checkpoints.c.path)
-    )
+    statement = select(checkpoints.c.path).where(checkpoints.c.study_id == study_id).order_by(checkpoints.c.path)
     return [row.path for row in tx.all(statement)]
 
 

@@ -91,11 +91,7 @@ def load_events(db: Database, study_id: str, after_seq: int = 0, limit: int | No
             raise NotFound(f"there is no study {study_id!r}", remedy="list the studies with `hpo studies`")
         if study.last_seq <= after_seq:
             return []
-        statement = (
-            select(events)
-            .where(events.c.study_id == study_id, events.c.seq > after_seq)
-            .order_by(events.c.seq)
-        )
+        statement = select(events).where(events.c.study_id == study_id, events.c.seq > after_seq).order_by(events.c.seq)
         rows = tx.all(statement.limit(limit) if limit is not None else statement)
         batches = _report_rows(tx, study_id, rows, json.loads(study.objectives))
         return [_event(row, batches) for row in rows]
@@ -154,9 +150,7 @@ def _report_rows(
         more = _others(row[7], others) if others else ()
         found = batches.get(seq)
         if found is not None:
-            found.append(
-                ReportRow(trial=trial, fence=fence, step=step, resource=resource, values=(first, *more))
-            )
+            found.append(ReportRow(trial=trial, fence=fence, step=step, resource=resource, values=(first, *more)))
     return batches
 
 

@@ -39,18 +39,14 @@ def find_study(db: Database, id_or_name: str, project: str | None = None) -> Stu
         rows = tx.all(select(studies).where(studies.c.name == id_or_name, *alive).order_by(newest).limit(11))
         if len(rows) == 1:
             return study_row(rows[0])
-        names = [
-            r.name for r in tx.all(select(studies.c.name).where(*alive).order_by(newest).limit(MAX_NAMES))
-        ]
+        names = [r.name for r in tx.all(select(studies.c.name).where(*alive).order_by(newest).limit(MAX_NAMES))]
     if rows:
         ids = ", ".join(r.id for r in rows[:10]) + (", …" if len(rows) > 10 else "")
         raise Ambiguous(
             f"a name must belong to one study here, but {id_or_name!r} is shared by {ids}", remedy="use an id"
         )
     close = difflib.get_close_matches(id_or_name, dict.fromkeys(names), n=3, cutoff=0.5)
-    hint = (
-        f"did you mean {' or '.join(map(repr, close))}?" if close else "list the studies with `hpo studies`"
-    )
+    hint = f"did you mean {' or '.join(map(repr, close))}?" if close else "list the studies with `hpo studies`"
     raise NotFound(f"there is no study {id_or_name!r}", remedy=hint)
 
 

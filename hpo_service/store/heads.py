@@ -25,10 +25,7 @@ def heads(db: Database) -> dict[str, tuple[str, int]]:
     """Project and last sequence number by study id, deleted ones left out."""
     columns = (studies.c.id, studies.c.project, studies.c.last_seq)
     with db.read() as tx:
-        return {
-            r.id: (r.project, r.last_seq)
-            for r in tx.all(select(*columns).where(studies.c.deleted_at.is_(None)))
-        }
+        return {r.id: (r.project, r.last_seq) for r in tx.all(select(*columns).where(studies.c.deleted_at.is_(None)))}
 
 
 def leadership(db: Database) -> Leadership:
@@ -39,15 +36,10 @@ def leadership(db: Database) -> Leadership:
     )
     with db.read() as tx:
         now = tx.now
-        ends = [
-            None if r.lease_expires_at is None else (r.lease_expires_at - now) / 1e6
-            for r in tx.all(statement)
-        ]
+        ends = [None if r.lease_expires_at is None else (r.lease_expires_at - now) / 1e6 for r in tx.all(statement)]
     held = [end for end in ends if end is not None and end > 0]
     known = [end for end in ends if end is not None]
-    return Leadership(
-        studies=len(ends), without=len(ends) - len(held), soonest_end_s=min(known, default=None)
-    )
+    return Leadership(studies=len(ends), without=len(ends) - len(held), soonest_end_s=min(known, default=None))
 
 
 def schema_is_current(db: Database) -> bool:

@@ -39,21 +39,15 @@ def renew_leases(db: Database, holder: str, ttl_s: float) -> set[str]:
     def work(tx: Tx) -> set[str]:
         mine = studies.c.lease_holder == holder
         ended = tx.among(studies.c.state, [state.value for state in ENDED_STUDY])
-        statement = (
-            select(studies.c.id, ended.label("ended")).where(mine).order_by(studies.c.id).with_for_update()
-        )
+        statement = select(studies.c.id, ended.label("ended")).where(mine).order_by(studies.c.id).with_for_update()
         rows = tx.all(statement)
         over = [row.id for row in rows if row.ended]
         if over:
-            tx.execute(
-                update(studies).where(mine, tx.among(studies.c.id, over)).values(lease_expires_at=tx.now)
-            )
+            tx.execute(update(studies).where(mine, tx.among(studies.c.id, over)).values(lease_expires_at=tx.now))
         kept = {row.id for row in rows if not row.ended}
         if kept:
             expiry = tx.now + int(ttl_s * 1e6)
-            tx.execute(
-                update(studies).where(mine, tx.among(studies.c.id, kept)).values(lease_expires_at=expiry)
-            )
+            tx.execute(update(studies).where(mine, tx.among(studies.c.id, kept)).values(lease_expires_at=expiry))
         return kept
 
     return db.run_write("leases.renew", work)
@@ -63,16 +57,9 @@ def release_leases(db: Database, holder: str) -> None:
     """Let every lease of `holder` go at once. The next holder, even the same one, gets a new epoch."""
 
     def work(tx: Tx) -> None:
-        tx.all(
-            select(studies.c.id)
-            .where(studies.c.lease_holder == holder)
-            .order_by(studies.c.id)
-            .with_for_update()
-        )
+        tx.all(select(studies.c.id).where(studies.c.lease_holder == holder).order_by(studies.c.id).with_for_update())
         tx.execute(
-            update(studies)
-            .where(studies.c.lease_holder == holder)
-            .values(lease_holder=None, lease_expires_at=None)
+            update(studies).where(studies.c.lease_holder == holder).values(lease_holder=None, lease_expires_at=None)
         )
 
     db.run_write("leases.release", work)

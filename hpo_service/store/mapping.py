@@ -165,9 +165,7 @@ def metrics_json(metrics: Mapping[str, float]) -> dict[str, float | str]:
 def load_metrics(document: str) -> dict[str, float]:
     """Inverse of dumping `metrics_json`."""
     loaded: dict[str, Any] = json.loads(document)
-    return {
-        name: value if type(value) is float else values.from_json(value) for name, value in loaded.items()
-    }
+    return {name: value if type(value) is float else values.from_json(value) for name, value in loaded.items()}
 
 
 def limit(value: float | None) -> float | None:
@@ -204,6 +202,4 @@ def _finite(value: float) -> float | None:
 
 
 PARAM_COLUMNS = ("study_id", "trial", "name", "number", "text")
-PARAM_CONFLICT = (
-    "ON CONFLICT (study_id, trial, name) DO UPDATE SET number = excluded.number, text = excluded.text"
-)
+PARAM_CONFLICT = "ON CONFLICT (study_id, trial, name) DO UPDATE SET number = excluded.number, text = excluded.text"

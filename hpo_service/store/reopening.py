@@ -24,9 +24,7 @@ from hpo_service.store.tx import Tx
 def interrupted(db: Database, study_id: str) -> list[int]:
     """Waiting trials that were started before, by number: they go on before anything new is started."""
     c = trials.c
-    statement = select(c.number).where(
-        c.study_id == study_id, c.state == TrialState.WAITING.value, c.fence > 0
-    )
+    statement = select(c.number).where(c.study_id == study_id, c.state == TrialState.WAITING.value, c.fence > 0)
     with db.read() as tx:
         return [row.number for row in tx.all(statement.order_by(c.number))]
 
@@ -60,30 +58,20 @@ def reopen_locked(
     if not numbers:
         return ()
     if study.state != StudyState.RUNNING:
-        raise Conflict(
-            f"attempts are opened only while a study is running, but study {study.id} is {study.state}"
-        )
+        raise Conflict(f"attempts are opened only while a study is running, but study {study.id} is {study.state}")
     c = trials.c
     rows = {
         row.number: row
-        for row in tx.all(
-            select(trials).where(c.study_id == study.id, tx.among(c.number, numbers), c.fence > 0)
-        )
+        for row in tx.all(select(trials).where(c.study_id == study.id, tx.among(c.number, numbers), c.fence > 0))
     }
     missing = [n for n in numbers if n not in rows]
     if missing:
-        raise Conflict(
-            f"only interrupted trials are opened again, but got {missing[:5]}", remedy="read them again"
-        )
+        raise Conflict(f"only interrupted trials are opened again, but got {missing[:5]}", remedy="read them again")
     openings = [_opening(rows[n]) for n in numbers]
-    updates = [
-        (TrialState.RUNNING.value, o.fence, rows[o.trial].attempts + 1, study.id, o.trial) for o in openings
-    ]
+    updates = [(TrialState.RUNNING.value, o.fence, rows[o.trial].attempts + 1, study.id, o.trial) for o in openings]
     waiting = sum(rows[n].state == TrialState.WAITING.value for n in numbers)
     if waiting != len(numbers):
-        raise Conflict(
-            f"only waiting trials are opened again, but {len(numbers) - waiting} of {len(numbers)} are not"
-        )
+        raise Conflict(f"only waiting trials are opened again, but {len(numbers) - waiting} of {len(numbers)} are not")
     move_trials(tx, ("state", "fence", "attempts"), updates, TrialState.RUNNING)
     opened = opening.open_all(tx, study.id, openings, placements)
     changes = tuple(

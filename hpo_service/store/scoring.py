@@ -42,18 +42,13 @@ class Goals:
     def load(cls, document: str) -> Goals:
         objectives = json.loads(document)
         best = {o["metric"]: o["direction"] == "maximize" for o in objectives if o["at"] == "best"}
-        return cls(
-            metric=objectives[0]["metric"], maximize=objectives[0]["direction"] == "maximize", best=best
-        )
+        return cls(metric=objectives[0]["metric"], maximize=objectives[0]["direction"] == "maximize", best=best)
 
 
 def jsonable(metrics: Mapping[str, float]) -> dict[str, Number]:
     """The metrics as JSON holds them."""
     isfinite = math.isfinite
-    return {
-        name: float(value) if isfinite(value) else values.to_json(float(value))
-        for name, value in metrics.items()
-    }
+    return {name: float(value) if isfinite(value) else values.to_json(float(value)) for name, value in metrics.items()}
 
 
 def columns(value: Number | None) -> tuple[str | None, float | None]:

@@ -91,9 +91,7 @@ def create_study(
     return db.run_write("studies.create", work)
 
 
-def patch_study(
-    db: Database, study_id: str, definition: StudyDefinition, *, changed: tuple[str, ...]
-) -> StudyRow:
+def patch_study(db: Database, study_id: str, definition: StudyDefinition, *, changed: tuple[str, ...]) -> StudyRow:
     """Replace the definition; `changed` names the paths that differ. A change of the space makes a new version of it;
     a finished study whose budget grew goes on. Raises NotFound."""
 
@@ -109,9 +107,7 @@ def patch_study(
             "decision": row.decision + 1,
         }
         events: list[Payload] = [
-            DefinitionChanged(
-                definition=definition.to_document(), space_version=put["space_version"], changed=changed
-            )
+            DefinitionChanged(definition=definition.to_document(), space_version=put["space_version"], changed=changed)
         ]
         if row.state == StudyState.FINISHED and grew(before.budget, definition.budget):
             reason = "the budget was raised"
@@ -194,9 +190,7 @@ def enqueue(
     then. The caller has validated the configurations against the space."""
     sources = list(retry_of) if retry_of is not None else [None] * len(configurations)
     if len(sources) != len(configurations):
-        raise Conflict(
-            f"retry_of names one trial per configuration, but got {len(sources)} for {len(configurations)}"
-        )
+        raise Conflict(f"retry_of names one trial per configuration, but got {len(sources)} for {len(configurations)}")
 
     def work(tx: Tx) -> list[int]:
         earlier = idempotency.claim(tx, remember)
@@ -235,9 +229,7 @@ def annotate_trial(
         if tags is not None:
             kept = list(dict.fromkeys(clean(tag) for tag in tags))
             tx.execute(update(trials).where(*where).values(tags=dump(kept)))
-            tx.execute(
-                delete(trial_tags).where(trial_tags.c.study_id == study_id, trial_tags.c.trial == number)
-            )
+            tx.execute(delete(trial_tags).where(trial_tags.c.study_id == study_id, trial_tags.c.trial == number))
             tx.insert(trial_tags, ("study_id", "tag", "trial"), [(study_id, tag, number) for tag in kept])
 
     db.run_write("studies.annotate_trial", work)
@@ -298,9 +290,7 @@ def _cancel_open(tx: Tx, study_id: str, reason: str) -> tuple[list[Payload], dic
     """Close every open attempt as cancelled, its trial as stopped; the event and the counters' moves."""
     a = attempts.c
     rows = tx.all(
-        select(a.trial, a.fence, a.resource)
-        .where(a.study_id == study_id, a.state == "open")
-        .order_by(a.trial)
+        select(a.trial, a.fence, a.resource).where(a.study_id == study_id, a.state == "open").order_by(a.trial)
     )
     if not rows:
         return [], {}

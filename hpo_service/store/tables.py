@@ -36,9 +36,7 @@ def _text(name: str, *, null: bool = False, default: str | None = None) -> Colum
 
 
 def _int(name: str, *, null: bool = False, default: int | None = None) -> Column[int]:
-    return Column(
-        name, BigInteger, nullable=null, server_default=None if default is None else text(str(default))
-    )
+    return Column(name, BigInteger, nullable=null, server_default=None if default is None else text(str(default)))
 
 
 def _real(name: str, *, null: bool = False, default: int | None = None) -> Column[float]:
@@ -175,9 +173,7 @@ Index("trials_by_resource", trials.c.study_id, trials.c.resource, trials.c.numbe
 Index("trials_by_cost", trials.c.study_id, trials.c.cost_microdollars, trials.c.number)
 Index("trials_by_seconds", trials.c.study_id, trials.c.seconds, trials.c.number)
 _partial("trials_by_value", trials, "study_id", "sort_value", "number", where="sort_value IS NOT NULL")
-_partial(
-    "trials_best", trials, "study_id", "resource", "sort_value", "number", where="sort_value IS NOT NULL"
-)
+_partial("trials_best", trials, "study_id", "resource", "sort_value", "number", where="sort_value IS NOT NULL")
 _partial("trials_by_bracket", trials, "study_id", "bracket", "number", where="bracket IS NOT NULL")
 _partial("trials_by_rung", trials, "study_id", "rung", "number", where="rung IS NOT NULL")
 
@@ -290,9 +286,7 @@ reports = Table(
     _text("metrics"),
     _int("at"),
     PrimaryKeyConstraint("study_id", "trial", "fence", "step"),
-    ForeignKeyConstraint(
-        ["study_id", "trial", "fence"], ["attempts.study_id", "attempts.trial", "attempts.fence"]
-    ),
+    ForeignKeyConstraint(["study_id", "trial", "fence"], ["attempts.study_id", "attempts.trial", "attempts.fence"]),
     sqlite_with_rowid=False,
 )
 Index("reports_by_seq", reports.c.study_id, reports.c.seq)
@@ -306,9 +300,7 @@ log_chunks = Table(
     _int("start"),  # characters before this piece
     _text("content"),
     PrimaryKeyConstraint("study_id", "trial", "fence", "start"),
-    ForeignKeyConstraint(
-        ["study_id", "trial", "fence"], ["attempts.study_id", "attempts.trial", "attempts.fence"]
-    ),
+    ForeignKeyConstraint(["study_id", "trial", "fence"], ["attempts.study_id", "attempts.trial", "attempts.fence"]),
 )
 
 blobs = Table(
@@ -335,9 +327,7 @@ checkpoints = Table(
     _text("digest"),
     _int("at"),
     PrimaryKeyConstraint("study_id", "trial", "fence", "step"),
-    ForeignKeyConstraint(
-        ["study_id", "trial", "fence"], ["attempts.study_id", "attempts.trial", "attempts.fence"]
-    ),
+    ForeignKeyConstraint(["study_id", "trial", "fence"], ["attempts.study_id", "attempts.trial", "attempts.fence"]),
     ForeignKeyConstraint(["digest"], ["blobs.digest"]),
 )
 Index("checkpoints_by_digest", checkpoints.c.digest)

@@ -106,9 +106,7 @@ class Tx:
         names = ", ".join(_quoted(c) for c in columns)
         if self.sqlite:
             marks = ", ".join("?" * len(columns))
-            self.conn.exec_driver_sql(
-                f"INSERT INTO {table.name} ({names}) VALUES ({marks}) {conflict}", list(rows)
-            )
+            self.conn.exec_driver_sql(f"INSERT INTO {table.name} ({names}) VALUES ({marks}) {conflict}", list(rows))
             return
         sql = f"INSERT INTO {table.name} ({names}) SELECT * FROM {_unnest(table, columns)} AS v {conflict}"
         self.conn.exec_driver_sql(sql, _arrays(table, columns, rows))
@@ -132,9 +130,7 @@ class Tx:
         if self.sqlite:
             sets = ", ".join(f"{_quoted(c)} = ?" for c in columns)
             found = " AND ".join(f"t.{_quoted(k)} = ?" for k in keys)
-            result = self.conn.exec_driver_sql(
-                f"UPDATE {table.name} AS t SET {sets} WHERE {found}{guard}", list(rows)
-            )
+            result = self.conn.exec_driver_sql(f"UPDATE {table.name} AS t SET {sets} WHERE {found}{guard}", list(rows))
             return int(result.rowcount)
         names = (*columns, *keys)
         places = ", ".join(f"c{i}" for i in range(len(names)))

@@ -1,0 +1,118 @@
+"""Learning curves of many trials as columns, downsampled on the server. Writes nothing."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from sqlalchemy import Row, select
+
+from hpo_service.core import values
+from hpo_service.errors import NotFound
+from hpo_service.store.database import Database
+from hpo_service.store.tables import reports, studies, trials
+from hpo_service.store.tx import Tx
+
+DEFAULT_SHOWN = 100
+"""How many trials are shown where neither numbers nor `top` say."""
+
+
+def canonical(rows: Iterable[Row[Any]]) -> list[Row[Any]]:
+    """Of rows ordered by (trial,) step and fence, per step the newest attempt's."""
+    kept: list[Row[Any]] = []
+    for row in rows:
+        if kept and kept[-1].step == row.step and kept[-1].trial == row.trial:
+            kept[-1] = row
+        else:
+            kept.append(row)
+    return kept
+
+
+def curves(
+    db: Database,
+    study_id: str,
+    metric: str,
+    *,
+    numbers: Sequence[int] | None = None,
+    top: int | None = None,
+    max_points: int = 200,
+) -> dict[str, Any]:
+    """The canonical curves of `metric`: {"metric", "trials": [{"number", "state", "bracket", "resource": […],
+    "value": […]}], "shown", "of"}; values as JSON holds them.
+
+    Shown are the trials `numbers`, or the `top` best by the first objective, or the newest hundred that reported;
+    `of` is how many trials reported at all. A curve has at most `max_points` points, its first and last among them.
+    Raises NotFound.
+    """
+    c = trials.c
+    with db.read() as tx:
+        study = tx.first(select(studies.c.objectives).where(studies.c.id == study_id, studies.c.deleted_at.is_(None)))
+        if study is None:
+            raise NotFound(f"there is no study {study_id!r}", remedy="list the studies with `hpo studies`")
+        chosen = _chosen(tx, study_id, json.loads(study.objectives)[0]["direction"] == "maximize", numbers, top)
+        r = reports.c
+        statement = select(r.trial, r.fence, r.step, r.resource, r.metrics).where(
+            r.study_id == study_id, tx.among(r.trial, [row.number for row in chosen])
+        )
+        by_trial: dict[int, list[Row[Any]]] = {row.number: [] for row in chosen}
+        for row in canonical(tx.all(statement.order_by(r.trial, r.step, r.fence))):
+            by_trial[row.trial].append(row)
+        reported = select(c.number).where(c.study_id == study_id, c.step.is_not(None))
+        of = len(tx.all(reported)) if numbers is None else len(numbers)
+    shown = [_curve(row, by_trial[row.number], metric, max_points) for row in chosen]
+    shown = [curve for curve in shown if curve["resource"]]
+    return {"metric": metric, "trials": shown, "shown": len(shown), "of": of}
+
+
+def _chosen(
+    tx: Tx, study_id: str, maximize: bool, numbers: Sequence[int] | None, top: int | None
+) -> Sequence[Row[Any]]:
+    c = trials.c
+    statement = select(c.number, c.state, c.bracket).where(c.study_id == study_id)
+    if numbers is not None:
+        return tx.all(statement.where(tx.among(c.number, numbers)).order_by(c.number))
+    if top is not None:
+        best = c.sort_value.desc() if maximize else c.sort_value.asc()
+        return tx.all(statement.where(c.sort_value.is_not(None)).order_by(best, c.number).limit(top))
+    newest = statement.where(c.step.is_not(None)).order_by(c.number.desc()).limit(DEFAULT_SHOWN)
+    return list(reversed(tx.all(newest)))
+
+
+def _curve(trial: Row[Any], rows: Sequence[Row[Any]], metric: str, max_points: int) -> dict[str, Any]:
+    resource: list[float] = []
+    value: list[float | str] = []
+    for row in rows:
+        found = json.loads(row.metrics).get(metric)
+        if found is not None:
+            resource.append(row.resource)
+            value.append(found)
+    picked = sample(value, max_points)
+    return {
+        "number": trial.number,
+        "state": trial.state,
+        "bracket": trial.bracket,
+        "resource": [resource[i] for i in picked],
+        "value": [value[i] for i in picked],
+    }
+
+
+def sample(series: Sequence[float | str], most: int) -> list[int]:
+    """At most `most` indexes of the series: first, last, and of each stretch between its lowest and highest point, so
+    that no spike is lost. What is not finite counts as highest."""
+    n = len(series)
+    if n <= most:
+        return list(range(n))
+    if most < 4:
+        return [0, n - 1][: max(most, 1)]
+    picked = {0, n - 1}
+    stretches = (most - 2) // 2
+
+    def height(i: int) -> tuple[int, float]:
+        return values.rank_key(values.from_json(series[i]), maximize=False)
+
+    for k in range(stretches):
+        first, until = 1 + k * (n - 2) // stretches, 1 + (k + 1) * (n - 2) // stretches
+        stretch = range(first, until)
+        picked |= {min(stretch, key=height), max(stretch, key=height)}
+    return sorted(picked)

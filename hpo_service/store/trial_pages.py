@@ -1,0 +1,267 @@
+"""Pages of trials: filters, any sort, keyset cursors that survive inserts. Writes nothing.
+
+A sort is a chain of stretches, each one walk along an index: trials whose value is a number, then (parameters) those
+whose value is text, then those without one, by number. Failed trials and values that are not finite count as without
+one wherever a metric or the objective is the key. A page is filled from the stretch that its cursor names onwards.
+"""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import ColumnElement, FromClause, Select, and_, exists, func, not_, or_, select
+
+from hpo_service.core.states import TrialState
+from hpo_service.errors import FieldProblem, InvalidInput, NotFound
+from hpo_service.store import cursors
+from hpo_service.store.database import Database
+from hpo_service.store.mapping import trial_row
+from hpo_service.store.rows import Page
+from hpo_service.store.tables import TRIAL_STATES, studies, trial_params, trial_tags, trial_values, trials
+from hpo_service.store.tx import Tx
+
+MAX_LIMIT = 1000
+_NUMBER = (int, float)
+_COLUMNS: Mapping[str, ColumnElement[Any]] = {
+    "state": trials.c.state,
+    "number": trials.c.number,
+    "origin": trials.c.origin,
+    "bracket": trials.c.bracket,
+    "rung": trials.c.rung,
+    "value": trials.c.sort_value,
+    "resource": trials.c.resource,
+    "cost": trials.c.cost_microdollars,
+    "seconds": trials.c.seconds,
+}
+_NULLABLE = frozenset({"bracket", "rung", "value"})
+_OPERATORS: Mapping[str, Callable[[Any, Any], Any]] = {
+    "=": operator.eq,
+    "!=": operator.ne,
+    "<": operator.lt,
+    "<=": operator.le,
+    ">": operator.gt,
+    ">=": operator.ge,
+}
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Filter:
+    """A condition on trials. `field`: state, number, origin, bracket, rung, value, resource, cost, seconds, tag,
+    param.NAME or metric.NAME; `op`: = != < <= > >= in; `value`: a JSON scalar, a sequence of them for `in`."""
+
+    field: str
+    op: str
+    value: Any
+
+
+@dataclass(frozen=True, slots=True)
+class _Stretch:
+    """A walk along one index: rows of `source` under `where`, ordered by `key` (None: by number) and number."""
+
+    source: FromClause
+    key: ColumnElement[Any] | None
+    number: ColumnElement[Any]
+    where: tuple[ColumnElement[bool], ...]
+    kinds: tuple[type, ...] = (type(None),)  # of the key, in cursors
+    turns: bool = False  # without a key: whether a descending sort turns it round
+
+
+def _listing(sort: str) -> str:
+    """The name of the listing in its cursors."""
+    return f"trials:{sort}"
+
+
+def trials_page(
+    db: Database,
+    study_id: str,
+    *,
+    filters: Sequence[Filter] = (),
+    sort: str = "number",
+    cursor: str | None = None,
+    limit: int = 50,
+) -> Page:
+    """A page of trials that meet every filter. `sort` is a field with an optional leading minus; missing values and
+    failed trials come last either way; ties by number. Raises NotFound, and InvalidInput for an unknown field, an
+    operator that does not fit or a broken cursor."""
+    limit = max(1, min(limit, MAX_LIMIT))
+    descending, field = sort.startswith("-"), sort.removeprefix("-")
+    stretches = _stretches(study_id, field)
+    conditions = [_condition(study_id, f) for f in filters]
+    begin, key, number = _position(cursor, _listing(sort), stretches)
+    rows: list[tuple[int, Any]] = []
+    with db.read() as tx:
+        total = _total(tx, study_id, filters)
+        for index in range(begin, len(stretches)):
+            after = (key, number) if index == begin else (None, None)
+            statement = _walk(stretches[index], conditions, descending, after)
+            rows += [(index, row) for row in tx.all(statement.limit(limit + 1 - len(rows)))]
+            if len(rows) > limit:
+                break
+    following = None
+    if len(rows) > limit:
+        index, last = rows[limit - 1]
+        last_key = None if stretches[index].key is None else last.sort_key
+        following = cursors.pack(_listing(sort), (index, last_key, last.number))
+        rows = rows[:limit]
+    return Page(rows=tuple(trial_row(row) for _, row in rows), next_cursor=following, total=total)
+
+
+def _position(cursor: str | None, kind: str, stretches: Sequence[_Stretch]) -> tuple[int, Any, int | None]:
+    """The stretch to begin with, and after which key and number."""
+    if cursor is None:
+        return 0, None, None
+    index, key, number = cursors.unpack(cursor, kind, (int, (int, float, str, type(None)), int))
+    if not 0 <= index < len(stretches) or not isinstance(key, stretches[index].kinds):
+        raise InvalidInput.of(
+            FieldProblem(path="cursor", rule="a cursor is what the page before gave as next_cursor", value=cursor)
+        )
+    return index, key, number
+
+
+def _walk(
+    stretch: _Stretch,
+    conditions: Sequence[ColumnElement[bool]],
+    descending: bool,
+    after: tuple[Any, int | None],
+) -> Select[Any]:
+    """The rows of a stretch in order, from behind a position on."""
+    key, number = stretch.key, stretch.number
+    after_key, after_number = after
+    if key is None:
+        backwards = descending and stretch.turns
+        statement = select(trials).select_from(stretch.source).where(*stretch.where, *conditions)
+        if after_number is not None:
+            statement = statement.where(number < after_number if backwards else number > after_number)
+        return statement.order_by(number.desc() if backwards else number)
+    statement = select(trials, key.label("sort_key")).select_from(stretch.source).where(*stretch.where, *conditions)
+    if after_number is not None:
+        bound = key <= after_key if descending else key >= after_key
+        beyond = key < after_key if descending else key > after_key
+        statement = statement.where(bound, or_(beyond, number > after_number))
+    return statement.order_by(key.desc() if descending else key, number)
+
+
+def _stretches(study_id: str, field: str) -> list[_Stretch]:
+    t = trials.c
+    mine = t.study_id == study_id
+    if field == "number":
+        return [_Stretch(trials, None, t.number, (mine,), turns=True)]
+    if field in _COLUMNS:
+        column = _COLUMNS[field]
+        kinds = (str,) if field in ("state", "origin") else _NUMBER
+        if field not in _NULLABLE:
+            return [_Stretch(trials, column, t.number, (mine,), kinds)]
+        return [
+            _Stretch(trials, column, t.number, (mine, column.is_not(None)), kinds),
+            _Stretch(trials, None, t.number, (mine, column.is_(None))),
+        ]
+    prefix, _, name = field.partition(".")
+    if prefix == "param" and name:
+        return _param_stretches(study_id, name)
+    if prefix == "metric" and name:
+        return _metric_stretches(study_id, name)
+    raise _unknown("sort", field)
+
+
+def _param_stretches(study_id: str, name: str) -> list[_Stretch]:
+    p, t = trial_params.c, trials.c
+    source = trial_params.join(trials, and_(t.study_id == p.study_id, t.number == p.trial))
+    mine = (p.study_id == study_id, p.name == name)
+    given = exists().where(p.study_id == t.study_id, p.trial == t.number, p.name == name)
+    known = given.where(or_(p.number.is_not(None), p.text.is_not(None)))
+    return [
+        _Stretch(source, p.number, p.trial, (*mine, p.number.is_not(None)), _NUMBER),
+        _Stretch(source, p.text, p.trial, (*mine, p.text.is_not(None)), (str,)),
+        _Stretch(trials, None, t.number, (t.study_id == study_id, not_(known))),
+    ]
+
+
+def _metric_stretches(study_id: str, name: str) -> list[_Stretch]:
+    v, t = trial_values.c, trials.c
+    source = trial_values.join(trials, and_(t.study_id == v.study_id, t.number == v.trial))
+    failed = t.state == TrialState.FAILED.value
+    mine = (v.study_id == study_id, v.name == name, v.number.is_not(None), not_(failed))
+    given = exists().where(v.study_id == t.study_id, v.trial == t.number, v.name == name, v.number.is_not(None))
+    return [
+        _Stretch(source, v.number, v.trial, mine, _NUMBER),
+        _Stretch(trials, None, t.number, (t.study_id == study_id, or_(failed, not_(given)))),
+    ]
+
+
+def _condition(study_id: str, f: Filter) -> ColumnElement[bool]:
+    t = trials.c
+    prefix, _, name = f.field.partition(".")
+    if f.field == "tag":
+        tagged = exists().where(trial_tags.c.study_id == study_id, trial_tags.c.trial == t.number)
+        positive = Filter(field=f.field, op="=" if f.op == "!=" else f.op, value=f.value)
+        found = tagged.where(_compare(trial_tags.c.tag, positive))
+        return not_(found) if f.op == "!=" else found
+    if f.field in _COLUMNS:
+        column = _COLUMNS[f.field]
+        return _compare(trials.c.value if f.field == "value" else column, f)
+    if prefix == "param" and name:
+        p = trial_params.c
+        column = p.text if _is_text(f.value) else p.number
+        return exists().where(p.study_id == study_id, p.trial == t.number, p.name == name, _compare(column, f))
+    if prefix == "metric" and name:
+        v = trial_values.c
+        return exists().where(v.study_id == study_id, v.trial == t.number, v.name == name, _compare(v.number, f))
+    raise _unknown("filter", f.field)
+
+
+def _is_text(value: Any) -> bool:
+    first = value[0] if isinstance(value, Sequence) and not isinstance(value, str) and value else value
+    return isinstance(first, bool | str) or first is None
+
+
+def _plain(value: Any) -> Any:
+    """The value as the tables hold it: truth values and null as JSON's words."""
+    if value is None:
+        return "null"
+    return {True: "true", False: "false"}[value] if isinstance(value, bool) else value
+
+
+def _compare(column: ColumnElement[Any], f: Filter) -> ColumnElement[bool]:
+    if f.op == "in":
+        return column.in_([_plain(v) for v in f.value])
+    if f.op not in _OPERATORS:
+        raise InvalidInput.of(
+            FieldProblem(path="filter", rule=f"an operator is one of {' '.join(_OPERATORS)} in", value=f.op)
+        )
+    found: ColumnElement[bool] = _OPERATORS[f.op](column, _plain(f.value))
+    return found
+
+
+def _total(tx: Tx, study_id: str, filters: Sequence[Filter]) -> int | None:
+    """How many trials there are, where the study's counters know it: without filters, or by one state."""
+    row = tx.first(
+        select(*(studies.c[s] for s in TRIAL_STATES)).where(studies.c.id == study_id, studies.c.deleted_at.is_(None))
+    )
+    if row is None:
+        raise NotFound(f"there is no study {study_id!r}", remedy="list the studies with `hpo studies`")
+    counts = dict(row._mapping)
+    if not filters:
+        return int(sum(counts.values()))
+    only = filters[0] if len(filters) == 1 else None
+    return counts.get(only.value) if only is not None and only.field == "state" and only.op == "=" else None
+
+
+def _unknown(path: str, field: str) -> InvalidInput:
+    return InvalidInput.of(
+        FieldProblem(
+            path=path,
+            rule="unknown field",
+            value=field,
+            remedy=f"use one of {', '.join(_COLUMNS)}, param.NAME, metric.NAME",
+        )
+    )
+
+
+def count(db: Database, study_id: str, filters: Sequence[Filter]) -> int:
+    """How many trials meet every filter, by counting them."""
+    statement = select(func.count()).select_from(trials).where(trials.c.study_id == study_id)
+    with db.read() as tx:
+        return int(tx.execute(statement.where(*(_condition(study_id, f) for f in filters))).scalar_one())
