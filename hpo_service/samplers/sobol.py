@@ -11,6 +11,7 @@ import numpy.typing as npt
 from hpo_service.core import seeds
 from hpo_service.core.history import History, TrialRecord
 from hpo_service.core.roles import Ask, Draw
+from hpo_service.core.states import Origin
 from hpo_service.samplers.independent import RandomSampler
 from search_spaces import SearchSpace
 
@@ -55,6 +56,8 @@ class SobolSampler:
     def started(self, trial: TrialRecord) -> None:
         """Move past the points that were used."""
         version = trial.space_version
+        if self._repeats and trial.origin is not Origin.SAMPLED:
+            return
         first = self._next.get(version, 0)
         for index in range(first, first + LOOK_AHEAD):
             key = self._key(version, index)
