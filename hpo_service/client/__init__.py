@@ -8,6 +8,6 @@ that needs torch, Ray, FastAPI or a database.
 from hpo_service.client.awaiting import AsyncClient, AsyncStudy, AsyncTrial
 from hpo_service.client.blocking import Client, Study, Trial
 from hpo_service.client.protocol import RetryPolicy
-from hpo_service.client.study_operations import View
+from hpo_service.client.results import View
 
 __all__ = ["AsyncClient", "AsyncStudy", "AsyncTrial", "Client", "RetryPolicy", "Study", "Trial", "View"]

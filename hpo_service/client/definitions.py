@@ -22,7 +22,10 @@ def prepare_definition(definition: Mapping[str, Any] | str | Path, *, name: str 
         raise InvalidInput(
             f"a study definition is a mapping, but got {type(document).__name__}", remedy="see `hpo schema`"
         )
-    found: dict[str, Any] = plain(with_space(document))
+    try:
+        found: dict[str, Any] = plain(with_space(document))
+    except RecursionError:
+        raise InvalidInput("a study definition nests at most 32 levels, but got far more", remedy="flatten it") from None
     return found if name is None else {**found, "name": name}
 
 

@@ -1,6 +1,6 @@
 """What `wait(progress=True)` and `hpo watch` show: a live panel on a terminal, a line per notable change elsewhere.
 
-Here: turning a `View` into text. Not here: asking the server (`study_operations.observe`), formats (`text`).
+Here: turning a `View` into text. Not here: asking the server (`study_operations`), formats (`text`).
 """
 
 from __future__ import annotations
@@ -17,8 +17,7 @@ from rich.table import Table
 from rich.text import Text
 
 from hpo_service.client import text
-from hpo_service.client.results import Rung, StudySnapshot, TrialSnapshot
-from hpo_service.client.study_operations import View
+from hpo_service.client.results import Rung, StudySnapshot, TrialSnapshot, View
 
 STATE_STYLES = {
     "preflight": "cyan",

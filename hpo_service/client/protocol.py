@@ -208,7 +208,7 @@ def encode(value: Any) -> bytes:
 
 
 def plain(value: Any) -> Any:
-    """`value` as JSON carries it: NumPy's scalars as Python's, tuples as lists, special floats as words."""
+    """`value` as JSON carries it: NumPy's scalars and arrays as Python's, tuples as lists, special floats as words."""
     if isinstance(value, Mapping):
         return {str(name): plain(one) for name, one in value.items()}
     if isinstance(value, str | int | None):
@@ -221,6 +221,6 @@ def plain(value: Any) -> Any:
         return str(value)
     if callable(getattr(value, "to_dict", None)):
         return plain(value.to_dict())
-    if callable(getattr(value, "item", None)):
-        return plain(value.item())
+    if callable(getattr(value, "tolist", None)):
+        return plain(value.tolist())
     return value

@@ -221,6 +221,15 @@ class Rung(Result):
         return (max if maximize else min)(finite) if finite else None
 
 
+class View(Result):
+    """What a progress display shows of a study at one moment."""
+
+    study: StudySnapshot
+    rungs: tuple[Rung, ...] = ()
+    running: tuple[TrialSnapshot, ...] = ()
+    url: str = ""
+
+
 class Curve(Result):
     """One trial's values over its resource."""
 

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -25,6 +24,7 @@ from hpo_service.client.results import (
     Rung,
     StudySnapshot,
     TrialSnapshot,
+    View,
     items_of,
 )
 from hpo_service.errors import InvalidInput, NotFound, Unavailable
@@ -128,16 +128,6 @@ class TrialBase(Handle):
     def resource(self) -> float:
         """How far it is trained as of the last answer."""
         return self.info.resource
-
-
-@dataclass(frozen=True, kw_only=True)
-class View:
-    """What a progress display shows of a study at one moment."""
-
-    study: StudySnapshot
-    rungs: tuple[Rung, ...] = ()
-    running: tuple[TrialSnapshot, ...] = ()
-    url: str = ""
 
 
 Observer = Callable[[View], None]
