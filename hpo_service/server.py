@@ -19,14 +19,15 @@ from collections.abc import Iterator, Mapping
 from types import FrameType
 
 import uvicorn
+from sqlalchemy import make_url
 
 from hpo_service.api.app import create_app, require_tokens
 from hpo_service.api.checkpoints import remove
 from hpo_service.errors import Conflict, HpoError, Unavailable
 from hpo_service.settings import PREFIX, Settings, load_settings
-from hpo_service.store import locking
 from hpo_service.store.database import Database, open_database
 from hpo_service.store.deleting import finish_deletions
+from hpo_service.store.filelock import lock_sqlite
 
 SUPERVISED = "HPO_SUPERVISED"
 BACKOFF_S = (0.5, 30.0)
@@ -48,7 +49,7 @@ def serve(settings: Settings, *, supervise: bool = True) -> int:
     )
     with contextlib.ExitStack() as stack:
         listener = stack.enter_context(contextlib.closing(_listen(settings)))
-        stack.enter_context(locking.server_lock(settings.resolved_database_url))
+        stack.enter_context(_locked(settings))
         db = open_database(settings.resolved_database_url)
         stack.callback(db.close)
         require_tokens(settings, db)
@@ -175,6 +176,14 @@ def _supervised(settings: Settings) -> Iterator[Supervisor]:
         yield supervisor
     finally:
         supervisor.stop()
+
+
+def _locked(settings: Settings) -> contextlib.AbstractContextManager[object]:
+    """The lock of a SQLite file, which one server may use; nothing for PostgreSQL."""
+    url = make_url(settings.resolved_database_url)
+    if url.get_backend_name() == "sqlite" and url.database:
+        return lock_sqlite(url.database)
+    return contextlib.nullcontext()
 
 
 def _listen(settings: Settings) -> socket.socket:

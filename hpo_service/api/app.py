@@ -8,9 +8,8 @@ from collections.abc import AsyncIterator, Callable
 from importlib.metadata import PackageNotFoundError, version
 
 from fastapi import FastAPI
-from prometheus_client.core import Metric
 
-from hpo_service.api import counting
+from hpo_service.api.counting import Counting
 from hpo_service.api.metrics import Metrics
 from hpo_service.api.middleware import BodyLimit, HostAndOrigin, SecurityHeaders
 from hpo_service.api.notices import Notices
@@ -91,9 +90,6 @@ def require_tokens(settings: Settings, db: Database) -> None:
 def _shared(
     settings: Settings, db: Database, notify: Callable[[str], None], controller_alive: Callable[[], bool] | None
 ) -> Shared:
-    def count() -> list[Metric]:
-        return counting.families(db, settings.lease_s)
-
     return Shared(
         settings=settings,
         db=db,
@@ -101,7 +97,7 @@ def _shared(
         writer=GroupWriter(db),
         notices=Notices(lambda: heads(db)),
         replay=Replay(db),
-        metrics=Metrics(count),
+        metrics=Metrics(Counting(db, settings.lease_s).families),
         notify=notify,
         controller_alive=controller_alive,
     )

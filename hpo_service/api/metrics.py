@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import Any
 
 from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
-from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.core import Metric
 from prometheus_client.registry import Collector
 from starlette.types import Scope
 
@@ -62,11 +61,3 @@ def route_template(scope: Scope) -> str:
     for name, value in (scope.get("path_params") or {}).items():
         path = path.replace(f"/{value}", f"/{{{name}}}", 1)
     return path
-
-
-def gauge(name: str, text: str, samples: dict[tuple[str, ...], float], labels: tuple[str, ...] = ()) -> Any:
-    """A gauge with one sample per label combination; the key () is a gauge without labels."""
-    family = GaugeMetricFamily(name, text, labels=labels)
-    for key, value in samples.items():
-        family.add_metric(list(key), value)
-    return family

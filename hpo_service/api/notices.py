@@ -7,7 +7,6 @@ newer notices, never a queue.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import json
 import logging
 from collections.abc import AsyncIterator, Callable, Mapping
@@ -83,8 +82,7 @@ class Notices:
     async def _poll(self) -> None:
         while not self._closed:
             await asyncio.sleep(self._poll_s if self._readers <= CROWD else max(self._poll_s, CROWD_POLL_S))
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._refresh()
+            await self._refresh()
 
     async def _refresh(self) -> None:
         try:

@@ -7,7 +7,7 @@ from typing import Any
 
 from hpo_service import algorithms
 from hpo_service.core.definition import StudyDefinition, parse
-from hpo_service.errors import FieldProblem, InvalidInput, Unsupported
+from hpo_service.errors import FieldProblem, InvalidInput
 
 _MISSING = object()
 
@@ -31,12 +31,11 @@ def patched(document: Mapping[str, Any], patch: Mapping[str, Any]) -> tuple[Stud
             FieldProblem(path="space", rule="a study needs a space", remedy="leave space out to keep it")
         )
     definition = parse(merged)
-    before, after = parse(document).to_document(), definition.to_document()
-    changed = tuple(_changed(before, after))
-    if {"space", "forbid"} & set(changed):
-        _check_space_change(definition)
+    old = parse(document)
+    before, after = old.to_document(), definition.to_document()
+    algorithms.check_change(old, definition)
     algorithms.check(definition)
-    return definition, changed
+    return definition, tuple(_changed(before, after))
 
 
 def _merged(old: dict[str, Any], new: Mapping[str, Any]) -> dict[str, Any]:
@@ -63,11 +62,3 @@ def _changed(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str]:
         else:
             paths.append(name)
     return paths
-
-
-def _check_space_change(definition: StudyDefinition) -> None:
-    if definition.algorithm.name == "grid":
-        problem = FieldProblem(
-            path="space", rule="a grid is laid out over its space once and for all", remedy="submit another study"
-        )
-        raise Unsupported(str(problem), problems=(problem,))

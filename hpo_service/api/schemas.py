@@ -270,7 +270,7 @@ class Asked(Answer):
 class Beat(Answer):
     trial: int
     fence: int
-    status: str = Field(description="held, fenced, closed or unknown.")
+    status: str = Field(description="held, or closed: the attempt is over, or another client has the trial.")
     stop: bool = Field(description="The trial is wanted no more.")
 
 
@@ -281,6 +281,7 @@ class Beats(Answer):
 class ReportResult(Answer):
     status: str = Field(description="stored, repeated, fenced, contradicted, closed or unknown.")
     message: str
+    stop: bool = Field(default=False, description="The trial is wanted no more.")
 
 
 class Reported(Answer):

@@ -72,6 +72,16 @@ def adopt_expired(db: Database, study_id: str, client_id: str, n: int, lease_s: 
     return db.run_write("external.adopt", work)
 
 
+def stop_marks(db: Database, study_id: str, numbers: Sequence[int]) -> dict[int, str]:
+    """Why the algorithm wants no more of the trials `numbers`; those that go on are left out."""
+    t = trials.c
+    with db.read() as tx:
+        marked = select(t.number, t.stop_reason).where(
+            t.study_id == study_id, tx.among(t.number, numbers), t.stop_reason.is_not(None)
+        )
+        return {int(row.number): str(row.stop_reason) for row in tx.all(marked)}
+
+
 def heartbeat(
     db: Database, study_id: str, client_id: str | None, keys: Sequence[tuple[int, int]] | None, lease_s: float
 ) -> list[tuple[int, int]]:

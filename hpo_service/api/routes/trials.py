@@ -62,9 +62,7 @@ def enqueue_trials(request: Request, study: StudyDep, body: Configurations, shar
         try:
             chosen.append(space.validate_params(configuration, path=f"configurations.{index}"))
         except SpaceError as error:
-            problems += [
-                FieldProblem(path=e.path, rule=e.rule, value=e.value, remedy=e.remedy) for e in error.errors
-            ]
+            problems += [FieldProblem(path=e.path, rule=e.rule, value=e.value, remedy=e.remedy) for e in error.errors]
     if problems:
         raise InvalidInput.of(*problems)
     numbers = studies.enqueue(shared.db, study.id, chosen, remember=request.state.remember)
@@ -239,14 +237,12 @@ def export_study(
 
 
 def names_of(shared: Shared, study: StudyRow) -> Names:
-    """What bare names may mean in this study: its parameters, the objectives, the recipe's and the reported metrics."""
-    definition = parse(study.definition)
-    metrics = [objective.metric for objective in definition.objectives]
-    if definition.trainer.recipe is not None:
-        metrics += [metric.name for metric in RECIPES[definition.trainer.recipe].metrics]
-    for row in reading.trials(shared.db, study.id, sort="-resource", limit=1).rows:
-        metrics += row.values
-    return known_names(definition.space, metrics)
+    """What bare names may mean in this study: its parameters, its reported metrics and those of its recipe."""
+    metrics = reading.metric_names(shared.db, study.id)
+    recipe = RECIPES.get(str(study.definition["trainer"].get("recipe")))
+    if recipe is not None:
+        metrics += [metric.name for metric in recipe.metrics]
+    return known_names(study.definition["space"], metrics)
 
 
 def _numbers(text: str) -> list[int]:

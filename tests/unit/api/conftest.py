@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import shutil
+import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from fastapi.testclient import TestClient
 
 from hpo_service.api.app import create_app
 from hpo_service.settings import Settings
 from hpo_service.store import access
 from hpo_service.store.database import Database, open_database
+
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore")  # it asks for another HTTP client; httpx is the one that the SDK is built on
+    from fastapi.testclient import TestClient
 
 DEFINITION: dict[str, Any] = {
     "name": "external",

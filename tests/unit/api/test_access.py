@@ -1,4 +1,4 @@
-"""Who may call what: every route × every role, taken from the OpenAPI document, so that a new route cannot be left out."""
+"""Who may call what: every route × every role, by the OpenAPI document, so that a new route cannot be left out."""
 
 from __future__ import annotations
 

@@ -82,9 +82,7 @@ def test_a_crash_between_the_work_and_its_answer_changes_nothing(
 
 def test_concurrent_duplicates_work_once(client: TestClient) -> None:
     with ThreadPoolExecutor(8) as pool:
-        answers = list(
-            pool.map(lambda _: client.post("/api/v1/studies", json=DEFINITION, headers=KEY), range(8))
-        )
+        answers = list(pool.map(lambda _: client.post("/api/v1/studies", json=DEFINITION, headers=KEY), range(8)))
     assert {answer.status_code for answer in answers} == {201}
     assert len({answer.content for answer in answers}) == 1
     assert len(names(client)) == 1

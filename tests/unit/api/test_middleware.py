@@ -139,9 +139,7 @@ def test_a_server_on_any_address_takes_addresses_but_no_foreign_names() -> None:
         ("GET", [("origin", "http://evil.example")], 200),
     ],
 )
-def test_state_changes_come_from_the_own_origin(
-    method: str, headers: list[tuple[str, str]], status: int
-) -> None:
+def test_state_changes_come_from_the_own_origin(method: str, headers: list[tuple[str, str]], status: int) -> None:
     app = HostAndOrigin(Inner(), ["localhost"], any_address=False)
     answer, _, body = call(app, method=method, headers=[("host", "localhost:8421"), *headers])
     assert answer == status

@@ -48,7 +48,7 @@ def test_a_widened_space_is_a_change() -> None:
 
 def test_a_grid_keeps_its_space() -> None:
     grid = {**DOCUMENT, "algorithm": {"name": "grid", "points": 3}}
-    with pytest.raises(Unsupported, match="laid out over its space"):
+    with pytest.raises(Unsupported, match="space of a grid cannot change"):
         patched(grid, {"space": {"lr": {"type": "uniform", "low": 0, "high": 1}}})
     assert patched(grid, {"parallel": 2})[1] == ("parallel",)
 

@@ -65,11 +65,11 @@ def test_broken_bodies_on_every_route(client: TestClient, study: str) -> None:
     body=st.binary(max_size=40),
 )
 @settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-def test_whatever_is_sent_the_refusal_is_a_problem(
-    client: TestClient, method: str, path: str, body: bytes
-) -> None:
+def test_whatever_is_sent_the_refusal_is_a_problem(client: TestClient, method: str, path: str, body: bytes) -> None:
     headers = {"Content-Type": "application/json"}
-    answer = client.request(method, httpx.URL("http://localhost/api/v1/").join(f"./{path}"), content=body, headers=headers)
+    answer = client.request(
+        method, httpx.URL("http://localhost/api/v1/").join(f"./{path}"), content=body, headers=headers
+    )
     if answer.status_code >= 400:
         check(answer)
         assert answer.status_code < 500
