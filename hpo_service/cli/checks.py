@@ -6,6 +6,7 @@ checks are printed.
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import importlib.util
 import os
@@ -165,7 +166,8 @@ def check_storage(settings: Settings) -> Check:
         detail = f"{folder}: cannot be written ({error.strerror})"
         return Check(name="storage", ok=False, detail=detail, remedy="give this user the folder, or set HPO_STORAGE")
     finally:
-        probe.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            probe.unlink()
     free = shutil.disk_usage(place).free
     ok = same and free >= LEAST_FREE
     remedy = "" if ok else f"checkpoints need room: free some, {text.byte_size(LEAST_FREE)} at least"

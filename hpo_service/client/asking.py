@@ -89,7 +89,7 @@ class AskedTrial(TrialBase):
         heartbeats and reports."""
         return self.pulse is not None and (self.number, self.fence) in self.pulse.stopped
 
-    def assign(self, assignment: Assignment, pulse: Pulse) -> None:
+    def _assign(self, assignment: Assignment, pulse: Pulse) -> None:
         """Makes this the handle of an asked trial."""
         self.assignment, self.pulse = assignment, pulse
 
@@ -213,5 +213,5 @@ def tell(
         pulse, fence = fence_of(study, trial)
         assignment = Assignment(trial=trial, fence=fence, params={})
         trial = AskedTrial(study._core, study._run, snapshot_of(study.id, assignment))
-        trial.assign(assignment, pulse)
+        trial._assign(assignment, pulse)
     yield from tell_trial(trial, value, values=values, metrics=metrics, resource=resource, state=state, reason=reason)

@@ -132,7 +132,7 @@ class AsyncStudy(of_study.StudyBase):
 
     def _asked(self, assignment: Assignment, pulse: Pulse) -> AsyncTrial:
         trial = self._trial(asking.snapshot_of(self.id, assignment))
-        trial.assign(assignment, pulse)
+        trial._assign(assignment, pulse)
         return trial
 
 

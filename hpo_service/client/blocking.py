@@ -144,7 +144,7 @@ class Study(of_study.StudyBase):
 
     def _asked(self, assignment: Assignment, pulse: Pulse) -> Trial:
         trial = self._trial(asking.snapshot_of(self.id, assignment))
-        trial.assign(assignment, pulse)
+        trial._assign(assignment, pulse)
         return trial
 
 

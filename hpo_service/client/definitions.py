@@ -25,7 +25,9 @@ def prepare_definition(definition: Mapping[str, Any] | str | Path, *, name: str 
     try:
         found: dict[str, Any] = plain(with_space(document))
     except RecursionError:
-        raise InvalidInput("a study definition nests at most 32 levels, but got far more", remedy="flatten it") from None
+        raise InvalidInput(
+            "a study definition nests at most 32 levels, but got far more", remedy="flatten it"
+        ) from None
     return found if name is None else {**found, "name": name}
 
 

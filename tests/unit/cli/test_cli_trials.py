@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
 from pathlib import Path
 
 import httpx
@@ -100,16 +101,14 @@ def test_logs_follow_until_the_trial_ends(run: Run, server: FakeServer, monkeypa
     pieces = [{"text": "one\n", "next": 4, "fence": 1}, {"text": "two\n", "next": 8, "fence": 1}]
 
     def answer(request: httpx.Request, *_: str) -> httpx.Response:
-        piece = pieces.pop(0)
+        piece = pieces.pop(0) if pieces else {"text": "", "next": 8, "fence": 1}
         server.trials["st_1"][1]["state"] = "running" if pieces else "finished"
         return httpx.Response(200, json=piece)
-
-    import re
 
     server.routes.append(("GET", re.compile(r"/studies/([^/]+)/trials/(\d+)/log"), answer))
     done = run("logs", "a/1", "-f")
     assert done.stdout == "one\ntwo\n"
-    assert server.requests[-1].url.params["after"] == "4"
+    assert server.requests[-1].url.params["after"] == "8"
 
 
 def test_compare(run: Run, server: FakeServer) -> None:
