@@ -115,7 +115,8 @@ class Flight:
 
     def lose(self, reason: str, now: float) -> Iterator[Ended]:
         """End whatever is unfinished as LOST."""
-        for key in list(self.unfinished):
+        in_training = {order.key for order in self.current()}
+        for key in sorted(self.unfinished, key=lambda key: key in in_training):  # those last: their clock counts
             yield self.end(key, Outcome.LOST, None, reason, now)
 
 

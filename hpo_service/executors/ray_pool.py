@@ -67,7 +67,7 @@ class Pool:
     def place(self, now: float) -> list[tuple[PooledWorker, Flight]]:
         """Send what can be sent, oldest shape first, and start workers for the rest."""
         sent: list[tuple[PooledWorker, Flight]] = []
-        claimed: set[int] = set()  # of (CPU, GPU): indexes of what a starving shape needs
+        claimed = self._starving()
         for shape, since in sorted(self.waits_since().items(), key=lambda item: item[1]):
             queue = self._waiting[shape]
             while queue and (worker := self._slot(shape, claimed, now)):
@@ -75,10 +75,14 @@ class Pool:
                 self.changed.add(worker)
             if queue:
                 self._grow(shape, len(queue), now)
-                mine = any(worker.shape == shape for worker in self.workers.values())
-                if not mine or now - since > TENURE_S:
-                    claimed |= {kind for kind in (0, 1) if shape[kind] > 0}
+                if now - since > TENURE_S:
+                    claimed |= _kinds(shape)
         return sent
+
+    def _starving(self) -> set[int]:
+        """What shapes need that have launches waiting and no worker at all, as indexes of (CPU, GPU)."""
+        have = {worker.shape for worker in self.workers.values()}
+        return {kind for shape in self.waits_since() if shape not in have for kind in _kinds(shape)}
 
     def _slot(self, shape: Shape, claimed: set[int], now: float) -> PooledWorker | None:
         """An idle worker of this shape; else, for short launches, the busy one with the least before it."""
@@ -177,6 +181,10 @@ class Pool:
     def late_starters(self, now: float) -> list[PooledWorker]:
         """Workers that were asked for long ago and never came up."""
         return [w for w in self.workers.values() if w.state == "starting" and now - w.born_at > START_LIMIT_S]
+
+
+def _kinds(shape: Shape) -> set[int]:
+    return {kind for kind in (0, 1) if shape[kind] > 0}
 
 
 def _times(shape: Shape, free: tuple[float, float]) -> int:

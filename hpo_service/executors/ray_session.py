@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import secrets
 import shutil
+import socket
 import tempfile
 import threading
 import warnings
@@ -25,6 +26,7 @@ NAMESPACE = "hpo"
 OBJECT_STORE_BYTES = 128 * 2**20
 """Messages are small, and data is read by the workers themselves."""
 _CHECK_S = 60.0
+_KNOCK_S = 5.0
 _LONGEST_TEMP_DIR = 40  # a session's socket paths must stay under 107 characters
 
 
@@ -131,7 +133,7 @@ def temp_dir() -> Path:
 
 def _start_local(ray: Any, cpus: int) -> None:
     folder = temp_dir()
-    _remove_dead_sessions(folder)
+    remove_dead_sessions(folder)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # Ray announces future defaults that do not concern us
         ray.init(
@@ -147,13 +149,23 @@ def _start_local(ray: Any, cpus: int) -> None:
 
 def _join(ray: Any, address: str) -> None:
     try:
+        _knock(address)
         ray.init(address=address, log_to_driver=False, logging_level="ERROR", namespace=NAMESPACE)
     except Exception as error:
         raise Unavailable(
             f"HPO_RAY_ADDRESS must name a Ray cluster that can be joined, but {address!r} gave: {error}",
-            remedy="check that the cluster is up, that it runs this Ray version, and that RAY_AUTH_MODE and "
-            "RAY_AUTH_TOKEN here are those of the cluster",
+            remedy="check that the cluster is up, that this machine is one of its nodes and runs its Ray version, and "
+            "that RAY_AUTH_MODE and RAY_AUTH_TOKEN here are those of the cluster",
         ) from error
+
+
+def _knock(address: str) -> None:
+    """Raises where nobody listens: Ray itself tries for minutes."""
+    if "://" in address:
+        raise ValueError("the address must be host:port, or auto; Ray's client protocol cannot stream results")
+    host, _, port = address.rpartition(":")
+    if host and port.isdigit():
+        socket.create_connection((host, int(port)), timeout=_KNOCK_S).close()
 
 
 def _contract_version() -> int:
@@ -190,7 +202,7 @@ def check_nodes(ray: Any) -> None:
             raise Unavailable(f"node {name} speaks contract {theirs}, but this controller {mine}", remedy=remedy)
 
 
-def _remove_dead_sessions(folder: Path) -> None:
+def remove_dead_sessions(folder: Path) -> None:
     """Remove what killed controllers left: sessions whose starter is no longer alive, its name ends in the pid."""
     for session in folder.glob("session_*_*"):
         pid = session.name.rpartition("_")[2]

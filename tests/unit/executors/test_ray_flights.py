@@ -1,0 +1,119 @@
+"""Bookkeeping of launches that were sent to a worker."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from hpo_service.executors.base import failure_of
+from hpo_service.executors.ray_flights import GRACE_S, Flight, never_started
+from workers.contract import (
+    AttemptKey,
+    CancelMode,
+    CheckpointRef,
+    Ended,
+    FailureKind,
+    Launch,
+    Outcome,
+    Reported,
+    Started,
+    TrainerSpec,
+    WorkOrder,
+)
+
+
+def order(trial: int, **more: float) -> WorkOrder:
+    plain = WorkOrder(
+        key=AttemptKey(study_id="s", trial=trial, fence=1), trainer=TrainerSpec(function="a:b"), params={}, seed=0,
+        metric="loss", metrics=("loss",), from_resource=2.0, target_resource=9, horizon=9, storage_root="",
+    )  # fmt: skip
+    return replace(plain, **more)  # type: ignore[arg-type]
+
+
+def flight(*orders: WorkOrder, method: str = "plain") -> Flight:
+    return Flight(Launch(launch_id="l", orders=orders, method=method), None, now=0.0)
+
+
+def started(of: WorkOrder) -> Started:
+    return Started(key=of.key, worker_id="w", node="n", device="cpu", resumed_from=2.0, environment={})
+
+
+def reported(of: WorkOrder, step: int) -> Reported:
+    return Reported(key=of.key, step=step, resource=float(step), metrics={}, seconds=1.0, sent_at=0.0)
+
+
+def ended(of: WorkOrder) -> Ended:
+    return Ended(key=of.key, outcome=Outcome.REACHED, resource=9, seconds=1.0)
+
+
+def test_a_lost_launch_ends_each_unfinished_attempt_where_it_was_heard_last() -> None:
+    first, second, third = order(1), order(2), order(3)
+    sent = flight(first, second, third)
+    assert len(sent.take([started(first), ended(first), started(second), reported(second, 5)], 10.0)) == 4
+    lost = list(sent.lose("the worker died", 12.0))
+    assert [(e.key.trial, e.outcome, e.resource, e.seconds) for e in lost] == [
+        (3, Outcome.LOST, 2.0, 0.0),
+        (2, Outcome.LOST, 5.0, 2.0),
+    ]
+    assert sent.unfinished == {}
+
+
+def test_messages_of_an_attempt_that_was_ended_here_are_dropped() -> None:
+    first = order(1)
+    sent = flight(first)
+    failed = sent.fail(first.key, "stalled: too silent", 3.0)
+    assert (failed.outcome, failed.failure, failed.seconds) == (Outcome.FAILED, FailureKind.STALLED, 3.0)
+    assert sent.take([reported(first, 3), ended(first)], 4.0) == []
+
+
+def test_a_stall_is_measured_from_the_last_report_of_the_attempt_in_training() -> None:
+    first, second = order(1, stall_timeout_s=5.0), order(2, stall_timeout_s=5.0)
+    sent = flight(first, second)
+    sent.taken_up(100.0)
+    assert sent.overdue(104.0) is None
+    sent.take([started(first), reported(first, 3)], 104.0)
+    assert sent.overdue(108.0) is None
+    sent.take([ended(first)], 108.0)
+    assert sent.overdue(112.0) is None
+    late = sent.overdue(113.5)
+    assert late is not None
+    assert late[0] == second.key
+    assert failure_of(late[1]) is FailureKind.STALLED
+
+
+def test_the_whole_time_is_limited_too_with_some_grace() -> None:
+    only = order(1, trial_timeout_s=5.0)
+    sent = flight(only)
+    sent.take([started(only), reported(only, 3)], 4.9)
+    assert sent.overdue(5.0 + GRACE_S / 2) is None
+    late = sent.overdue(5.1 + GRACE_S)
+    assert late is not None
+    assert failure_of(late[1]) is FailureKind.TIMED_OUT
+
+
+def test_all_lanes_of_a_fused_launch_are_in_training() -> None:
+    lanes = [order(n) for n in range(3)]
+    assert flight(*lanes, method="fused").current() == lanes
+    assert flight(*lanes).current() == lanes[:1]
+
+
+def test_an_attempt_that_was_never_sent_keeps_its_checkpoint() -> None:
+    ref = CheckpointRef(path="p", digest="d", resource=2.0, step=2, size_bytes=1)
+    told = never_started(replace(order(1), checkpoints=(ref,)), CancelMode.PAUSE)
+    assert (told.outcome, told.resource, told.checkpoint) == (Outcome.PAUSED, 2.0, ref)
+    assert never_started(order(1), CancelMode.STOP).outcome is Outcome.CANCELLED
+
+
+@pytest.mark.parametrize(
+    ("reason", "kind"),
+    [
+        ("stalled: x", "stalled"),
+        ("timed_out", "timed_out"),
+        ("out_of_memory: y", "out_of_memory"),
+        ("an operator", "killed"),
+        ("", "killed"),
+    ],
+)
+def test_the_first_word_of_a_reason_names_the_failure(reason: str, kind: str) -> None:
+    assert failure_of(reason) == kind
