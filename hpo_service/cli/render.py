@@ -179,7 +179,7 @@ def validation_sheet(found: Validation) -> RenderableType:
 
 def _brackets(brackets: Sequence[dict[str, Any]]) -> Table:
     columns = list(dict.fromkeys(name for bracket in brackets for name in bracket))
-    made = table(*columns, right=columns)
+    made = table(*columns, right=[column for column in columns if column not in ("label", "rungs")])
     for bracket in brackets:
         made.add_row(*(Text(_plain(bracket.get(column))) for column in columns))
     return made
@@ -188,6 +188,8 @@ def _brackets(brackets: Sequence[dict[str, Any]]) -> Table:
 def _plain(value: Any) -> str:
     if isinstance(value, list | tuple):
         return ", ".join(_plain(one) for one in value)
+    if isinstance(value, dict) and {"trials", "resource"} <= value.keys():
+        return f"{text.number(value['trials'])} to resource {text.number(value['resource'])}"
     if isinstance(value, dict):
         return " ".join(f"{name} {_plain(one)}" for name, one in value.items())
     return text.number(value)

@@ -88,7 +88,7 @@ def notable(view: View) -> list[tuple[str, Any, str]]:
     found.append(("state", (study.state, study.reason), f"{study.name}: {study.state}{reason}"))
     for rung in view.rungs:
         if rung.full:
-            found.append((f"rung {rung.bracket}/{rung.rung}", len(rung.promoted), f"{study.name}: {_rung_line(rung)}"))
+            found.append((f"rung {rung.bracket}/{rung.rung}", rung.promoted, f"{study.name}: {_rung_line(rung)}"))
     if study.best is not None:
         found.append(("best", (study.best.trial, study.best.value), f"{study.name}: best {best_line(study)}"))
     done = fraction_done(study)
@@ -101,7 +101,7 @@ def notable(view: View) -> list[tuple[str, Any, str]]:
 
 def _rung_line(rung: Rung) -> str:
     place = f"rung {rung.rung}" + (f" of bracket {rung.bracket}" if rung.bracket is not None else "")
-    resource, entered, promoted = text.number(rung.resource), len(rung.entered), len(rung.promoted)
+    resource, entered, promoted = text.number(rung.resource), rung.entered, rung.promoted
     return f"{place} (resource {resource}) is full: {entered} trials, {promoted} promoted"
 
 
@@ -194,13 +194,13 @@ def rung_table(rungs: Sequence[Rung], study: StudySnapshot) -> Table:
         table.add_column(name, justify="right")
     shown = list(rungs)[-RUNGS_SHOWN:]
     for rung in shown:
-        entered = f"{len(rung.entered)}/{rung.size}" if rung.size else str(len(rung.entered))
+        entered = f"{rung.entered}/{rung.size}" if rung.size else str(rung.entered)
         table.add_row(
             "–" if rung.bracket is None else str(rung.bracket),
             str(rung.rung),
             text.number(rung.resource),
             entered,
-            str(len(rung.promoted)),
+            str(rung.promoted),
             text.metric_value(rung.best(maximize=study.maximize), study.metric),
             style="dim" if rung.full else "",
         )

@@ -200,20 +200,22 @@ class Log(Result):
 
 
 class Rung(Result):
-    """A resource level where trials are compared: the numbers of those that entered it and were promoted."""
+    """A resource level where trials are compared: how many entered it and were promoted, and which."""
 
     bracket: int | None = None
     rung: int
     resource: float
     size: int | None = None  # how many trials belong here; None where the algorithm does not fix it
-    entered: tuple[int, ...] = ()
-    promoted: tuple[int, ...] = ()
-    values: tuple[float | None, ...] = ()  # of `entered`, at this rung
+    entered: int = 0
+    promoted: int = 0
+    trials: tuple[int, ...] = ()  # those that entered, best first where they are ranked
+    promoted_trials: tuple[int, ...] = ()
+    values: tuple[float | None, ...] = ()  # of `trials`, at this rung
 
     @property
     def full(self) -> bool:
         """Whether every trial that belongs here has entered."""
-        return self.size is not None and len(self.entered) >= self.size
+        return self.size is not None and self.entered >= self.size
 
     def best(self, *, maximize: bool) -> float | None:
         """The best finite value of the rung."""

@@ -27,7 +27,7 @@ from hpo_service.client.results import (
     View,
     items_of,
 )
-from hpo_service.errors import InvalidInput, NotFound, Unavailable
+from hpo_service.errors import HpoError, InvalidInput, NotFound, Unavailable
 
 EXPORT_FORMATS = ("csv", "json", "parquet")
 UNREACHABLE_S = 120.0  # how long `wait` goes on while the server cannot be reached
@@ -268,16 +268,24 @@ def to_dataframe(study: StudyBase) -> Program[Any]:
 
 
 def observe(study: StudyBase, *, running: bool = True) -> Program[View]:
-    """Refreshes the study and gathers what a progress display shows."""
+    """Refreshes the study and gathers what a progress display shows; rungs and running trials where they can be had."""
     yield from refresh(study)
-    found = tuple((yield from rungs(study)))
+    try:
+        found, now = yield from _details(study, running=running and not study.ended)
+    except HpoError:
+        found, now = [], []
+    return View(study=study.info, rungs=tuple(found), running=tuple(now), url=study.url)
+
+
+def _details(study: StudyBase, *, running: bool) -> Program[tuple[list[Rung], list[TrialSnapshot]]]:
+    found = yield from rungs(study)
     now: list[TrialSnapshot] = []
-    if running and not study.ended:
+    if running:
         page = yield from list_page(
             study, address("studies", study.id, "trials"), cursor=None, limit=RUNNING_SHOWN, filter="state:running"
         )
         now = [TrialSnapshot.parse(item) for item in page.items]
-    return View(study=study.info, rungs=found, running=tuple(now), url=study.url)
+    return found, now
 
 
 def wait(

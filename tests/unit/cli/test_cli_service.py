@@ -18,6 +18,7 @@ import typer
 from hpo_service.cli import app, checks
 from hpo_service.cli.base import globals_first
 from hpo_service.cli.completion import study_names
+from hpo_service.client.results import Check
 from hpo_service.errors import Unavailable
 from hpo_service.settings import Settings
 from tests.unit.cli.conftest import Run
@@ -129,17 +130,17 @@ def test_a_port_of_another_program_is_broken() -> None:
         other.listen()
         other.settimeout(10)
         found = checks._survived(lambda: checks.check_port(Settings(port=other.getsockname()[1])))
-    assert isinstance(found, checks.Check)
+    assert isinstance(found, Check)
     assert not found.ok
     assert "another program" in found.detail
 
 
 def test_a_check_that_breaks_does_not_break_the_doctor() -> None:
-    def check_moon() -> checks.Check:
+    def check_moon() -> Check:
         raise RuntimeError("too far\naway")
 
     found = checks._survived(check_moon)
-    assert isinstance(found, checks.Check)
+    assert isinstance(found, Check)
     assert (found.name, found.ok, found.detail) == ("moon", False, "too far")
 
 

@@ -116,7 +116,7 @@ def test_studies_are_listed(run: Run, server: FakeServer) -> None:
 def test_show_has_everything_on_one_screen(run: Run, server: FakeServer) -> None:
     server.add_study("st_1", "alpha", notes="a note", tags=["demo"])
     server.rungs = [
-        {"bracket": 3, "rung": 0, "resource": 1.0, "size": 27, "entered": [1], "promoted": [], "values": [0.9]}
+        {"bracket": 3, "rung": 0, "resource": 1.0, "size": 27, "entered": 1, "promoted": 0, "values": [0.9]}
     ]
     done = run("show", "alpha")
     assert done.exit_code == 0, done.output

@@ -31,7 +31,7 @@ def study(**more: object) -> StudySnapshot:
 
 
 BEST = Best(trial=3, value=0.978, resource=27, params={"lr": 3.2e-4})
-RUNG = Rung(bracket=3, rung=0, resource=1, size=2, entered=(0, 1), promoted=(1,), values=(0.5, 0.75))
+RUNG = Rung(bracket=3, rung=0, resource=1, size=2, entered=2, promoted=1, values=(0.5, 0.75))
 RUNNING = TrialSnapshot(
     study_id="st_1", number=5, state="running", params={"lr": 0.01}, resource=3, target=9, value=0.9
 )

@@ -21,14 +21,16 @@ from tests.unit.client.sdk_fake_server import FakeServer, problem
 
 
 def test_a_definition_may_hold_parameter_objects(client: Client, server: FakeServer) -> None:
-    client.create_study({"name": "a", "space": {"lr": LogUniform(1e-6, 1e-1), "batch_size": PowerOfTwo(16, 256)}})
+    client.create_study(
+        {"name": "a", "space": {"lr": LogUniform(low=1e-6, high=1e-1), "batch_size": PowerOfTwo(low=16, high=256)}}
+    )
     space = server.body()["space"]
     assert space["lr"] == {"type": "loguniform", "low": 1e-6, "high": 0.1}
     assert space["batch_size"]["type"] == "power_of_two"
 
 
 def test_a_definition_may_hold_a_search_space(client: Client, server: FakeServer) -> None:
-    space = SearchSpace.from_definition({"lr": LogUniform(1e-6, 1e-1)}, [{"lr": {">": 0.05}}])
+    space = SearchSpace.from_definition({"lr": LogUniform(low=1e-6, high=1e-1)}, [{"lr": {">": 0.05}}])
     client.create_study({"name": "a", "space": space})
     assert server.body()["space"] == {"lr": {"type": "loguniform", "low": 1e-6, "high": 0.1}}
     assert server.body()["forbid"] == [{"lr": {">": 0.05}}]
@@ -325,7 +327,7 @@ def test_progress_may_be_a_function(client: Client, server: FakeServer) -> None:
     server.add_study("st_1", "a")
     server.add_trials("st_1", 2)
     server.rungs = [
-        {"bracket": 3, "rung": 0, "resource": 1.0, "size": 2, "entered": [0, 1], "promoted": [1], "values": [0.5, None]}
+        {"bracket": 3, "rung": 0, "resource": 1.0, "size": 2, "entered": 2, "promoted": 1, "values": [0.5, None]}
     ]
     study = client.study("st_1")
     server.states = ["running", "finished"]
@@ -338,7 +340,7 @@ def test_progress_may_be_a_function(client: Client, server: FakeServer) -> None:
 
 
 def test_a_rung_knows_its_best_value() -> None:
-    rung = Rung(rung=0, resource=1, entered=(1, 2, 3), values=(0.5, None, float("nan")))
+    rung = Rung(rung=0, resource=1, entered=3, values=(0.5, None, float("nan")))
     assert rung.best(maximize=True) == rung.best(maximize=False) == 0.5
     assert Rung(rung=0, resource=1).best(maximize=True) is None
 
