@@ -15,7 +15,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from types import FrameType
 
 import uvicorn
@@ -30,6 +30,7 @@ from hpo_service.store.deleting import finish_deletions
 from hpo_service.store.filelock import lock_sqlite
 
 SUPERVISED = "HPO_SUPERVISED"
+CONTROLLER = (sys.executable, "-m", "hpo_service.controller")
 BACKOFF_S = (0.5, 30.0)
 STEADY_S = 60.0
 CHILD_ENDS_S = 15.0
@@ -94,7 +95,8 @@ class _Server(uvicorn.Server):
 class Supervisor:
     """Keeps a controller process running: starts it again, ever more slowly, when it ends by itself."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, command: Sequence[str] = CONTROLLER) -> None:
+        self._command = command
         self._environment = child_environment(settings, os.environ)
         self._stopping = threading.Event()
         self._child: subprocess.Popen[bytes] | None = None
@@ -135,7 +137,7 @@ class Supervisor:
 
     def _one_life(self) -> int:
         child = subprocess.Popen(
-            [sys.executable, "-m", "hpo_service.controller"],
+            self._command,
             env=self._environment,
             stdin=subprocess.PIPE,  # its end tells the child that we are gone
             stdout=sys.stderr,

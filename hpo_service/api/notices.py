@@ -39,6 +39,11 @@ class Notices:
     def readers(self) -> int:
         return self._readers
 
+    @property
+    def interval_s(self) -> float:
+        """Seconds between two looks: a crowd of readers is told less often."""
+        return self._poll_s if self._readers <= CROWD else max(self._poll_s, CROWD_POLL_S)
+
     def close(self) -> None:
         """End every stream; may be called from a signal handler or another thread."""
         self._closed = True
@@ -81,7 +86,7 @@ class Notices:
 
     async def _poll(self) -> None:
         while not self._closed:
-            await asyncio.sleep(self._poll_s if self._readers <= CROWD else max(self._poll_s, CROWD_POLL_S))
+            await asyncio.sleep(self.interval_s)
             await self._refresh()
 
     async def _refresh(self) -> None:

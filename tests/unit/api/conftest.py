@@ -6,7 +6,6 @@ import shutil
 import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -14,24 +13,11 @@ from hpo_service.api.app import create_app
 from hpo_service.settings import Settings
 from hpo_service.store import access
 from hpo_service.store.database import Database, open_database
+from tests.unit.api.support import DEFINITION
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # it asks for another HTTP client; httpx is the one that the SDK is built on
     from fastapi.testclient import TestClient
-
-DEFINITION: dict[str, Any] = {
-    "name": "external",
-    "objective": {"metric": "loss", "direction": "minimize"},
-    "space": {
-        "lr": {"type": "loguniform", "low": 1e-4, "high": 1e-1},
-        "kind": {"type": "choice", "values": ["a", "b"]},
-    },
-    "algorithm": {"name": "random"},
-    "trainer": {"external": True},
-    "budget": {"trials": 6},
-    "parallel": 4,
-    "tags": ["demo"],
-}
 
 
 @pytest.fixture(scope="session")

@@ -9,8 +9,7 @@ from typing import Any
 import pytest
 from fastapi.testclient import TestClient
 
-from tests.unit.api.conftest import DEFINITION
-from tests.unit.api.test_problems import check
+from tests.unit.api.support import DEFINITION, check
 
 
 class Worker:

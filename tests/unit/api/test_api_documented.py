@@ -7,7 +7,7 @@ from pathlib import Path
 
 from fastapi.testclient import TestClient
 
-from tests.unit.api.test_access import operations
+from tests.unit.api.support import operations
 
 DOCS = Path(__file__).parents[3] / "docs"
 ROUTE = re.compile(

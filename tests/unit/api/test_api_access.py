@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -15,23 +14,11 @@ from hpo_service.errors import Conflict
 from hpo_service.settings import Settings
 from hpo_service.store import access
 from hpo_service.store.database import Database
-from tests.unit.api.conftest import DEFINITION
+from tests.unit.api.support import DEFINITION, filled, operations
 
 Bearer = Callable[..., dict[str, str]]
 PAGES = {"/", "/studies/{study_id}", "/static", "/api/v1/openapi.json"}
 RANK = {role.value: rank for rank, role in enumerate(Role)}
-
-
-def operations(client: TestClient) -> Iterator[tuple[str, str, str]]:
-    """Method, path and least role of every operation in the OpenAPI document."""
-    for path, methods in client.get("/api/v1/openapi.json").json()["paths"].items():
-        for method, operation in methods.items():
-            yield method.upper(), path, operation["x-role"]
-
-
-def filled(path: str) -> str:
-    """The path with values that name nothing."""
-    return re.sub(r"\{number\}", "0", re.sub(r"\{\w+_id\}", "nothing", path))
 
 
 def call(client: TestClient, method: str, path: str, headers: dict[str, str]) -> int:

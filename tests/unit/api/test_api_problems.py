@@ -13,24 +13,7 @@ from sqlalchemy.exc import OperationalError
 
 from hpo_service.api.routes import trials
 from hpo_service.store.database import Database
-from tests.unit.api.conftest import DEFINITION
-from tests.unit.api.test_access import filled, operations
-
-
-def check(answer: httpx.Response, status: int | None = None) -> dict[str, Any]:
-    """The problem document of a refusal."""
-    assert answer.headers["content-type"] == "application/problem+json", answer.text
-    problem: dict[str, Any] = answer.json()
-    assert problem["status"] == answer.status_code
-    assert status is None or answer.status_code == status, answer.text
-    assert problem["type"].startswith("urn:hpo:problem:")
-    assert problem["title"]
-    assert problem["detail"]
-    assert problem["instance"] == answer.request.url.path
-    for item in problem.get("errors", ()):
-        assert set(item) == {"path", "rule", "value", "remedy"}
-        assert item["rule"]
-    return problem
+from tests.unit.api.support import DEFINITION, check, filled, operations
 
 
 def test_unknown_query_parameters_on_every_route(client: TestClient) -> None:

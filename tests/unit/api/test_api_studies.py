@@ -13,8 +13,7 @@ from fastapi.testclient import TestClient
 from hpo_service.api import checkpoints
 from hpo_service.errors import NotFound
 from hpo_service.store.rows import CheckpointRow
-from tests.unit.api.conftest import DEFINITION
-from tests.unit.api.test_problems import check
+from tests.unit.api.support import DEFINITION, check
 
 RECIPE: dict[str, Any] = {
     "name": "digits",

@@ -91,6 +91,21 @@ def test_many_readers_share_one_poller() -> None:
     asyncio.run(main())
 
 
+def test_a_crowd_of_readers_is_told_less_often() -> None:
+    async def main() -> None:
+        notices = Notices(Source(), poll_s=0.01)
+        streams = [notices.stream(anything, None) for _ in range(11)]
+        for stream in streams[:10]:
+            await anext(stream)
+        assert notices.interval_s == 0.01
+        await anext(streams[10])
+        assert notices.interval_s == 2.0
+        for stream in streams:
+            await stream.aclose()
+
+    asyncio.run(main())
+
+
 def test_closing_ends_every_stream() -> None:
     async def main() -> None:
         notices = Notices(Source(), poll_s=0.01)

@@ -9,8 +9,7 @@ import pytest
 from fastapi.testclient import TestClient
 
 from hpo_service.api import replay
-from tests.unit.api.conftest import DEFINITION
-from tests.unit.api.test_problems import check
+from tests.unit.api.support import DEFINITION, check
 
 KEY = {"Idempotency-Key": "one-key"}
 
