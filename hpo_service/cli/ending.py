@@ -61,7 +61,7 @@ def tell_end(session: Session, study: Study) -> None:
     console.print(Text(f"{info.trials:,} trials, {text.dollars(info.cost_microdollars)}; page: {study.url}"))
     console.print(Text("go on with:"))
     for command, meaning in next_commands(study):
-        console.print(Text(f"  {command:<52} {meaning}"), soft_wrap=True)
+        console.print(Text(f"  {command:<56} {meaning}"), soft_wrap=True)
 
 
 def next_commands(study: Study) -> list[tuple[str, str]]:
@@ -69,7 +69,8 @@ def next_commands(study: Study) -> list[tuple[str, str]]:
     place = study.id
     if study.state == "failed":
         return [(f"hpo show {place}", "why"), (f"hpo resume {place}", "try again")]
-    found = [(f"hpo trials {place} --sort -value --limit 10", "the best trials")]
+    order = "-value" if study.info.maximize else "value"
+    found = [(f"hpo trials {place} --sort {order} --limit 10", "the best trials")]
     if study.info.best is not None and not study.info.external:
         found.append((f"hpo best {place} --checkpoint best.pt", "the trained model"))
     if study.info.counts.get("failed"):

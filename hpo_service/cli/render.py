@@ -91,7 +91,7 @@ def study_sheet(study: StudySnapshot, rungs: Sequence[Rung], url: str) -> Render
 def _options(value: Any) -> str:
     if not isinstance(value, dict):
         return ""
-    shown = {name: one for name, one in value.items() if not isinstance(one, dict | list) and one is not False}
+    shown = {name: one for name, one in value.items() if not isinstance(one, dict | list) and one not in (False, 0)}
     inner = [text.parameters(one) for one in value.values() if isinstance(one, dict) and one]
     name = str(shown.pop("name", ""))
     return " ".join(part for part in (name, text.parameters(shown), *inner) if part)

@@ -88,7 +88,7 @@ def notable(view: View) -> list[tuple[str, Any, str]]:
     found.append(("state", (study.state, study.reason), f"{study.name}: {study.state}{reason}"))
     for rung in view.rungs:
         if rung.full:
-            found.append((f"rung {rung.bracket}/{rung.rung}", rung.promoted, f"{study.name}: {_rung_line(rung)}"))
+            found.append((f"rung {rung.bracket}/{rung.rung}", True, f"{study.name}: {_rung_line(rung, study)}"))
     if study.best is not None:
         found.append(("best", (study.best.trial, study.best.value), f"{study.name}: best {best_line(study)}"))
     done = fraction_done(study)
@@ -99,10 +99,11 @@ def notable(view: View) -> list[tuple[str, Any, str]]:
     return found
 
 
-def _rung_line(rung: Rung) -> str:
+def _rung_line(rung: Rung, study: StudySnapshot) -> str:
     place = f"rung {rung.rung}" + (f" of bracket {rung.bracket}" if rung.bracket is not None else "")
-    resource, entered, promoted = text.number(rung.resource), rung.entered, rung.promoted
-    return f"{place} (resource {resource}) is full: {entered} trials, {promoted} promoted"
+    best = text.metric_value(rung.best(maximize=study.maximize), study.metric)
+    trials = f"{rung.entered} trial{'s' if rung.entered != 1 else ''}"
+    return f"{place} (resource {text.number(rung.resource)}) is full: {trials}, best {best}"
 
 
 def fraction_done(study: StudySnapshot) -> tuple[str, float] | None:

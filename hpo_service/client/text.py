@@ -68,7 +68,7 @@ def duration(seconds: float | None) -> str:
 
 
 def dollars(microdollars: int | None) -> str:
-    """Money: $0, $0.0123, $12.35."""
+    """Money: $0, <$0.0001, $0.0123, $12.35."""
     if microdollars is None:
         return "–"
     amount = microdollars / MICRO
@@ -76,7 +76,9 @@ def dollars(microdollars: int | None) -> str:
         return "$0"
     if abs(amount) >= 1:
         return f"${amount:,.2f}"
-    return "$" + (_trimmed(f"{amount:.4f}") if abs(amount) >= 0.0001 else _trimmed(f"{amount:.6f}"))
+    if abs(amount) < 0.0001:
+        return "<$0.0001"
+    return f"${_trimmed(f'{amount:.4f}')}"
 
 
 def byte_size(size: int | None) -> str:

@@ -57,7 +57,7 @@ def test_elsewhere_only_what_changes_is_told() -> None:
         "digits: preflight",
         "digits: 50 % of budget.trials = 10, 6 trials, $0.0123, 0 ms, resource 30",
         "digits: running",
-        "digits: rung 0 of bracket 3 (resource 1) is full: 2 trials, 1 promoted",
+        "digits: rung 0 of bracket 3 (resource 1) is full: 2 trials, best 75 %",
         "digits: best 97.8 % (trial 3 at resource 27): lr=3.2e-4",
         "digits: finished (budget.trials reached)",
     ]
