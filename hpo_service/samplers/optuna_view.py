@@ -28,6 +28,7 @@ NAME = "fold"
 MAX_INDEXED = 10_000
 """Ordered parameters with more values than that are continuous to a model."""
 _EPOCH = datetime(2000, 1, 1)
+optuna.logging.set_verbosity(optuna.logging.ERROR)  # its advice is for people who call it themselves
 
 
 class Encoding:
