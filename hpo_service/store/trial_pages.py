@@ -203,11 +203,11 @@ def _condition(study_id: str, f: Filter) -> ColumnElement[bool]:
         column = _COLUMNS[f.field]
         return _compare(trials.c.value if f.field == "value" else column, f)
     if prefix == "param" and name:
-        p = trial_params.c
+        p = trial_params.alias().c  # an alias, for the list may be sorted by rows of the same table
         column = p.text if _is_text(f.value) else p.number
         return exists().where(p.study_id == study_id, p.trial == t.number, p.name == name, _compare(column, f))
     if prefix == "metric" and name:
-        v = trial_values.c
+        v = trial_values.alias().c
         return exists().where(v.study_id == study_id, v.trial == t.number, v.name == name, _compare(v.number, f))
     raise _unknown("filter", f.field)
 
