@@ -138,6 +138,8 @@ def logs(
         sys.stdout.write(piece.text)
     if piece.text and not piece.text.endswith("\n"):
         sys.stdout.write("\n")
+    if not piece.text and not follow:
+        sys.stderr.write(f"trial {number} wrote nothing\n")
     _tell_failure(session, trial)
 
 

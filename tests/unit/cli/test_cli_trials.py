@@ -93,6 +93,8 @@ def test_logs_print_output_and_why_it_failed(run: Run, server: FakeServer) -> No
     assert done.exit_code == 0, done.output
     assert done.stdout == "epoch 1\nepoch 2\ntrial 1 failed: exception: boom\nTraceback: boom\n"
     assert run("logs", "a").exit_code == 2
+    server.answers[f"{place}/log"] = httpx.Response(200, json={"text": "", "next": 0, "fence": 1})
+    assert run("logs", "a/1").stderr == "trial 1 wrote nothing\n"
 
 
 def test_logs_follow_until_the_trial_ends(run: Run, server: FakeServer, monkeypatch: pytest.MonkeyPatch) -> None:
