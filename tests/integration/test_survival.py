@@ -79,23 +79,33 @@ def crash_once(tmp_path: Path, keywords: dict[str, Any], at: int) -> tuple[dict[
         db.close()
 
 
+def same_after_crashes(tmp_path: Path, keywords: dict[str, Any], crashes: int | None) -> None:
+    """Killed at `crashes` fail-points spread over the study (None: at every one), it stays the same study."""
+    expected, winner, points = undisturbed(tmp_path, keywords)
+    assert points > 20
+    for at in range(1, points + 1, 1 if crashes is None else max(1, points // crashes)):
+        assert crash_once(tmp_path, keywords, at) == (expected, winner), f"killed at fail-point {at}"
+
+
+@pytest.mark.parametrize("name", SYNCHRONOUS)
+def test_killed_at_writes_a_synchronous_study_stays_the_same(name: str, tmp_path: Path) -> None:
+    same_after_crashes(tmp_path, SYNCHRONOUS[name], 6)
+
+
+@pytest.mark.soak
 @pytest.mark.parametrize("name", SYNCHRONOUS)
 def test_killed_at_every_write_a_synchronous_study_stays_the_same(name: str, tmp_path: Path) -> None:
-    expected, winner, points = undisturbed(tmp_path, SYNCHRONOUS[name])
-    assert points > 20
-    stride = max(1, points // 40)
-    for at in range(1, points + 1, stride):
-        assert crash_once(tmp_path, SYNCHRONOUS[name], at) == (expected, winner), f"killed at fail-point {at}"
+    same_after_crashes(tmp_path, SYNCHRONOUS[name], None)
 
 
 @pytest.mark.parametrize("name", ASYNCHRONOUS)
-def test_killed_at_every_write_an_asynchronous_study_loses_nothing(name: str, tmp_path: Path) -> None:
+def test_killed_at_writes_an_asynchronous_study_loses_nothing(name: str, tmp_path: Path) -> None:
     _, _, points = undisturbed(tmp_path, ASYNCHRONOUS[name])
-    for at in range(1, points + 1, max(1, points // 15)):
+    for at in range(1, points + 1, max(1, points // 4)):
         crash_once(tmp_path, ASYNCHRONOUS[name], at)
 
 
-@settings(max_examples=8, deadline=None)
+@settings(max_examples=5, deadline=None)
 @given(cpus=st.integers(1, 16), loss=st.sampled_from([0.0, 0.1]))
 def test_the_number_of_workers_and_lost_workers_change_nothing(
     cpus: int, loss: float, tmp_path_factory: pytest.TempPathFactory
