@@ -15,7 +15,7 @@ from hpo_service.core.definition import StudyDefinition
 from hpo_service.core.history import EXACT_CARDINALITY
 from hpo_service.core.proposals import UNLIMITED
 from hpo_service.core.suitability import check, first_levels, segment_target
-from hpo_service.core.tables import BracketPlan, halving, hyperband_round
+from hpo_service.core.tables import TOLERANCE, BracketPlan, halving, hyperband_round
 
 
 def plan(definition: StudyDefinition) -> Plan:
@@ -34,40 +34,34 @@ def plan(definition: StudyDefinition) -> Plan:
 def _bracketed(definition: StudyDefinition, brackets: Sequence[BracketPlan], *, repeated: bool) -> Plan:
     trials_left = _limit(_trial_limit(definition))
     resource_left = _limit(definition.budget.resource)
-    notes = list(_notes(definition))
-    bounded = not repeated or trials_left < math.inf or resource_left < math.inf
-    trials, total, shown = 0, 0.0, []
-    if bounded and repeated:
-        rounds = _whole_rounds(brackets, trials_left, resource_left)
-        trials = rounds * sum(b.trials for b in brackets)
-        total = rounds * sum(b.cost() for b in brackets)
-        if rounds:
-            shown = [_row(i, b, b.trials) for i, b in enumerate(brackets)]
-            notes.append(f"all {len(brackets)} brackets run {rounds} time(s) in full")
-        first = rounds * len(brackets)
-    else:
-        first = 0
-    for index, bracket in enumerate(brackets, start=first):
-        entrants = int(min(bracket.trials, trials_left - trials, bracket.entrants_for(resource_left - total)))
-        if bounded and entrants <= 0:
-            break
-        trials, total = trials + entrants, total + bracket.cost(entrants)
-        if entrants < bracket.trials:
-            notes.append(f"bracket {index} is cut from {bracket.trials} to {entrants} trials by the budget")
-        if first == 0 or entrants < bracket.trials:
+    notes = _notes(definition)
+    if repeated and trials_left == resource_left == math.inf:
+        rows = tuple(_row(index, bracket, bracket.trials) for index, bracket in enumerate(brackets))
+        notes.append("the brackets are repeated until the budget ends")
+        return Plan(brackets=rows, trials=None, total_resource=None, notes=tuple(notes))
+    rounds = _whole_rounds(brackets, trials_left, resource_left) if repeated else 0
+    shown = [_row(index, bracket, bracket.trials) for index, bracket in enumerate(brackets)] if rounds else []
+    if rounds:
+        notes.append(f"all {len(brackets)} brackets run {rounds} time(s) in full")
+    trials = rounds * sum(bracket.trials for bracket in brackets)
+    total = rounds * sum(bracket.cost() for bracket in brackets)
+    for index, bracket in enumerate(brackets, start=rounds * len(brackets)):
+        room = min(trials_left - trials, bracket.entrants_for(resource_left - total))
+        entrants = int(min(bracket.trials, room))
+        if entrants > 0:
+            trials, total = trials + entrants, total + bracket.cost(entrants)
             shown.append(_row(index, bracket, entrants))
         if entrants < bracket.trials:
+            if entrants > 0:
+                notes.append(f"bracket {index} is cut from {bracket.trials} to {entrants} trials by the budget")
             break
-    if not bounded:
-        notes.append("the brackets are repeated until the budget ends")
-        return Plan(brackets=tuple(shown), trials=None, total_resource=None, notes=tuple(notes))
     return Plan(brackets=tuple(shown), trials=trials, total_resource=total, notes=tuple(notes))
 
 
 def _whole_rounds(brackets: Sequence[BracketPlan], trials_left: float, resource_left: float) -> int:
-    per_round = sum(b.trials for b in brackets)
-    cost = sum(b.cost() for b in brackets)
-    return int(min(trials_left // per_round, resource_left // cost))
+    by_trials = trials_left / sum(bracket.trials for bracket in brackets)
+    by_resource = resource_left * (1 + TOLERANCE) / sum(bracket.cost() for bracket in brackets)
+    return math.floor(min(by_trials, by_resource))
 
 
 def _row(index: int, bracket: BracketPlan, entrants: int) -> dict[str, Any]:
@@ -81,7 +75,7 @@ def _row(index: int, bracket: BracketPlan, entrants: int) -> dict[str, Any]:
 
 def _asynchronous(definition: StudyDefinition, levels: Sequence[float]) -> Plan:
     trials = _trial_limit(definition)
-    notes = list(_notes(definition))
+    notes = _notes(definition)
     if definition.algorithm.name == "median":
         notes.append(f"trials are judged at {len(levels) - 1} levels before {levels[-1]:g}")
         rows: tuple[dict[str, Any], ...] = ()
@@ -98,7 +92,7 @@ def _asynchronous(definition: StudyDefinition, levels: Sequence[float]) -> Plan:
 
 def _single(definition: StudyDefinition) -> Plan:
     trials = _trial_limit(definition)
-    notes = list(_notes(definition))
+    notes = _notes(definition)
     target = UNLIMITED if "epochs" in definition.space else segment_target(definition, {})
     if target == UNLIMITED:
         notes.append("how far each trial is trained is decided by its parameters or its trainable")

@@ -229,20 +229,14 @@ def _horizon(definition: StudyDefinition) -> Iterator[FieldProblem]:
             value=maximum,
             remedy="remove algorithm.max_resource or space.epochs",
         )
-    elif "epochs" not in definition.space and segment_target(definition, {}) == UNLIMITED:
-        if definition.trainer.recipe is not None:
-            yield FieldProblem(
-                path="algorithm.max_resource",
-                rule="a recipe trains on until it is told how far",
-                remedy="set algorithm.max_resource (epochs), or epochs among the trainer's parameters",
-            )
-        elif definition.budget.resource is not None:
-            yield FieldProblem(
-                path="budget.resource",
-                rule="a budget of resource is reserved in whole trials, so their length must be known",
-                value=definition.budget.resource,
-                remedy="set algorithm.max_resource, or bound the study by trials, hours or dollars",
-            )
+    unknown = "epochs" not in definition.space and segment_target(definition, {}) == UNLIMITED
+    if unknown and definition.budget.resource is not None:
+        yield FieldProblem(
+            path="budget.resource",
+            rule="a budget of resource is reserved in whole trials, so their length must be known",
+            value=definition.budget.resource,
+            remedy="set algorithm.max_resource, or bound the study by trials, hours or dollars",
+        )
 
 
 def _defaults(definition: StudyDefinition) -> Iterator[FieldProblem]:
