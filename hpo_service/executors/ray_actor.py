@@ -1,12 +1,13 @@
-"""The actor class that is sent to Ray: it finds our `workers` package there, and hands every call to its `Worker`.
+"""What is sent to Ray: the actor class, which finds our `workers` package there and hands every call to its `Worker`.
 
-The class travels by value, and imports nothing until it runs. Ray puts the controller's working directory in front of
-its workers' `sys.path`, where a user may well have a `workers.py`: so ours is imported first, from where the controller
-has it, or, on another machine, from where it is installed. This side never imports it.
+Class and functions travel by value, and import nothing until they run. Ray puts the controller's working directory in
+front of its workers' `sys.path`, where a user may well have a `workers.py`: so ours is imported first, from where the
+controller has it, or, on another machine, from where it is installed. This side never imports it.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +15,8 @@ TRAIN, CONTROL = "train", "control"  # concurrency groups: one call trains, othe
 
 
 def actor_class(ray: Any) -> Any:
-    """The Ray actor class; give it resources with `.options(num_cpus=…, num_gpus=…)`."""
-    return ray.remote(concurrency_groups={TRAIN: 1, CONTROL: 4})(_trial_worker())
+    """The Ray actor class; the first argument of its instances is `packages_root()`, the others are `Worker`'s."""
+    return ray.remote(concurrency_groups={TRAIN: 1, CONTROL: 4})(by_value()[0])
 
 
 def packages_root() -> str:
@@ -23,24 +24,29 @@ def packages_root() -> str:
     return str(Path(__file__).resolve().parents[2])
 
 
-def _trial_worker() -> Any:
-    class TrialWorker:  # inside a function, so that it is pickled by value
-        def __init__(self, root: str, *args: Any, **options: Any) -> None:
-            import importlib
-            import os
-            import sys
+def by_value() -> tuple[type, Callable[[str], int]]:
+    """The actor's class, and a function that tells the contract's version where it runs."""
 
-            known = os.path.isfile(os.path.join(root, "workers", "contract.py"))
-            before = list(sys.path)
-            if known:
-                sys.path.insert(0, root)
-            else:
-                sys.path[:] = [path for path in sys.path if os.path.abspath(path) != os.getcwd()]
-            try:
-                importlib.import_module("search_spaces")
-                self._worker = importlib.import_module("workers.actor").Worker(*args, **options)
-            finally:
-                sys.path[:] = before
+    def ours(root: str, name: str) -> Any:
+        """Our own module of that name: `root` first, where this machine has it, and the working directory never."""
+        import importlib
+        import os
+        import sys
+
+        before = list(sys.path)
+        if os.path.isfile(os.path.join(root, "workers", "contract.py")):
+            sys.path.insert(0, root)
+        else:
+            sys.path[:] = [path for path in before if os.path.abspath(path) != os.getcwd()]
+        try:
+            importlib.import_module("search_spaces")
+            return importlib.import_module(name)
+        finally:
+            sys.path[:] = before
+
+    class TrialWorker:
+        def __init__(self, root: str, *args: Any, **options: Any) -> None:
+            self._worker = ours(root, "workers.actor").Worker(*args, **options)
 
         def run(self, launch: Any) -> Any:
             yield from self._worker.run(launch)
@@ -54,4 +60,8 @@ def _trial_worker() -> Any:
         def warm(self) -> Any:
             return self._worker.warm()
 
-    return TrialWorker
+    def contract_version(root: str) -> int:
+        version: int = ours(root, "workers.contract").CONTRACT_VERSION
+        return version
+
+    return TrialWorker, contract_version

@@ -44,8 +44,8 @@ def _cause(error: Exception | None) -> str:
     text = _COLOURS.sub("", str(error)).strip()
     if "connection error code 2" in text:
         return "its process died without a word (killed, out of memory, or crashed in native code)"
-    if "node" in text and "died" in text and "NODE_DIED" in text:
-        return "its node died"
+    if "is temporarily unavailable" in text:
+        return "its process or its node can no longer be reached"
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     last = lines[-1] if lines else type(error).__name__
     return last if len(last) <= _LONGEST else last[: _LONGEST - 1] + "…"

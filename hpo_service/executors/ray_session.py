@@ -20,7 +20,9 @@ from typing import Any
 
 from hpo_service.errors import Unavailable
 from hpo_service.executors.base import Capacity
+from hpo_service.executors.ray_actor import by_value, packages_root
 from hpo_service.settings import Settings
+from workers.contract import CONTRACT_VERSION
 
 NAMESPACE = "hpo"
 OBJECT_STORE_BYTES = 128 * 2**20
@@ -112,16 +114,14 @@ def import_ray() -> Any:
 
 
 def prepare_token(*, local: bool) -> None:
-    """Give the local cluster a token of its own, where nobody set one; must come before Ray is imported.
+    """Give the local cluster a token of its own, where nobody set one.
 
-    Ray reads RAY_AUTH_MODE and RAY_AUTH_TOKEN from the environment, and its own processes inherit them. To join a
-    cluster, the token is what the operator set (RAY_AUTH_TOKEN, RAY_AUTH_TOKEN_PATH or ~/.ray/auth_token).
+    A new local cluster demands tokens by Ray's own default, and its processes inherit the environment. RAY_AUTH_MODE
+    stays as it is: Ray reads it when it is imported, which may have happened. To join a cluster, the token is what the
+    operator set (RAY_AUTH_TOKEN, RAY_AUTH_TOKEN_PATH or ~/.ray/auth_token).
     """
-    if not local or os.environ.get("RAY_AUTH_MODE", "token") != "token":
-        return
-    if not any(os.environ.get(name) for name in ("RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH")):
+    if local and not any(os.environ.get(name) for name in ("RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH")):
         os.environ["RAY_AUTH_TOKEN"] = secrets.token_hex(32)
-    os.environ["RAY_AUTH_MODE"] = "token"
 
 
 def temp_dir() -> Path:
@@ -168,12 +168,6 @@ def _knock(address: str) -> None:
         socket.create_connection((host, int(port)), timeout=_KNOCK_S).close()
 
 
-def _contract_version() -> int:
-    from workers.contract import CONTRACT_VERSION
-
-    return CONTRACT_VERSION
-
-
 def check_nodes(ray: Any) -> None:
     """Import our packages on every node.
 
@@ -182,15 +176,14 @@ def check_nodes(ray: Any) -> None:
     """
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-    check = ray.remote(num_cpus=0, max_retries=0)(_contract_version)
+    check = ray.remote(num_cpus=0, max_retries=0)(by_value()[1])
     asked = {
         node["NodeManagerHostname"]: check.options(
             scheduling_strategy=NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
-        ).remote()
+        ).remote(packages_root())
         for node in ray.nodes()
         if node["Alive"]
     }
-    mine = _contract_version()
     remedy = "install hpo-service[worker], of this version, on every node of the cluster"
     for name, ref in asked.items():
         try:
@@ -198,8 +191,10 @@ def check_nodes(ray: Any) -> None:
         except Exception as error:
             why = str(error).strip().splitlines()[-1]
             raise Unavailable(f"node {name} cannot train: {why}", remedy=remedy) from error
-        if theirs != mine:
-            raise Unavailable(f"node {name} speaks contract {theirs}, but this controller {mine}", remedy=remedy)
+        if theirs != CONTRACT_VERSION:
+            raise Unavailable(
+                f"node {name} speaks contract {theirs}, but this controller {CONTRACT_VERSION}", remedy=remedy
+            )
 
 
 def remove_dead_sessions(folder: Path) -> None:

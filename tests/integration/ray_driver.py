@@ -1,7 +1,7 @@
 """A controller's process in small, for `test_ray_executor`: its working directory holds a user's code.
 
-Trains one trial of `mine:train`, says what came of it as a line of JSON, then lets a trial hang until it is killed or
-standard input ends, and closes.
+Joins the cluster whose address is given, or starts its own; trains one trial of `mine:train`, says what came of it as
+a line of JSON, then lets a trial hang until it is killed or standard input ends, and closes.
 """
 
 from __future__ import annotations
@@ -25,7 +25,9 @@ def order(trial: int) -> WorkOrder:
 
 
 def main() -> None:
-    executor = RayExecutor(Settings(ray_cpus=1), Path("storage").absolute())
+    executor = RayExecutor(
+        Settings(ray_cpus=1, ray_address=sys.argv[1] if len(sys.argv) > 1 else ""), Path("storage").absolute()
+    )
     messages: list[Message] = []
     for trial, awaited in ((0, Ended), (1, Reported)):
         executor.launch(Launch(launch_id=str(trial), orders=(order(trial),)))

@@ -10,7 +10,7 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -124,9 +124,12 @@ def test_closing_leaves_a_ray_that_is_not_its_own(local_ray: None, tmp_path: Pat
     assert ray.is_initialized()
 
 
+Start = Callable[..., subprocess.Popen[str]]
+
+
 @pytest.fixture
-def driver(tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
-    """A controller in a folder where the user has files named like our packages."""
+def start_driver(tmp_path: Path) -> Iterator[Start]:
+    """Starts a controller in a folder where the user has files named like our packages."""
     for name in ("workers", "search_spaces"):
         (tmp_path / f"{name}.py").write_text("raise RuntimeError('the wrong module was imported')\n")
     (tmp_path / "mine.py").write_text(
@@ -137,24 +140,34 @@ def driver(tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
         "        threading.Event().wait()\n"
         "    trial.report(2, loss=0.5)\n"
     )
-    environment = {k: v for k, v in os.environ.items() if not k.startswith("RAY_")} | {"PYTHONSAFEPATH": "1"}
-    process = subprocess.Popen(
-        [sys.executable, "-c", f"import sys; sys.path.insert(0, {str(ROOT)!r}); from tests.integration.ray_driver "
-         "import main; main()"],
-        cwd=tmp_path, env=environment, text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-    )  # fmt: skip
-    yield process
-    process.kill()
-    process.communicate(timeout=30)
+    run = f"import sys; sys.path.insert(0, {str(ROOT)!r}); from tests.integration.ray_driver import main; main()"
+    begun: list[subprocess.Popen[str]] = []
+
+    def start(*arguments: str, **ray_variables: str) -> subprocess.Popen[str]:
+        kept = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
+        process = subprocess.Popen(
+            [sys.executable, "-P", "-c", run, *arguments], cwd=tmp_path, env=kept | ray_variables, text=True,
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        )  # fmt: skip
+        begun.append(process)
+        return process
+
+    yield start
+    for process in begun:
+        process.kill()
+        process.communicate(timeout=30)
 
 
 def read_facts(process: subprocess.Popen[str]) -> dict[str, object]:
     assert process.stdout is not None
-    facts: dict[str, object] = json.loads(process.stdout.readline())
+    line = process.stdout.readline()
+    assert line, process.communicate()[1]
+    facts: dict[str, object] = json.loads(line)
     return facts
 
 
-def test_a_controller_has_its_own_ray_and_its_workers_die_with_it(driver: subprocess.Popen[str]) -> None:
+def test_a_controller_has_its_own_ray_and_its_workers_die_with_it(start_driver: Start) -> None:
+    driver = start_driver()
     facts = read_facts(driver)
     assert facts["outcome"] == "reached", facts["reason"]
     assert facts["auth"] == ["token", 64]
@@ -164,6 +177,23 @@ def test_a_controller_has_its_own_ray_and_its_workers_die_with_it(driver: subpro
     driver.kill()
     assert select.select([ends], [], [], 30.0)[0], "an orphan of a killed controller goes on training"
     os.close(ends)
+
+
+def test_a_cluster_is_joined_with_its_token_and_left_up(local_ray: None, start_driver: Start) -> None:
+    import ray
+
+    address = ray.get_runtime_context().gcs_address
+    token = {name: os.environ[name] for name in ("RAY_AUTH_MODE", "RAY_AUTH_TOKEN")}
+    driver = start_driver(address, **token)
+    facts = read_facts(driver)
+    assert facts["outcome"] == "reached", facts["reason"]
+    _, errors = driver.communicate("", timeout=60)
+    assert driver.returncode == 0, errors
+    assert ray.cluster_resources()["CPU"] == 2
+    stranger = start_driver(address, **token | {"RAY_AUTH_TOKEN": "0" * 64})
+    _, errors = stranger.communicate("", timeout=60)
+    assert Unavailable.__name__ in errors
+    assert "RAY_AUTH_TOKEN" in errors
 
 
 def test_a_cluster_that_cannot_be_joined_is_named(tmp_path: Path) -> None:

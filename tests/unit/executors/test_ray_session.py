@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pickle
+import pickletools
 import threading
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import pytest
 
 from hpo_service.executors import ray_losses
 from hpo_service.executors.base import Capacity
+from hpo_service.executors.ray_actor import by_value
 from hpo_service.executors.ray_session import (
     Node,
     capacity_of,
@@ -34,7 +36,6 @@ def no_token(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
 
 def test_a_local_cluster_gets_a_token_of_its_own(no_token: pytest.MonkeyPatch) -> None:
     prepare_token(local=True)
-    assert os.environ["RAY_AUTH_MODE"] == "token"
     token = os.environ["RAY_AUTH_TOKEN"]
     assert len(token) == 64
     prepare_token(local=True)
@@ -46,10 +47,9 @@ def test_what_the_operator_set_stays(no_token: pytest.MonkeyPatch) -> None:
     prepare_token(local=True)
     assert "RAY_AUTH_TOKEN" not in os.environ
     no_token.delenv("RAY_AUTH_TOKEN_PATH")
-    no_token.setenv("RAY_AUTH_MODE", "disabled")
+    no_token.setenv("RAY_AUTH_TOKEN", "mine")
     prepare_token(local=True)
-    assert "RAY_AUTH_TOKEN" not in os.environ
-    assert os.environ["RAY_AUTH_MODE"] == "disabled"
+    assert os.environ["RAY_AUTH_TOKEN"] == "mine"
 
 
 def test_joining_a_cluster_takes_its_token_from_the_environment_only(no_token: pytest.MonkeyPatch) -> None:
@@ -120,9 +120,7 @@ def test_out_of_memory_is_the_attempts_own_failure() -> None:
 
 def test_the_actor_class_travels_by_value_and_needs_nothing_of_ours_to_unpickle() -> None:
     cloudpickle = pytest.importorskip("ray.cloudpickle")
-    from hpo_service.executors.ray_actor import _trial_worker
-
-    code = cloudpickle.dumps(_trial_worker())
-    names = {text for op, text, _ in __import__("pickletools").genops(code) if "GLOBAL" in op.name}
+    code = cloudpickle.dumps(by_value()[0])
+    names = {text for op, text, _ in pickletools.genops(code) if "GLOBAL" in op.name}
     assert not any(str(name).startswith(("workers", "hpo_service")) for name in names)
     assert pickle.loads(code).__name__ == "TrialWorker"
