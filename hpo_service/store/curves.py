@@ -42,12 +42,12 @@ def curves(
     "value": […]}], "shown", "of"}; values as JSON holds them.
 
     Shown are the trials `numbers`, or the `top` best by the first objective, or the newest hundred that reported;
-    `of` is how many trials reported at all. A curve has at most `max_points` points, its first and last among them.
+    `of` is how many trials the study has. A curve has at most `max_points` points, its first and last among them.
     Raises NotFound.
     """
-    c = trials.c
     with db.read() as tx:
-        study = tx.first(select(studies.c.objectives).where(studies.c.id == study_id, studies.c.deleted_at.is_(None)))
+        columns = (studies.c.objectives, studies.c.next_trial)
+        study = tx.first(select(*columns).where(studies.c.id == study_id, studies.c.deleted_at.is_(None)))
         if study is None:
             raise NotFound(f"there is no study {study_id!r}", remedy="list the studies with `hpo studies`")
         chosen = _chosen(tx, study_id, json.loads(study.objectives)[0]["direction"] == "maximize", numbers, top)
@@ -58,11 +58,9 @@ def curves(
         by_trial: dict[int, list[Row[Any]]] = {row.number: [] for row in chosen}
         for row in canonical(tx.all(statement.order_by(r.trial, r.step, r.fence))):
             by_trial[row.trial].append(row)
-        reported = select(c.number).where(c.study_id == study_id, c.step.is_not(None))
-        of = len(tx.all(reported)) if numbers is None else len(numbers)
     shown = [_curve(row, by_trial[row.number], metric, max_points) for row in chosen]
     shown = [curve for curve in shown if curve["resource"]]
-    return {"metric": metric, "trials": shown, "shown": len(shown), "of": of}
+    return {"metric": metric, "trials": shown, "shown": len(shown), "of": int(study.next_trial)}
 
 
 def _chosen(

@@ -96,8 +96,8 @@ def trials_page(
         total = _total(tx, study_id, filters)
         for index in range(begin, len(stretches)):
             after = (key, number) if index == begin else (None, None)
-            statement = _walk(stretches[index], conditions, descending, after)
-            rows += [(index, row) for row in tx.all(statement.limit(limit + 1 - len(rows)))]
+            need = limit + 1 - len(rows)
+            rows += [(index, row) for row in _walk(tx, stretches[index], conditions, descending, after, need)]
             if len(rows) > limit:
                 break
     following = None
@@ -122,26 +122,53 @@ def _position(cursor: str | None, kind: str, stretches: Sequence[_Stretch]) -> t
 
 
 def _walk(
+    tx: Tx,
     stretch: _Stretch,
     conditions: Sequence[ColumnElement[bool]],
     descending: bool,
     after: tuple[Any, int | None],
-) -> Select[Any]:
-    """The rows of a stretch in order, from behind a position on."""
+    need: int,
+) -> list[Any]:
+    """At most `need` rows of a stretch in order, from behind a position on. Every query walks an index in its own
+    direction: equal keys go by ascending number either way, so they are walked apart from the others."""
     key, number = stretch.key, stretch.number
     after_key, after_number = after
+    base = select(trials) if key is None else select(trials, key.label("sort_key"))
+    base = base.select_from(stretch.source).where(*stretch.where, *conditions)
     if key is None:
         backwards = descending and stretch.turns
-        statement = select(trials).select_from(stretch.source).where(*stretch.where, *conditions)
         if after_number is not None:
-            statement = statement.where(number < after_number if backwards else number > after_number)
-        return statement.order_by(number.desc() if backwards else number)
-    statement = select(trials, key.label("sort_key")).select_from(stretch.source).where(*stretch.where, *conditions)
+            base = base.where(number < after_number if backwards else number > after_number)
+        return list(tx.all(base.order_by(number.desc() if backwards else number).limit(need)))
+    rows: list[Any] = []
     if after_number is not None:
-        bound = key <= after_key if descending else key >= after_key
-        beyond = key < after_key if descending else key > after_key
-        statement = statement.where(bound, or_(beyond, number > after_number))
-    return statement.order_by(key.desc() if descending else key, number)
+        equal = base.where(key == after_key, number > after_number)
+        rows = list(tx.all(equal.order_by(number).limit(need)))
+    if len(rows) < need:
+        beyond = base
+        if after_number is not None:
+            beyond = base.where(key < after_key if descending else key > after_key)
+        if descending:
+            rows += _descend(tx, base, beyond, key, number, need - len(rows))
+        else:
+            rows += tx.all(beyond.order_by(key, number).limit(need - len(rows)))
+    return rows
+
+
+def _descend(
+    tx: Tx, base: Select[Any], beyond: Select[Any], key: ColumnElement[Any], number: ColumnElement[Any], need: int
+) -> list[Any]:
+    """Rows of `beyond` by falling key and rising number: read backwards, each key's rows turned round; of the last
+    key, whose rows may be cut off at the wrong end, the smallest numbers are read from `base`."""
+    rows = list(tx.all(beyond.order_by(key.desc(), number.desc()).limit(need)))
+    groups: dict[Any, list[Any]] = {}
+    for row in rows:
+        groups.setdefault(row.sort_key, []).append(row)
+    if len(rows) == need:
+        last = rows[-1].sort_key
+        cut = len(groups.pop(last))
+        groups[last] = list(reversed(tx.all(base.where(key == last).order_by(number).limit(cut))))
+    return [row for group in groups.values() for row in reversed(group)]
 
 
 def _stretches(study_id: str, field: str) -> list[_Stretch]:
