@@ -37,15 +37,15 @@ def trials_of(study: Any) -> dict[int, Any]:
 
 
 def outcome(trials: dict[int, Any]) -> dict[int, tuple[Any, ...]]:
-    return {n: (t.params, t.state, t.resource, t.bracket, t.value) for n, t in trials.items()}
+    return {n: (t.params, t.state, t.resource, t.info.bracket, t.value) for n, t in trials.items()}
 
 
 def acknowledged(study: Any, trials: dict[int, Any]) -> dict[tuple[int, int, int], Any]:
     return {
         (n, r.fence, r.step): r.metrics["val_loss"]
         for n in trials
-        for fence in range(1, trials[n].fence + 1)
-        for r in study.reports(n, fence=fence)
+        for fence in range(1, trials[n].info.fence + 1)
+        for r in trials[n].reports(fence=fence)
     }
 
 
@@ -55,8 +55,8 @@ def undisturbed(folder: Path, definition: dict[str, Any]) -> tuple[dict[int, tup
         study = server.client().create_study(definition)
         study.wait(timeout_s=240)
         study = study.refresh()
-        assert study.state == "finished", f"{study.reason}\n{server.log}"
-        return outcome(trials_of(study)), study.best.trial
+        assert study.state == "finished", f"{study.info.reason}\n{server.log}"
+        return outcome(trials_of(study)), study.best_trial.trial
     finally:
         server.stop()
 
@@ -69,15 +69,15 @@ def under_fire(server: Server, definition: dict[str, Any], kills: int, chance: r
     for number in range(kills):
         wait_for_progress(study, server, chance.uniform(0.2, 2.0))
         trials = trials_of(study)
-        done.update({n: (t.state, t.fence) for n, t in trials.items() if t.state in ("finished", "stopped", "failed")})
+        done.update({n: (t.state, t.info.fence) for n, t in trials.items() if t.state in ("finished", "stopped", "failed")})
         reports.update(acknowledged(study, trials))
         strike(server, ("server", "controller", "worker")[number % 3])
         study = server.client().study(study.id)
     study.wait(timeout_s=300)
     study = study.refresh()
     trials = trials_of(study)
-    assert study.state == "finished", f"{study.reason}\n{server.log}"
-    again = {n: (t.state, t.fence) for n, t in trials.items()}
+    assert study.state == "finished", f"{study.info.reason}\n{server.log}"
+    again = {n: (t.state, t.info.fence) for n, t in trials.items()}
     assert all(again[n] == state for n, state in done.items()), "a completed trial ran again"
     stored = acknowledged(study, trials)
     assert all(stored.get(key) == value for key, value in reports.items()), "an acknowledged report was lost"
@@ -86,11 +86,11 @@ def under_fire(server: Server, definition: dict[str, Any], kills: int, chance: r
 
 def wait_for_progress(study: Any, server: Server, pause_s: float) -> None:
     """Until something new was stored, then a random while, so that the blow falls anywhere."""
-    before = study.refresh().last_seq
+    before = study.refresh().info.last_seq
     deadline = time.monotonic() + 60
     while time.monotonic() < deadline:
         now = study.refresh()
-        if now.last_seq > before + 2 or now.state == "finished":
+        if now.info.last_seq > before + 2 or now.state == "finished":
             break
         time.sleep(0.05)
     time.sleep(pause_s)
@@ -116,7 +116,7 @@ def test_a_study_under_fire_ends_as_the_undisturbed_one(tmp_path: Path) -> None:
     try:
         study = under_fire(server, definition, kills=3, chance=random.Random(1))
         assert outcome(trials_of(study)) == expected
-        assert study.best.trial == winner
+        assert study.best_trial.trial == winner
     finally:
         server.stop()
 
@@ -130,6 +130,6 @@ def test_twenty_kills_in_one_study(tmp_path: Path) -> None:
     try:
         study = under_fire(server, definition, kills=20, chance=random.Random(2))
         assert outcome(trials_of(study)) == expected
-        assert study.best.trial == winner
+        assert study.best_trial.trial == winner
     finally:
         server.stop()
