@@ -20,7 +20,7 @@ class Metrics:
         self._registry = CollectorRegistry()
         self._requests = Histogram(
             "hpo_request_seconds",
-            "Duration of requests.",
+            "Seconds from a request to the beginning of its response.",
             ("method", "route"),
             registry=self._registry,
             buckets=BUCKETS,

@@ -137,7 +137,8 @@ def _refused(header: str, value: str, rule: str, remedy: str) -> Forbidden:
 
 
 class SecurityHeaders:
-    """Adds the security headers to every response, and tells `observe` how long the response took, in seconds."""
+    """Adds the security headers to every response, and tells `observe` how many seconds passed until it began: live
+    streams and exports end when their readers like."""
 
     def __init__(self, app: ASGIApp, observe: Callable[[Scope, int, float], None]) -> None:
         self._app = app
@@ -146,12 +147,13 @@ class SecurityHeaders:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             return await self._app(scope, receive, send)
-        began, status = time.monotonic(), 500
+        began, answered = time.monotonic(), False
 
         async def send_with_headers(message: Message) -> None:
-            nonlocal status
+            nonlocal answered
             if message["type"] == "http.response.start":
-                status = message["status"]
+                answered = True
+                self._observe(scope, message["status"], time.monotonic() - began)
                 headers = MutableHeaders(scope=message)
                 for name, value in SECURITY_HEADERS.items():
                     headers.setdefault(name, value)
@@ -162,4 +164,5 @@ class SecurityHeaders:
         try:
             await self._app(scope, receive, send_with_headers)
         finally:
-            self._observe(scope, status, time.monotonic() - began)
+            if not answered:
+                self._observe(scope, 500, time.monotonic() - began)

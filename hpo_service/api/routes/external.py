@@ -12,9 +12,8 @@ from hpo_service.api import schemas, telling
 from hpo_service.api.access import Role
 from hpo_service.api.requests import Ask, Heartbeat, Reports, Tell
 from hpo_service.api.routing import role, router
-from hpo_service.api.state import Shared, SharedDep, StudyDep
+from hpo_service.api.state import SharedDep, StudyDep
 from hpo_service.core import seeds
-from hpo_service.core.states import StudyState
 from hpo_service.errors import Conflict
 from hpo_service.store import external, reading
 from hpo_service.store.rows import OpenAttempt, ReportItem, StudyRow
@@ -39,10 +38,7 @@ def heartbeat(study: StudyDep, body: Heartbeat, shared: SharedDep) -> schemas.Be
     keys = [(key.trial, key.fence) for key in body.trials or ()]
     held = external.heartbeat(shared.db, study.id, body.client_id, keys, body.lease_s)
     marks = external.stop_marks(shared.db, study.id, [trial for trial, _ in held])
-    paused = study.state is not StudyState.RUNNING
-    beats = [
-        schemas.Beat(trial=trial, fence=fence, status="held", stop=trial in marks or paused) for trial, fence in held
-    ]
+    beats = [schemas.Beat(trial=trial, fence=fence, status="held", stop=trial in marks) for trial, fence in held]
     lost = [key for key in keys if key not in set(held)]
     return schemas.Beats(
         trials=beats + [schemas.Beat(trial=trial, fence=fence, status="closed", stop=True) for trial, fence in lost]
@@ -68,15 +64,12 @@ def report(study: StudyDep, body: Reports, shared: SharedDep) -> schemas.Reporte
     results = shared.writer.submit(items)
     if len(results) == 1:
         telling.raise_refused(results[0])
-    marks = _judge(shared, study, {one.trial for one in body.reports})
     return schemas.Reported(
         results=[
             schemas.ReportResult(
-                status=result.status,
-                message=result.message or marks.get(item.trial, ""),
-                stop=item.trial in marks or result.status in ("fenced", "closed"),
+                status=result.status, message=result.message, stop=result.status in ("fenced", "closed")
             )
-            for item, result in zip(items, results, strict=True)
+            for result in results
         ]
     )
 
@@ -88,14 +81,6 @@ def tell(study: StudyDep, body: Tell, shared: SharedDep) -> schemas.Trial:
     telling.tell(shared, study, body)
     shared.notify(study.id)
     return schemas.trial_answer(reading.trial(shared.db, study.id, body.trial))
-
-
-def _judge(shared: Shared, study: StudyRow, trials: set[int]) -> dict[int, str]:
-    """Why reported trials should stop, decided now: other algorithms than `median` judge trials at rest only."""
-    if study.definition["algorithm"]["name"] != "median":
-        return {}
-    decider.settle(shared.db, shared.decider, study.id)
-    return external.stop_marks(shared.db, study.id, sorted(trials))
 
 
 def _require_external(study: StudyRow) -> None:

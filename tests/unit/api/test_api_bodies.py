@@ -76,7 +76,7 @@ YAML_BOMB = "a: &a [x,x,x,x,x,x,x,x,x]\n" + "".join(
     ids=["deep", "deeper, unclosed", "deep mapping", "deep YAML", "YAML bomb", "endless number"],
 )
 def test_bombs_are_refused_at_once(body: bytes, kind: str) -> None:
-    began = time.perf_counter()
+    began = time.process_time()
     with pytest.raises(InvalidInput):
         parse(parse_body(body, kind))
-    assert time.perf_counter() - began < 0.1
+    assert time.process_time() - began < 0.1

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from fastapi.testclient import TestClient
 
+from hpo_service.store.database import Database
 from tests.unit.api.support import DEFINITION, check
 
 
@@ -256,3 +257,60 @@ def test_curves_exports_and_events(worker: Worker, client: TestClient) -> None:
     assert client.get(f"{worker.base}/rungs").json() == {"items": []}
     check(client.get(f"{worker.base}/trials/0/checkpoint"), 404)
     assert client.get(f"{worker.base}/trials/0/log").json()["text"] == ""
+
+
+MEDIAN = {"name": "median", "max_resource": 6, "grace_resource": 2, "interval": 2, "min_trials": 2}
+
+
+def test_a_trial_worse_than_the_median_goes_no_further(client: TestClient) -> None:
+    document = {**DEFINITION, "algorithm": MEDIAN, "budget": {"trials": 3}}
+    worker = Worker(client, client.post("/api/v1/studies", json=document).json()["id"])
+    losses = [0.1, 0.2, 9.0]
+    rounds = 0
+    while trials := worker.ask(3):
+        rounds += 1
+        for trial in trials:
+            for step in range(int(trial["from_resource"]) + 1, int(trial["target"]) + 1):
+                worker.report(trial, step, loss=losses[trial["trial"]])
+            assert worker.tell(trial).status_code == 200
+    found = client.get(f"{worker.base}/trials").json()["items"]
+    assert [(trial["state"], trial["resource"]) for trial in found] == [
+        ("finished", 6.0), ("finished", 6.0), ("stopped", 2.0),
+    ]  # fmt: skip
+    assert "median" in found[2]["reason"]
+    assert rounds == 3
+
+
+def test_a_late_client_loses_its_trial_only_to_another(client: TestClient, db: Database, study: str) -> None:
+    clock = [1_800_000_000 * 1_000_000]
+    db.clock = lambda: clock[0]
+    slow, other = Worker(client, study, "slow"), Worker(client, study, "other")
+    first, second = slow.ask(2, lease_s=10)
+    clock[0] += 11_000_000
+    assert slow.report(first, 1, loss=0.5).status_code == 200
+    assert slow.tell(first, value=0.4).status_code == 200
+    clock[0] += 11_000_000
+    adopted = other.ask(1, lease_s=10)[0]
+    assert (adopted["trial"], adopted["fence"]) == (second["trial"], second["fence"] + 1)
+    assert adopted["params"] == second["params"]
+    assert check(slow.report(second, 1, loss=0.5), 409)["type"].endswith("fence-refused")
+    assert check(slow.tell(second, value=0.4), 409)["type"].endswith("fence-refused")
+    beat = slow.post("heartbeat", client_id="slow", trials=[{"trial": second["trial"], "fence": second["fence"]}])
+    assert beat.json()["trials"] == [
+        {"trial": second["trial"], "fence": second["fence"], "status": "closed", "stop": True}
+    ]
+    assert other.tell(adopted, value=0.3).json()["value"] == 0.3
+
+
+def test_a_crash_after_the_decision_gives_the_same_trials(client: TestClient, db: Database, study: str) -> None:
+    def crash(name: str) -> None:
+        if name == "commit:after:decisions.commit":
+            raise RuntimeError("killed here")
+
+    worker = Worker(client, study)
+    db.failpoint = crash
+    with pytest.raises(RuntimeError, match="killed here"):
+        worker.ask(2)
+    db.failpoint = lambda _: None
+    assert [trial["trial"] for trial in worker.ask(2)] == [0, 1]
+    assert client.get(worker.base).json()["trials"] == 2
