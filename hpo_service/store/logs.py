@@ -31,7 +31,7 @@ def append_logs(db: Database, texts: Sequence[tuple[str, int, int, str]]) -> Non
         updates: list[tuple[Any, ...]] = []
         for key, text in pieces.items():
             size = sizes.get(key)
-            if size is None or not text or size[0] >= LIMIT_BYTES:
+            if size is None or not text or size[0] > LIMIT_BYTES:
                 continue
             used, chars = size
             kept, length = _fitting(text, LIMIT_BYTES - used)
@@ -81,8 +81,9 @@ def _sizes(
 
 
 def _fitting(text: str, room: int) -> tuple[str, int]:
-    """The text cut to `room` bytes, with the note where something is missing; and how many bytes count as used."""
+    """The text cut to `room` bytes, with the note where something is missing; and how many bytes count as used: one
+    more than there was room for says that the log is cut."""
     raw = text.encode()
     if len(raw) <= room:
         return text, len(raw)
-    return raw[:room].decode(errors="ignore") + CUT, room
+    return raw[:room].decode(errors="ignore") + CUT, room + 1

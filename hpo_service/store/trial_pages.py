@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import ColumnElement, FromClause, Select, and_, exists, func, not_, or_, select
+from sqlalchemy import ColumnElement, Double, FromClause, Select, and_, exists, false, func, literal, not_, or_, select
 
 from hpo_service.core.states import TrialState
 from hpo_service.errors import FieldProblem, InvalidInput, NotFound
@@ -245,15 +245,18 @@ def _is_text(value: Any) -> bool:
 
 
 def _plain(value: Any) -> Any:
-    """The value as the tables hold it: truth values and null as JSON's words."""
+    """The value as the tables hold it: truth values and null as JSON's words, numbers as real numbers of their own, so
+    that no database rounds them to the column's type."""
     if value is None:
         return "null"
-    return {True: "true", False: "false"}[value] if isinstance(value, bool) else value
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return literal(float(value), Double) if isinstance(value, int | float) else value
 
 
 def _compare(column: ColumnElement[Any], f: Filter) -> ColumnElement[bool]:
     if f.op == "in":
-        return column.in_([_plain(v) for v in f.value])
+        return or_(false(), *(column == _plain(v) for v in f.value))
     if f.op not in _OPERATORS:
         raise InvalidInput.of(
             FieldProblem(path="filter", rule=f"an operator is one of {' '.join(_OPERATORS)} in", value=f.op)

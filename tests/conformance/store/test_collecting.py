@@ -52,7 +52,8 @@ def test_a_repeated_report_is_fine_and_a_contradicting_one_is_refused(world: Wor
     seq = world.study.last_seq
     result = world.collect(world.report(n, 0, 0.5), world.report(n, 0, 0.6), world.report(n, 1, 0.4))
     assert [r.status for r in result] == ["repeated", "contradicted", "stored"]
-    assert "0.5" in result[1].message and "0.6" in result[1].message
+    assert "0.5" in result[1].message
+    assert "0.6" in result[1].message
     assert [r.metrics["loss"] for r in reading.reports(world.db, world.id, n)] == [0.5, 0.4]
     assert world.study.last_seq == seq + 1
     assert world.statuses(world.report(n, 2, 1.0), world.report(n, 2, 1.0), world.report(n, 2, 2.0)) == [
@@ -90,9 +91,8 @@ def test_reports_after_the_end_are_refused_but_repetitions_are_fine(world: World
 def test_unknown_studies_trials_and_fences(world: World) -> None:
     (n,) = world.start()
     unknown = ReportItem(study_id="nobody", trial=0, fence=1, step=0, resource=1.0, metrics={"loss": 1.0})
-    assert world.statuses(unknown, world.report(99, 0, 1.0), world.report(n, 0, 1.0, fence=2), world.report(n, 0, 1.0)) == [
-        "unknown", "unknown", "unknown", "stored",
-    ]  # fmt: skip
+    items = [unknown, world.report(99, 0, 1.0), world.report(n, 0, 1.0, fence=2), world.report(n, 0, 1.0)]
+    assert world.statuses(*items) == ["unknown", "unknown", "unknown", "stored"]
 
 
 def test_one_batch_serves_several_studies(db: Database) -> None:
@@ -298,4 +298,5 @@ def test_an_unending_text_and_odd_names_are_stored(world: World) -> None:
     odd = ReportItem(study_id=world.id, trial=n, fence=1, step=0, resource=1.0, metrics={"loss": 1, name: True})
     assert world.statuses(odd) == ["stored"]
     assert len(reading.trial(world.db, world.id, n).values) == 2
-    assert world.statuses(EndedItem(study_id=world.id, trial=n, fence=1, outcome="failed", resource=1.0, seconds=0.1, reason="\x00")) == ["stored"]  # fmt: skip
+    ended = EndedItem(study_id=world.id, trial=n, fence=1, outcome="failed", resource=1.0, seconds=0.1, reason="\x00")
+    assert world.statuses(ended) == ["stored"]

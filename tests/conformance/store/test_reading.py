@@ -122,23 +122,35 @@ def test_pages_survive_inserts(world: World, sort: str) -> None:
     assert before <= set(seen)
 
 
+def where(field: str, op: str, value: Any) -> Filter:
+    return Filter(field=field, op=op, value=value)
+
+
+def finite_at_most(value: float | None, bound: float) -> bool:
+    return value is not None and math.isfinite(value) and value <= bound
+
+
+def number_in(value: Any, wanted: tuple[float, ...]) -> bool:
+    return not isinstance(value, bool) and value in wanted
+
+
 @pytest.mark.parametrize(
     ("filters", "keep"),
     [
-        ([Filter(field="state", op="=", value="failed")], lambda r: r.state == "failed"),
-        ([Filter(field="state", op="in", value=("failed", "stopped"))], lambda r: r.state in ("failed", "stopped")),
-        ([Filter(field="number", op=">=", value=30)], lambda r: r.number >= 30),
-        ([Filter(field="param.lr", op=">", value=0.05)], lambda r: r.params["lr"] > 0.05),
-        ([Filter(field="param.optimizer", op="!=", value="sgd")], lambda r: r.params["optimizer"] != "sgd"),
-        ([Filter(field="param.mixed", op="=", value=True)], lambda r: r.params.get("mixed") is True),
-        ([Filter(field="param.mixed", op="in", value=(1, 2.5))], lambda r: r.params.get("mixed") in (1, 2.5) and r.params.get("mixed") is not True),
-        ([Filter(field="metric.accuracy", op=">", value=0.6)], lambda r: r.values.get("accuracy", 0) > 0.6),
-        ([Filter(field="value", op="<=", value=0.2)], lambda r: r.value is not None and math.isfinite(r.value) and r.value <= 0.2),
-        ([Filter(field="tag", op="=", value="odd")], lambda r: r.number % 2 == 1),
-        ([Filter(field="tag", op="!=", value="odd")], lambda r: r.number % 2 == 0),
-        ([Filter(field="cost", op="=", value=5), Filter(field="rung", op="=", value=2)], lambda r: r.cost_microdollars == 5 and r.rung == 2),
+        ([where("state", "=", "failed")], lambda r: r.state == "failed"),
+        ([where("state", "in", ("failed", "stopped"))], lambda r: r.state in ("failed", "stopped")),
+        ([where("number", ">=", 30)], lambda r: r.number >= 30),
+        ([where("param.lr", ">", 0.05)], lambda r: r.params["lr"] > 0.05),
+        ([where("param.optimizer", "!=", "sgd")], lambda r: r.params["optimizer"] != "sgd"),
+        ([where("param.mixed", "=", True)], lambda r: r.params.get("mixed") is True),
+        ([where("param.mixed", "in", (1, 2.5))], lambda r: number_in(r.params.get("mixed"), (1, 2.5))),
+        ([where("metric.accuracy", ">", 0.6)], lambda r: r.values.get("accuracy", 0) > 0.6),
+        ([where("value", "<=", 0.2)], lambda r: finite_at_most(r.value, 0.2)),
+        ([where("tag", "=", "odd")], lambda r: r.number % 2 == 1),
+        ([where("tag", "!=", "odd")], lambda r: r.number % 2 == 0),
+        ([where("cost", "=", 5), where("rung", "=", 2)], lambda r: r.cost_microdollars == 5 and r.rung == 2),
     ],
-)  # fmt: skip
+)
 @pytest.mark.parametrize("sort", ["-value", "param.lr"])
 def test_filters(world: World, filters: list[Filter], keep: Any, sort: str) -> None:
     fill(world, 40)

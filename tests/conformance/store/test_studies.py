@@ -62,7 +62,8 @@ def test_finding_by_id_and_name(db: Database) -> None:
 
 
 def test_listing_pages_newest_first(db: Database) -> None:
-    made = [studies.create_study(db, definition(name=f"s{i}", tags=["even"] if i % 2 == 0 else []), created_by="ada") for i in range(7)]  # fmt: skip
+    wanted = [definition(name=f"s{i}", tags=["even"] if i % 2 == 0 else []) for i in range(7)]
+    made = [studies.create_study(db, one, created_by="ada") for one in wanted]
     seen: list[str] = []
     cursor = None
     while True:
@@ -114,7 +115,8 @@ def test_a_patch_is_an_event_and_a_raised_budget_goes_on(world: World) -> None:
     studies.set_state(world.db, world.id, StudyState.FINISHED, "budget.trials: 100 of 100")
     lower = studies.patch_study(world.db, world.id, definition(budget={"trials": 50}), changed=("budget.trials",))
     assert lower.state is StudyState.FINISHED
-    row = studies.patch_study(world.db, world.id, definition(budget={"trials": 200}, name="renamed"), changed=("budget.trials", "name"))  # fmt: skip
+    raised = definition(budget={"trials": 200}, name="renamed")
+    row = studies.patch_study(world.db, world.id, raised, changed=("budget.trials", "name"))
     assert (row.state, row.ended_at, row.name, row.definition_version) == (StudyState.RUNNING, None, "renamed", 3)
     assert row.space_version == 1
     changed, running = (e.payload for e in decisions.load_events(world.db, world.id)[-2:])

@@ -1,0 +1,174 @@
+"""Every writing verb is all or nothing: a crash before its commit leaves no trace, one after it leaves all of it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import select
+
+import hpo_service.store
+from hpo_service.core.states import StudyState
+from hpo_service.store import access, decisions, deleting, external, logs, studies, workers
+from hpo_service.store.database import Database
+from hpo_service.store.rows import Placement, Remember, WorkerRow
+from hpo_service.store.tables import metadata
+from tests.storelib import HOLDER, World, definition, start
+
+
+class CrashError(Exception):
+    """What the fail-point raises."""
+
+
+def _worker(db: Database) -> WorkerRow:
+    return WorkerRow(
+        id="w1", node="n1", state="idle", device="cpu", cpu=1, gpu=0, detail={}, controller="c1", seen_at=db.now()
+    )
+
+
+def _silent(w: World) -> None:
+    w.commit([start(4)], placements={4: Placement(client_id="alice", lease_s=-1.0)})
+
+
+def _buried(w: World) -> None:
+    other = studies.create_study(w.db, definition(name="other"), created_by="ada")
+
+    def crash(name: str) -> None:
+        if name == "commit:after:studies.delete":
+            raise CrashError
+
+    w.db.failpoint = crash
+    with pytest.raises(CrashError):
+        studies.delete_study(w.db, other.id)
+    w.db.failpoint = lambda name: None
+
+
+def _buried_with_trials(w: World) -> None:
+    w.collect(w.ended(1, "failed"), w.ended(2, "failed"), w.ended(3, "failed"))
+
+    def crash(name: str) -> None:
+        if name == "commit:after:studies.delete":
+            raise CrashError
+
+    w.db.failpoint = crash
+    with pytest.raises(CrashError):
+        studies.delete_study(w.db, w.id)
+    w.db.failpoint = lambda name: None
+
+
+def _nothing(_: World) -> None:
+    """No preparation."""
+
+
+def _token(w: World) -> None:
+    access.create_token(w.db, name="ci", role="viewer")
+
+
+Case = tuple[Callable[[World], None], Callable[[World], Any]]
+REMEMBER = Remember(scope="s", key="k", request_digest="d")
+CASES: dict[str, Case] = {
+    "studies.create": (_nothing, lambda w: studies.create_study(w.db, definition(), created_by="a", remember=REMEMBER)),
+    "studies.patch": (
+        _nothing,
+        lambda w: studies.patch_study(w.db, w.id, definition(parallel=2), changed=("parallel",)),
+    ),
+    "studies.set_state": (_nothing, lambda w: studies.set_state(w.db, w.id, StudyState.STOPPED, "enough")),
+    "studies.set_ending": (_nothing, lambda w: studies.set_ending(w.db, w.id, "budget.hours", w.epoch)),
+    "studies.enqueue": (_nothing, lambda w: studies.enqueue(w.db, w.id, [{"lr": 0.1}], remember=REMEMBER)),
+    "studies.annotate_trial": (_nothing, lambda w: studies.annotate_trial(w.db, w.id, 0, tags=["x"], notes="y")),
+    "studies.delete": (
+        lambda w: _nothing(w) if w.collect(w.ended(1, "failed"), w.ended(2, "failed"), w.ended(3, "failed")) else None,
+        lambda w: studies.delete_study(w.db, w.id),
+    ),
+    "studies.delete.chunk": (_buried_with_trials, lambda w: deleting.finish_deletions(w.db)),
+    "studies.delete.end": (_buried, lambda w: deleting.finish_deletions(w.db)),
+    "leases.take": (
+        lambda w: decisions.release_leases(w.db, HOLDER),
+        lambda w: decisions.take_lease(w.db, w.id, "b", 9),
+    ),
+    "leases.renew": (_nothing, lambda w: decisions.renew_leases(w.db, HOLDER, 99)),
+    "leases.release": (_nothing, lambda w: decisions.release_leases(w.db, HOLDER)),
+    "decisions.commit": (_nothing, lambda w: w.commit([start(4), start(5)], remember=REMEMBER)),
+    "decisions.reopen": (
+        lambda w: w.collect(w.ended(1, "lost")) and None,
+        lambda w: decisions.reopen(w.db, w.id, [1], epoch=w.epoch, placements={}),
+    ),
+    "collecting.collect": (
+        _nothing,
+        lambda w: w.collect(w.started(1), w.report(1, 0, 0.5), w.saved(1, 0), w.ended(1), w.report(2, 0, 0.4)),
+    ),
+    "external.adopt": (_silent, lambda w: external.adopt_expired(w.db, w.id, "bob", 9, 60)),
+    "external.heartbeat": (_silent, lambda w: external.heartbeat(w.db, w.id, "alice", None, 60)),
+    "logs.append": (_nothing, lambda w: logs.append_logs(w.db, [(w.id, 1, 1, "text")])),
+    "access.create_token": (_nothing, lambda w: access.create_token(w.db, name="n", role="admin", ttl=timedelta(1))),
+    "access.revoke_token": (_token, lambda w: access.revoke_token(w.db, access.list_tokens(w.db)[0].id)),
+    "access.keep_result": (_nothing, lambda w: access.keep_result(w.db, REMEMBER, {"a": 1})),
+    "workers.see": (_nothing, lambda w: workers.see_worker(w.db, _worker(w.db))),
+    "workers.forget": (lambda w: workers.see_worker(w.db, _worker(w.db)), lambda w: workers.forget_workers(w.db, "c1")),
+}
+BESIDE = {"access.use_token"}
+"""Verbs that write only when a token was used; `test_tokens` covers what they write."""
+
+
+@pytest.fixture
+def busy(world: World) -> World:
+    """A study with one finished and three running trials."""
+    world.start(4)
+    world.collect(world.report(0, 0, 0.5), world.ended(0))
+    world.finish(0)
+    return world
+
+
+def snapshot(db: Database) -> str:
+    """Everything in the database."""
+    with db.read() as tx:
+        return repr({t.name: sorted(map(repr, tx.all(select(t)))) for t in metadata.sorted_tables})
+
+
+def test_every_writing_verb_is_covered() -> None:
+    root = Path(hpo_service.store.__file__).parent
+    text = "".join(path.read_text() for path in root.glob("*.py"))
+    named = set(re.findall(r'run_write\(\s*"([a-z_.]+)"', text))
+    assert named == set(CASES) | BESIDE
+
+
+@pytest.mark.parametrize("verb", sorted(CASES))
+def test_a_crash_before_the_commit_leaves_no_trace(busy: World, verb: str) -> None:
+    prepare, act = CASES[verb]
+    prepare(busy)
+    before = snapshot(busy.db)
+
+    def crash(name: str) -> None:
+        if name == f"commit:before:{verb}":
+            raise CrashError
+
+    busy.db.failpoint = crash
+    with pytest.raises(CrashError):
+        act(busy)
+    assert snapshot(busy.db) == before
+    busy.db.failpoint = lambda name: None
+    act(busy)
+    assert snapshot(busy.db) != before
+
+
+@pytest.mark.parametrize("verb", sorted(CASES))
+def test_a_crash_after_the_commit_leaves_all_of_it(busy: World, verb: str) -> None:
+    prepare, act = CASES[verb]
+    prepare(busy)
+    before = snapshot(busy.db)
+
+    def crash(name: str) -> None:
+        if name == f"commit:after:{verb}":
+            raise CrashError
+
+    busy.db.failpoint = crash
+    with pytest.raises(CrashError):
+        act(busy)
+    assert snapshot(busy.db) != before
+    busy.db.failpoint = lambda name: None
+    if verb not in ("studies.delete", "studies.delete.chunk"):
+        busy.check_counters()
