@@ -28,6 +28,7 @@ NODES_EVERY_S = 2.0
 PING_EVERY_S = 2.0
 FULL = 20_000
 """Messages that wait for `poll` before reading pauses; the rest waits on the workers."""
+SETTLE_S = 0.5
 _START_TRIES = 2
 
 
@@ -39,14 +40,13 @@ class RayExecutor:
     watched here, on the monotonic clock: a worker that hangs is killed.
 
     Raises:
-        Unavailable: Ray is missing, cannot be reached, or its nodes lack our packages.
+        Unavailable: Ray is missing, cannot be reached, or its nodes lack our packages or do not see `storage_root`.
         RuntimeError: not made on the main thread.
     """
 
     def __init__(self, settings: Settings, storage_root: Path, *, code_paths: Sequence[str] | None = None) -> None:
         require_main_thread()
-        self._storage_root = storage_root
-        self._session = Session.open(settings)
+        self._session = Session.open(settings, storage_root)
         paths = _code_paths(local=self._session.local) if code_paths is None else code_paths
         self._lock = threading.RLock()
         self._came = threading.Condition(self._lock)
@@ -55,6 +55,7 @@ class RayExecutor:
         self._woken = False
         self._closed = False
         self._told: dict[str, str] = {}
+        self._settling: set[PooledWorker] = set()
         self._where: dict[AttemptKey, Launch | tuple[PooledWorker, Flight]] = {}  # a launch waits; a flight is sent
         self._failed_starts: dict[Shape, int] = {}
         start = actor_starter(self._session.ray, code_paths=paths, spread=lambda: len(self._pool.nodes) > 1)
@@ -89,6 +90,8 @@ class RayExecutor:
     def launch(self, launch: Launch) -> None:
         """Send the launch to a worker of its shape, or queue it."""
         with self._lock:
+            if self._closed:
+                return
             self._where.update((order.key, launch) for order in launch.orders)
             self._pool.add(launch, time.monotonic())
             self._place()
@@ -119,7 +122,7 @@ class RayExecutor:
             if not (self._outbox or self._pool.changed or self._woken):
                 self._came.wait(timeout_s)
             self._woken = False
-            messages: list[Message] = list(self._worker_messages())
+            messages = self._worker_messages(time.monotonic())
             messages += self._outbox
             self._outbox = []
             self._drained.notify_all()
@@ -189,10 +192,16 @@ class RayExecutor:
             for worker in self._pool.late_starters(now):
                 self._start_failed(worker, "it did not come up in time; is the cluster busy with other work?")
             self._pool.let_idle_go(now)
+            self._settle(now)
             self._refuse_impossible(now)
             self._place()
 
     # Parts
+
+    def _settle(self, now: float) -> None:
+        settled = {w for w in self._settling if w.state != "idle" or now - w.idle_since >= SETTLE_S}
+        self._settling -= settled
+        self._pool.changed |= settled
 
     def _fresh_nodes(self, now: float) -> list[Node] | None:
         if now - self._nodes_at < NODES_EVERY_S:
@@ -289,11 +298,14 @@ class RayExecutor:
             self._where.pop(order.key, None)
             self._send_out([impossible(order, reason)])
 
-    def _worker_messages(self) -> list[Message]:
-        """Each worker that changed since the last poll, once, as it is now."""
+    def _worker_messages(self, now: float) -> list[Message]:
+        """Each worker that changed, once, as it is now; idle only when it stays so, for trials may be short."""
         messages: list[Message] = []
         for worker in self._pool.changed:
-            if self._told.get(worker.worker_id) != worker.state:
+            told = self._told.get(worker.worker_id)
+            if worker.state == "idle" and told == "busy" and now - worker.idle_since < SETTLE_S:
+                self._settling.add(worker)
+            elif told != worker.state:
                 self._told[worker.worker_id] = worker.state
                 messages.append(worker.seen())
             if worker.state == "gone":

@@ -24,8 +24,8 @@ def packages_root() -> str:
     return str(Path(__file__).resolve().parents[2])
 
 
-def by_value() -> tuple[type, Callable[[str], int]]:
-    """The actor's class, and a function that tells the contract's version where it runs."""
+def by_value() -> tuple[type, Callable[[str, str], tuple[int, bool]]]:
+    """The actor's class, and a function (packages root, file) -> (contract's version, can it read the file)."""
 
     def ours(root: str, name: str) -> Any:
         """Our own module of that name: `root` first, where this machine has it, and the working directory never."""
@@ -60,8 +60,9 @@ def by_value() -> tuple[type, Callable[[str], int]]:
         def warm(self) -> Any:
             return self._worker.warm()
 
-    def contract_version(root: str) -> int:
-        version: int = ours(root, "workers.contract").CONTRACT_VERSION
-        return version
+    def look_around(root: str, file: str) -> tuple[int, bool]:
+        import os
 
-    return TrialWorker, contract_version
+        return ours(root, "workers.contract").CONTRACT_VERSION, os.access(file, os.R_OK)
+
+    return TrialWorker, look_around

@@ -20,7 +20,7 @@ AHEAD_BELOW_S = 1.0
 DEPTH = 2
 TENURE_S = 10.0
 """A worker is not taken from a shape that needs it before it has served so long: starting one costs seconds."""
-START_LIMIT_S = 120.0
+START_LIMIT_S = 300.0
 _EPSILON = 1e-6
 
 

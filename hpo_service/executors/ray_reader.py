@@ -79,7 +79,7 @@ class Reader:
             self._added.clear()
             ready = self._wait(list(awaited))
             for reference in ready:
-                self._take(reference, *awaited[reference])
+                self._guarded_take(reference, *awaited[reference])
             if time.monotonic() - ticked >= TICK_S:
                 heard = set(ready)
                 self._guarded_tick({f for r, (_, f) in awaited.items() if f is not None and r not in heard})
@@ -89,10 +89,24 @@ class Reader:
         if not references:
             self._added.wait(TICK_S)
             return []
-        ready, _ = self._ray.wait(references, num_returns=1, timeout=SLICE_S)
-        if ready and len(references) > 1:  # whoever else is ready: one busy stream must not hide the others
-            ready, _ = self._ray.wait(references, num_returns=len(references), timeout=0)
+        try:
+            ready, _ = self._ray.wait(references, num_returns=1, timeout=SLICE_S)
+            if ready and len(references) > 1:  # whoever else is ready: one busy stream must not hide the others
+                ready, _ = self._ray.wait(references, num_returns=len(references), timeout=0)
+        except Exception:
+            log.exception("waiting for the workers failed; trying again")
+            self._stopped.wait(TICK_S)
+            return []
         return list(ready)
+
+    def _guarded_take(self, reference: Any, worker: PooledWorker, flight: Flight | None) -> None:
+        """What cannot be understood costs its worker, and never the thread."""
+        try:
+            self._take(reference, worker, flight)
+        except Exception as error:
+            log.exception("a message of %s could not be taken", worker.worker_id)
+            self.remove(reference)
+            self._broke(worker, flight, error)
 
     def _take(self, reference: Any, worker: PooledWorker, flight: Flight | None) -> None:
         try:

@@ -51,11 +51,11 @@ class Session:
         self.local = local
 
     @classmethod
-    def open(cls, settings: Settings) -> Session:
+    def open(cls, settings: Settings, storage_root: Path) -> Session:
         """Use the Ray that this process already has, join `ray_address`, or start a local one.
 
         Raises:
-            Unavailable: Ray is not installed or cannot be reached, or its nodes lack our packages.
+            Unavailable: Ray is not installed or cannot be reached, or its nodes lack our packages or the storage.
         """
         prepare_token(local=not settings.ray_address)
         ray = import_ray()
@@ -63,7 +63,7 @@ class Session:
             return cls(ray, owned=False, local=False)
         if settings.ray_address:
             _join(ray, settings.ray_address)
-            check_nodes(ray)
+            check_nodes(ray, storage_root)
             return cls(ray, owned=True, local=False)
         _start_local(ray, settings.ray_cpus)
         return cls(ray, owned=True, local=True)
@@ -168,41 +168,63 @@ def _knock(address: str) -> None:
         socket.create_connection((host, int(port)), timeout=_KNOCK_S).close()
 
 
-def check_nodes(ray: Any) -> None:
-    """Import our packages on every node.
+def check_nodes(ray: Any, storage_root: Path) -> None:
+    """Import our packages on every node that can train, and look for the storage there.
 
     Raises:
-        Unavailable: a node lacks them, has others, or does not answer.
+        Unavailable: a node lacks our packages, has others, does not see the storage, or does not answer.
     """
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
     check = ray.remote(num_cpus=0, max_retries=0)(by_value()[1])
-    asked = {
-        node["NodeManagerHostname"]: check.options(
-            scheduling_strategy=NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
-        ).remote(packages_root())
-        for node in ray.nodes()
-        if node["Alive"]
-    }
-    remedy = "install hpo-service[worker], of this version, on every node of the cluster"
-    for name, ref in asked.items():
-        try:
-            theirs = ray.get(ref, timeout=_CHECK_S)
-        except Exception as error:
-            why = str(error).strip().splitlines()[-1]
-            raise Unavailable(f"node {name} cannot train: {why}", remedy=remedy) from error
-        if theirs != CONTRACT_VERSION:
-            raise Unavailable(
-                f"node {name} speaks contract {theirs}, but this controller {CONTRACT_VERSION}", remedy=remedy
+    storage_root.mkdir(parents=True, exist_ok=True)
+    with tempfile.NamedTemporaryFile(dir=storage_root, prefix="seen-by-all-", suffix=".tmp") as probe:
+        asked = [
+            (
+                node["NodeManagerHostname"],
+                check.options(scheduling_strategy=NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)).remote(
+                    packages_root(), probe.name
+                ),
             )
+            for node in ray.nodes()
+            if node["Alive"] and (node["Resources"].get("CPU") or node["Resources"].get("GPU"))
+        ]
+        for name, reference in asked:
+            _check_answer(ray, name, reference, storage_root)
+
+
+def _check_answer(ray: Any, name: str, reference: Any, storage_root: Path) -> None:
+    remedy = "install hpo-service[worker], of this version, on every node of the cluster"
+    try:
+        version, seen = ray.get(reference, timeout=_CHECK_S)
+    except Exception as error:
+        why = (str(error).strip().splitlines() or [type(error).__name__])[-1]
+        raise Unavailable(f"node {name} cannot train: {why}", remedy=remedy) from error
+    if version != CONTRACT_VERSION:
+        raise Unavailable(f"node {name} speaks contract {version}, but this side {CONTRACT_VERSION}", remedy=remedy)
+    if not seen:
+        raise Unavailable(
+            f"every node must read the checkpoints in HPO_STORAGE, but node {name} does not see {storage_root}",
+            remedy="mount the same shared folder at this path on every node",
+        )
 
 
 def remove_dead_sessions(folder: Path) -> None:
-    """Remove what killed controllers left: sessions whose starter is no longer alive, its name ends in the pid."""
+    """Remove what killed controllers left: sessions whose starter has ended; a session's name ends in its pid."""
     for session in folder.glob("session_*_*"):
         pid = session.name.rpartition("_")[2]
-        if not session.is_symlink() and pid.isdigit() and not Path(f"/proc/{pid}").exists():
+        if not session.is_symlink() and pid.isdigit() and not _is_alive(int(pid)):
             shutil.rmtree(session, ignore_errors=True)
+
+
+def _is_alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
 
 
 def require_main_thread() -> None:
