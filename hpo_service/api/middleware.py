@@ -157,8 +157,8 @@ class SecurityHeaders:
                 headers = MutableHeaders(scope=message)
                 for name, value in SECURITY_HEADERS.items():
                     headers.setdefault(name, value)
-                if not scope["path"].startswith("/static/"):
-                    headers.setdefault("cache-control", "no-store")
+                static = scope["path"].startswith("/static/")  # asked for again each time, and mostly unchanged
+                headers.setdefault("cache-control", "no-cache" if static else "no-store")
             await send(message)
 
         try:

@@ -20,8 +20,9 @@ from hpo_service.errors import (
 )
 from hpo_service.store import reading
 from hpo_service.store.rows import AttemptRow, Collected, CollectItem, EndedItem, ReportItem, ReportRecord, StudyRow
-from workers.contract import FailureKind, Outcome
 
+# Words of the worker contract, which this side of the service does not import; a test holds them to it.
+REACHED, COMPLETED, FAILED, EXCEPTION = "reached", "completed", "failed", "exception"
 _REFUSALS = {"fenced": FenceRefused, "contradicted": ReportContradicts, "closed": Conflict, "unknown": NotFound}
 _REMEDIES = {
     "fenced": "give the trial up: another worker has it",
@@ -116,21 +117,21 @@ def _items(
             study_id=study.id,
             trial=told.trial,
             fence=told.fence,
-            outcome=_outcome(attempt, resource, told).value,
+            outcome=_outcome(attempt, resource, told),
             resource=resource,
             seconds=max((now - attempt.opened_at).total_seconds(), 0.0),
-            failure=FailureKind.EXCEPTION.value if told.state == "failed" else None,
+            failure=EXCEPTION if told.state == "failed" else None,
             reason=told.reason,
         )
     )
     return items
 
 
-def _outcome(attempt: AttemptRow, resource: float, told: Tell) -> Outcome:
+def _outcome(attempt: AttemptRow, resource: float, told: Tell) -> str:
     if told.state == "failed":
-        return Outcome.FAILED
+        return FAILED
     target = attempt.target if attempt.target is not None else math.inf
-    return Outcome.REACHED if resource >= target else Outcome.COMPLETED
+    return REACHED if resource >= target else COMPLETED
 
 
 def _resource(attempt: AttemptRow, last: ReportRecord | None, told: Tell) -> float:
@@ -161,8 +162,8 @@ def _same(one: float, other: float) -> bool:
 
 
 def _check_same(attempt: AttemptRow, last: ReportRecord | None, told: Tell, metrics: Mapping[str, float]) -> None:
-    ended_well = attempt.outcome in (Outcome.REACHED, Outcome.COMPLETED)
-    failed = attempt.outcome == Outcome.FAILED
+    ended_well = attempt.outcome in (REACHED, COMPLETED)
+    failed = attempt.outcome == FAILED
     same_end = ended_well if told.state == "completed" else failed
     if told.state == "completed" and failed and _says(last, metrics, told.resource):
         same_end = True  # a value that is not finite: told completed, stored as failed

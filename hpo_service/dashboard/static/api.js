@@ -32,7 +32,7 @@ function askForToken() {
   };
 }
 
-// Calls `heard(notice)` for each notice, and connects again, from where it was, for as long as the page is open.
+// Calls `heard(notice)` for each notice, and with null whenever it is connected; connects again, from where it was, for as long as the page is open.
 export async function watch(path, heard) {
   const live = document.getElementById("live");
   let last = null;
@@ -42,6 +42,7 @@ export async function watch(path, heard) {
       if (answer.status === 401 || answer.status === 404) { live.textContent = "not connected"; return; }
       if (!answer.ok) throw new Error(String(answer.status));
       live.textContent = "live";
+      heard(null); // whatever moved before the connection stood
       pause = 500;
       for await (const event of events(answer.body)) {
         if (event.id) last = event.id;

@@ -9,8 +9,10 @@ from typing import Any
 import pytest
 from fastapi.testclient import TestClient
 
+from hpo_service.api import telling
 from hpo_service.store.database import Database
 from tests.unit.api.support import DEFINITION, check
+from workers.contract import FailureKind, Outcome
 
 
 class Worker:
@@ -124,6 +126,13 @@ def test_a_told_value_is_a_last_report(worker: Worker, client: TestClient) -> No
     assert steps(first) == [(4, 4.0, 0.9), (5, 4.0, 0.5)]
     assert steps(second)[0][1:] == (8.0, 0.25)
     assert steps(third) == [(2, 2.0, 0.75)]
+
+
+def test_the_words_are_those_of_the_worker_contract() -> None:
+    assert (telling.REACHED, telling.COMPLETED, telling.FAILED) == (
+        Outcome.REACHED, Outcome.COMPLETED, Outcome.FAILED,
+    )  # fmt: skip
+    assert FailureKind.EXCEPTION == telling.EXCEPTION
 
 
 def test_failures_are_kept_with_their_reason(worker: Worker, client: TestClient) -> None:
