@@ -72,29 +72,32 @@ def main() -> int:
     try:
         print(f"Starting the server on {url} (a few seconds: database, Ray, warm workers) …", flush=True)
         wait_until_ready(url, server, arguments.data / "server.log")
-        client = hpo.Client(url)
-        study = client.create_study(HERE / "digits-hyperband.yaml")
-        print(f"Study {study.id} submitted; its page is {url}/studies/{study.id}", flush=True)
-        began = time.monotonic()
-        study.wait(progress=True)
-        print(f"\nThe study took {time.monotonic() - began:.1f} s.")
         keep = arguments.keep
-        show_how_to_go_on(url, study.id, pid=server.pid if keep else None)
-        return 0 if study.refresh().state == "finished" else 1
+        hpo_command = [sys.executable, "-m", "hpo_service.cli", "--url", url]
+        shown = subprocess.run([*hpo_command, "submit", str(HERE / "digits-hyperband.yaml"), "--watch"], check=False)
+        tell_time(url)
+        tell_server(url, pid=server.pid if keep else None)
+        return shown.returncode
     finally:
         if not keep:
             os.killpg(server.pid, signal.SIGTERM)
             server.wait(timeout=30)
 
 
-def show_how_to_go_on(url: str, study_id: str, *, pid: int | None) -> None:
+def tell_time(url: str) -> None:
+    """How long the newest study took, from its first dispatch."""
+    with hpo.Client(url) as client:
+        study = next(iter(client.studies(limit=1))).info
+    if study.started_at and study.ended_at:
+        print(f"The study took {(study.ended_at - study.started_at).total_seconds():.1f} s on warm workers.")
+
+
+def tell_server(url: str, *, pid: int | None) -> None:
     if pid is not None:
-        print(f"The server stays up at {url}; `kill {pid}` stops it.")
-        print(f"Next:  hpo --url {url} best {study_id} --checkpoint best.pt")
-        print(f"       hpo --url {url} trials {study_id} --sort -val_accuracy")
+        print(f"The server stays up: {url} (`kill {pid}` stops it). Put --url {url} behind the commands above.")
     else:
-        print("The server is stopped now. `make demo KEEP=1` leaves it up, with the study's page;")
-        print("`hpo serve` starts one of your own, `hpo submit examples/digits-hyperband.yaml --watch` goes on from here.")
+        print("The server is stopped now. `make demo KEEP=1` leaves it up, with its page;")
+        print("`hpo serve` starts one of your own for the commands above.")
 
 
 if __name__ == "__main__":

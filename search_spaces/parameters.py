@@ -9,9 +9,9 @@ A parameter is written as a mapping (`{type: loguniform, low: 1e-6, high: 0.1}`)
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cached_property
-from typing import Annotated, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, TypedDict, Unpack
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -31,6 +31,15 @@ from search_spaces.scales import (
 MAX_STEPS = 2**40
 MAX_INTEGERS = 2**48
 MAX_GRID = 1_000_000
+
+
+class Common(TypedDict, total=False):
+    """What every parameter's constructor takes by name, beside its own fields."""
+
+    default: Any
+    when: Mapping[str, Any] | None
+    notes: str
+    type: str  # as a document says it; the class knows
 
 
 class BaseParameter(BaseModel):
@@ -198,6 +207,10 @@ class Uniform(BaseParameter):
     low: Number = Field(description="The smallest value.")
     high: Number = Field(description="The largest value.")
 
+    if TYPE_CHECKING:
+
+        def __init__(self, low: float, high: float, **more: Unpack[Common]) -> None: ...
+
     def check(self) -> None:
         _ordered(self.low, self.high)
 
@@ -211,6 +224,10 @@ class LogUniform(BaseParameter):
     type: Literal["loguniform"] = "loguniform"
     low: Number = Field(description="The smallest value, > 0.")
     high: Number = Field(description="The largest value.")
+
+    if TYPE_CHECKING:
+
+        def __init__(self, low: float, high: float, **more: Unpack[Common]) -> None: ...
 
     def check(self) -> None:
         _positive(self.low)
@@ -229,6 +246,10 @@ class QUniform(BaseParameter):
     high: Number = Field(description="No value exceeds this.")
     step: Number = Field(description="The distance between neighbours, > 0.")
 
+    if TYPE_CHECKING:
+
+        def __init__(self, low: float, high: float, step: float, **more: Unpack[Common]) -> None: ...
+
     def check(self) -> None:
         _ordered(self.low, self.high)
         _stepped(self.low, self.high, self.step)
@@ -245,6 +266,10 @@ class QLogUniform(BaseParameter):
     low: Number = Field(description="The smallest value, > 0.")
     high: Number = Field(description="No value exceeds this.")
     step: Number = Field(description="The distance between neighbours, > 0.")
+
+    if TYPE_CHECKING:
+
+        def __init__(self, low: float, high: float, step: float, **more: Unpack[Common]) -> None: ...
 
     def check(self) -> None:
         _positive(self.low)
@@ -263,6 +288,10 @@ class Integer(BaseParameter):
     low: Whole = Field(description="The smallest value.")
     high: Whole = Field(description="No value exceeds this.")
     step: Whole = Field(default=1, description="The distance between neighbours, >= 1.")
+
+    if TYPE_CHECKING:
+
+        def __init__(self, low: int, high: int, step: int = 1, **more: Unpack[Common]) -> None: ...
 
     def check(self) -> None:
         _ordered(self.low, self.high)
@@ -283,6 +312,10 @@ class LogInteger(BaseParameter):
     low: Whole = Field(description="The smallest value, >= 1.")
     high: Whole = Field(description="The largest value, at most 2**40.")
 
+    if TYPE_CHECKING:
+
+        def __init__(self, low: int, high: int, **more: Unpack[Common]) -> None: ...
+
     def check(self) -> None:
         _positive(self.low)
         _ordered(self.low, self.high)
@@ -299,6 +332,10 @@ class PowerOfTwo(BaseParameter):
     type: Literal["power_of_two"] = "power_of_two"
     low: Whole = Field(description="No value is smaller; >= 1.")
     high: Whole = Field(description="No value is larger.")
+
+    if TYPE_CHECKING:
+
+        def __init__(self, low: int, high: int, **more: Unpack[Common]) -> None: ...
 
     def check(self) -> None:
         _positive(self.low)
@@ -332,6 +369,10 @@ class Choice(BaseParameter):
     type: Literal["choice"] = "choice"
     values: Scalars = Field(description="Distinct JSON scalars; true is not 1.")
 
+    if TYPE_CHECKING:
+
+        def __init__(self, values: Sequence[Any], **more: Unpack[Common]) -> None: ...
+
     def make_scale(self) -> Scale:
         return ListScale(self.values)
 
@@ -348,6 +389,10 @@ class Ordinal(BaseParameter):
     type: Literal["ordinal"] = "ordinal"
     values: Scalars = Field(description="Distinct JSON scalars in ascending order.")
 
+    if TYPE_CHECKING:
+
+        def __init__(self, values: Sequence[Any], **more: Unpack[Common]) -> None: ...
+
     def make_scale(self) -> Scale:
         return ListScale(self.values, ranked=True)
 
@@ -361,6 +406,10 @@ class Normal(BaseParameter):
     sigma: Number = Field(description="The standard deviation, before truncation; > 0.")
     low: Number | None = Field(default=None, description="No value is smaller.")
     high: Number | None = Field(default=None, description="No value is larger.")
+
+    if TYPE_CHECKING:
+
+        def __init__(self, mu: float, sigma: float, *, low: float | None = None, high: float | None = None, **more: Unpack[Common]) -> None: ...
 
     def check(self) -> None:
         _spread(self.mu, self.sigma)
@@ -400,6 +449,10 @@ class LogNormal(BaseParameter):
     mu: Number = Field(description="The mean of the logarithm.")
     sigma: Number = Field(description="The standard deviation of the logarithm, > 0.")
 
+    if TYPE_CHECKING:
+
+        def __init__(self, mu: float, sigma: float, **more: Unpack[Common]) -> None: ...
+
     def check(self) -> None:
         _spread(self.mu, self.sigma)
         if abs(self.mu) + SIGMAS * self.sigma > 690:
@@ -432,6 +485,10 @@ class Constant(BaseParameter):
     positional: ClassVar[tuple[str, ...]] = ("value",)
     type: Literal["constant"] = "constant"
     value: AnyScalar = Field(description="A JSON scalar.")
+
+    if TYPE_CHECKING:
+
+        def __init__(self, value: Any, **more: Unpack[Common]) -> None: ...
 
     def make_scale(self) -> Scale:
         return ListScale((self.value,))

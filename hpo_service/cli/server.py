@@ -53,6 +53,9 @@ def serve(
     storage: Storage = None,
     ray_address: RayAddress = None,
     log_level: LogLevel = None,
+    supervise: Annotated[
+        bool, typer.Option("--controller/--no-controller", help="Supervise a controller, or leave that to another.")
+    ] = True,
 ) -> None:
     """Run the server: the API, the page, and a controller that it supervises."""
     settings = load_settings(
@@ -64,7 +67,7 @@ def serve(
         ray_address=ray_address,
         log_level=log_level,
     )
-    _exit_with(needs("hpo_service.server", "server").serve(settings))
+    _exit_with(needs("hpo_service.server", "server").serve(settings, supervise=supervise))
 
 
 def controller(
@@ -78,7 +81,7 @@ def controller(
     settings = load_settings(
         data=data, database_url=database_url, storage=storage, ray_address=ray_address, log_level=log_level
     )
-    _exit_with(needs("hpo_service.controller", "server").main(settings))
+    _exit_with(needs("hpo_service.controller.process", "server").main(settings))
 
 
 def _exit_with(code: object) -> None:

@@ -224,7 +224,7 @@ def json_schema() -> dict[str, Any]:
     nested = space_schema()
     schema["$defs"] |= nested.pop("$defs", {})
     schema["properties"]["space"] = nested
-    return {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "Study definition", **schema}
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema, "title": "Study definition"}
 
 
 def _check_depth(document: Any) -> None:

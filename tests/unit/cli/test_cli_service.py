@@ -45,22 +45,29 @@ def test_every_command_is_documented_and_has_help(run: Run, command: str) -> Non
 
 
 @pytest.mark.parametrize(
-    ("command", "module", "function"), [("serve", "server", "serve"), ("controller", "controller", "main")]
+    ("command", "module", "function"), [("serve", "server", "serve"), ("controller", "controller.process", "main")]
 )
 def test_serve_and_controller_get_the_settings(
     run: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, command: str, module: str, function: str
 ) -> None:
     given: list[Settings] = []
     stand_in = types.ModuleType(f"hpo_service.{module}")
-    setattr(stand_in, function, given.append)
+    supervised: list[bool] = []
+
+    def run_with(settings: Settings, *, supervise: bool = True) -> None:
+        given.append(settings)
+        supervised.append(supervise)
+
+    setattr(stand_in, function, run_with)
     monkeypatch.setitem(sys.modules, f"hpo_service.{module}", stand_in)
     monkeypatch.setenv("HPO_RAY_CPUS", "3")
-    more = ["--host", "::1", "--port", "99"] if command == "serve" else []
+    more = ["--host", "::1", "--port", "99", "--no-controller"] if command == "serve" else []
     done = run(command, "--data", str(tmp_path), "--database-url", "postgresql://x", *more)
     assert done.exit_code == 0, done.output
     assert given[0].data == tmp_path
     assert given[0].database_url == "postgresql://x"
     assert given[0].ray_cpus == 3
+    assert supervised == [command != "serve"]
     if more:
         assert (given[0].host, given[0].port) == ("::1", 99)
 
