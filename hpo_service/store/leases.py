@@ -53,13 +53,13 @@ def renew_leases(db: Database, holder: str, ttl_s: float) -> set[str]:
     return db.run_write("leases.renew", work)
 
 
-def release_leases(db: Database, holder: str) -> None:
-    """Let every lease of `holder` go at once. The next holder, even the same one, gets a new epoch."""
+def release_leases(db: Database, holder: str | None = None) -> None:
+    """Let every lease of `holder` go at once; None: everybody's, for a caller who knows that no holder lives. The
+    next holder, even the same one, gets a new epoch, so that one who lives after all writes in vain."""
 
     def work(tx: Tx) -> None:
-        tx.all(select(studies.c.id).where(studies.c.lease_holder == holder).order_by(studies.c.id).with_for_update())
-        tx.execute(
-            update(studies).where(studies.c.lease_holder == holder).values(lease_holder=None, lease_expires_at=None)
-        )
+        held = studies.c.lease_holder.is_not(None) if holder is None else studies.c.lease_holder == holder
+        tx.all(select(studies.c.id).where(held).order_by(studies.c.id).with_for_update())
+        tx.execute(update(studies).where(held).values(lease_holder=None, lease_expires_at=None))
 
     db.run_write("leases.release", work)
