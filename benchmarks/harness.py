@@ -6,7 +6,6 @@ import importlib.metadata
 import json
 import os
 import platform
-import statistics
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
@@ -73,11 +72,6 @@ def percentile(values: Sequence[float], share: float) -> float:
     """The value below which `share` (0 … 1) of the values lie: the nearest rank, never interpolated."""
     ordered = sorted(values)
     return ordered[min(len(ordered) - 1, int(share * len(ordered)))]
-
-
-def ratio_of_medians(ours: Sequence[float], peers: Sequence[float]) -> float:
-    """Median of the ratios of rounds that ran side by side: a slow minute slows both of a pair."""
-    return statistics.median(a / b for a, b in zip(ours, peers, strict=True))
 
 
 def machine() -> dict[str, Any]:

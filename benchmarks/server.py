@@ -19,6 +19,7 @@ from benchmarks.harness import ROOT
 
 START_S = 120.0
 STOP_S = 30.0
+_servers: dict[str, int] = {}  # process ids by address
 
 
 @contextlib.contextmanager
@@ -35,11 +36,31 @@ def running(data: Path, *, cpus: int = 2) -> Iterator[str]:
             command, cwd=ROOT, env=environment, stdout=output, stderr=output, stdin=subprocess.DEVNULL,
             start_new_session=True,
         )  # fmt: skip
+    _servers[url] = server.pid
     try:
         _wait_until_ready(url, server, log)
         yield url
     finally:
+        del _servers[url]
         _stop(server)
+
+
+def cpu_seconds(url: str) -> float:
+    """CPU time that the server at `url`, its controller, its Ray and its workers have used so far, all together."""
+    root = _servers[url]
+    parents, used = {}, {}
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):
+            fields = stat.read_text().rpartition(")")[2].split()
+            pid = int(stat.parent.name)
+            parents[pid], used[pid] = int(fields[1]), int(fields[11]) + int(fields[12])
+    return sum(ticks for pid, ticks in used.items() if _descends(pid, root, parents)) / os.sysconf("SC_CLK_TCK")
+
+
+def _descends(pid: int, root: int, parents: dict[int, int]) -> bool:
+    while pid != root and pid in parents:
+        pid = parents[pid]
+    return pid == root
 
 
 def _free_port() -> int:
