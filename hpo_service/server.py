@@ -15,7 +15,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from types import FrameType
 
 import uvicorn
@@ -33,7 +33,7 @@ SUPERVISED = "HPO_SUPERVISED"
 CONTROLLER = (sys.executable, "-m", "hpo_service.controller")
 BACKOFF_S = (0.5, 30.0)
 STEADY_S = 60.0
-CHILD_ENDS_S = 15.0
+CHILD_ENDS_S = 8.0  # container runtimes kill after ten seconds
 DRAIN_S = 5
 log = logging.getLogger(__name__)
 
@@ -69,16 +69,18 @@ def serve(settings: Settings, *, supervise: bool = True) -> int:
             timeout_graceful_shutdown=DRAIN_S,
         )
         _quiet_signals()
-        _Server(config, app.state.shared.notices.close, _address(settings, listener)).run(sockets=[listener])
+        endings = [app.state.shared.notices.close, *([supervisor.begin_stop] if supervisor else [])]
+        _Server(config, endings, _address(settings, listener)).run(sockets=[listener])
     return 0
 
 
 class _Server(uvicorn.Server):
-    """Uvicorn that says where it listens once it does, and ends live streams before it waits for them."""
+    """Uvicorn that says where it listens once it does, and calls `endings` (live streams, the controller) as soon as a
+    signal ends it, before it waits for the requests under way."""
 
-    def __init__(self, config: uvicorn.Config, end_streams: object, address: str) -> None:
+    def __init__(self, config: uvicorn.Config, endings: Sequence[Callable[[], None]], address: str) -> None:
         super().__init__(config)
-        self._end_streams = end_streams
+        self._endings = endings
         self._address = address
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
@@ -87,8 +89,8 @@ class _Server(uvicorn.Server):
             print(f"hpo-service listens on {self._address}", flush=True)
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        if callable(self._end_streams):
-            self._end_streams()
+        for end in self._endings:
+            end()
         super().handle_exit(sig, frame)
 
 
@@ -107,9 +109,13 @@ class Supervisor:
         """Start the child and watch it."""
         self._thread.start()
 
+    def begin_stop(self) -> None:
+        """Have the child ended; returns at once."""
+        self._stopping.set()
+
     def stop(self) -> None:
         """End the child, and wait until it has ended."""
-        self._stopping.set()
+        self.begin_stop()
         self._thread.join(timeout=CHILD_ENDS_S + 5)
 
     def alive(self) -> bool:

@@ -116,7 +116,7 @@ def _on_database_error(request: Request, error: Exception) -> Response:
     return problem_response(unavailable, request.url.path)
 
 
-def _on_bug(request: Request, error: Exception) -> Response:
-    logger.exception("%s %s failed", request.method, request.url.path, exc_info=error)
+def _on_bug(request: Request, _: Exception) -> Response:
+    """The server that runs us logs the traceback: it is raised again after this answer."""
     bug = HpoError("the service met an error of its own", remedy="see the server's log; nothing was stored")
     return problem_response(bug, request.url.path)
