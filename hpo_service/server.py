@@ -22,9 +22,9 @@ import uvicorn
 from sqlalchemy import make_url
 
 from hpo_service.api.app import create_app, require_tokens
-from hpo_service.api.checkpoints import remove
 from hpo_service.errors import Conflict, HpoError, Unavailable
 from hpo_service.settings import PREFIX, Settings, load_settings
+from hpo_service.storage import remove
 from hpo_service.store.database import Database, open_database
 from hpo_service.store.deleting import finish_deletions
 from hpo_service.store.filelock import lock_sqlite

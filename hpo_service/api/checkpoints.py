@@ -1,25 +1,13 @@
-"""Files of checkpoints under the storage root: found, confined to it, and removed. Their records live in the store."""
+"""Which stored checkpoint of a trial is given out."""
 
 from __future__ import annotations
 
-import contextlib
-import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from hpo_service.errors import NotFound
+from hpo_service.storage import confined
 from hpo_service.store.rows import CheckpointRow
-
-logger = logging.getLogger(__name__)
-
-
-def confined(root: Path, relative: str) -> Path:
-    """The file `relative` under `root`. Raises NotFound where the path, links resolved, leaves the root."""
-    base = root.resolve()
-    path = (base / relative).resolve()
-    if not path.is_relative_to(base) or path == base:
-        raise NotFound(f"the checkpoint {relative!r} is not in the storage", remedy="see hpo doctor")
-    return path
 
 
 def newest(root: Path, rows: Sequence[CheckpointRow]) -> tuple[CheckpointRow, Path]:
@@ -30,22 +18,5 @@ def newest(root: Path, rows: Sequence[CheckpointRow]) -> tuple[CheckpointRow, Pa
             return row, path
     raise NotFound(
         "the trial has no stored checkpoint",
-        remedy="see its attempts; checkpoints of ended studies are removed in time",
+        remedy="see its attempts; checkpoints of stopped trials and ended studies are removed in time",
     )
-
-
-def remove(root: Path, paths: Iterable[str]) -> None:
-    """Remove files and the folders that become empty; what is gone already or cannot go is only logged."""
-    base = root.resolve()
-    for relative in paths:
-        try:
-            path = confined(root, relative)
-            path.unlink(missing_ok=True)
-        except (OSError, NotFound) as error:
-            logger.warning("checkpoint %s was not removed: %s", relative, error)
-            continue
-        with contextlib.suppress(OSError):
-            for folder in path.parents:
-                if folder == base:
-                    break
-                folder.rmdir()

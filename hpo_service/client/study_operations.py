@@ -64,8 +64,8 @@ class StudyBase(Handle):
 
     @property
     def url(self) -> str:
-        """Where the server shows its studies."""
-        return f"{self._core.url}/"
+        """The page of this study."""
+        return f"{self._core.url}/studies/{self.id}"
 
     @property
     def best_trial(self) -> Best:

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from hpo_service import storage
 from hpo_service.controller import orders, recovery, shares
 from hpo_service.controller.collector import Collector
 from hpo_service.controller.flights import Flights
@@ -18,10 +19,10 @@ from hpo_service.core.definition import StudyDefinition, parse
 from hpo_service.core.proposals import Proposal, Stop
 from hpo_service.core.states import StudyState
 from hpo_service.decider import Decider, declare_spent, finish_if_over, settle
-from hpo_service.errors import Conflict, DecisionMoved, NotFound
+from hpo_service.errors import Conflict, DecisionMoved, HpoError, NotFound
 from hpo_service.executors.base import Executor
 from hpo_service.settings import Settings
-from hpo_service.store import decisions, studies
+from hpo_service.store import decisions, retention, studies
 from hpo_service.store.database import Database
 from hpo_service.store.rows import OpenAttempt, Placement, StudyRow
 from workers.contract import AttemptKey, CancelMode
@@ -30,6 +31,7 @@ log = logging.getLogger(__name__)
 PASS_S = 0.1
 """Longest time between two looks at the database for new studies and users' wishes."""
 EXTERNAL_PASS_S = 2.0
+TIDY_S = 60.0
 
 
 @dataclass
@@ -90,6 +92,7 @@ class Controller:
 
         thread = threading.Thread(target=collect, name="collector", daemon=True)
         thread.start()
+        threading.Thread(target=self._tidy, args=(stop,), name="retention", daemon=True).start()
         while not stop.is_set() and not failed:
             again = self.step()
             if not again:
@@ -118,6 +121,15 @@ class Controller:
             except (Conflict, NotFound) as error:
                 log.info("study %s changed under this pass: %s", row.id, error)
         return again
+
+    def _tidy(self, stop: threading.Event) -> None:
+        """Remove checkpoints that no rule keeps, every minute."""
+        while not stop.wait(TIDY_S):
+            try:
+                paths = retention.let_go(self.db, retention_s=self.settings.retention_days * 86_400)
+                storage.remove(self.storage_root, paths)
+            except HpoError:
+                log.exception("checkpoints could not be let go; they are looked at again in a minute")
 
     def _wake(self, _: set[str]) -> None:
         self._dirty.set()

@@ -82,6 +82,8 @@ class Preflights:
     def _judge(self, row: StudyRow, ended: Ended) -> bool:
         if ended.outcome is Outcome.LOST and self._tries.get(row.id, 0) < TRIES:
             return True
+        if ended.outcome in (Outcome.PAUSED, Outcome.CANCELLED):  # never judged: the study was paused, or its turn lost
+            return True
         self._tries.pop(row.id, None)
         if ended.outcome in (Outcome.FAILED, Outcome.LOST):
             return self._fail(row, "\n".join(part for part in (ended.reason, ended.traceback) if part))

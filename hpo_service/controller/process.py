@@ -14,6 +14,7 @@ import uuid
 from hpo_service.controller.loop import Controller
 from hpo_service.executors.ray import RayExecutor
 from hpo_service.settings import Settings
+from hpo_service.store import decisions
 from hpo_service.store.database import open_database
 
 SUPERVISED = "HPO_SUPERVISED"
@@ -33,11 +34,14 @@ def main(settings: Settings) -> int:
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
-    if os.environ.get(SUPERVISED):
+    supervised = bool(os.environ.get(SUPERVISED))
+    if supervised:
         die_with_parent()
     holder = f"{socket.gethostname()}:{os.getpid()}:{uuid.uuid4().hex[:8]}"
     settings.resolved_storage.mkdir(parents=True, exist_ok=True)
     db = open_database(settings.resolved_database_url)
+    if db.is_sqlite and supervised:
+        decisions.release_leases(db)  # one server per file, one controller per server: whoever led before is dead
     executor = RayExecutor(settings, settings.resolved_storage)
     try:
         controller = Controller(

@@ -20,7 +20,7 @@ from hpo_service.executors.simulated import SimulatedExecutor
 from hpo_service.settings import Settings
 from hpo_service.store import collecting, decisions, reading, studies
 from hpo_service.store.database import Database, open_database
-from hpo_service.store.rows import CollectItem, Collected, ReportItem, TrialRow
+from hpo_service.store.rows import Collected, CollectItem, ReportItem, TrialRow
 
 PASSES = 20_000
 

@@ -79,7 +79,7 @@ def test_idle_workers_are_let_go(harness: Harness) -> None:
 
 
 def test_small_shares_of_a_cpu_run_side_by_side(harness: Harness) -> None:
-    orders = [harness.order("slow", target=1000) for _ in range(3)]
+    orders = [harness.order("slow", target=100_000) for _ in range(3)]
     for order in orders:
         harness.launch(order, cpu=0.5)
     harness.running(*orders)

@@ -7,7 +7,8 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Body, Query, Request, Response
 
-from hpo_service.api import checkpoints, patching, planning, schemas
+from hpo_service import storage
+from hpo_service.api import patching, planning, schemas
 from hpo_service.api.access import ANY_PROJECT, Principal, Role
 from hpo_service.api.requests import Because, PatchStudy
 from hpo_service.api.routing import role, router
@@ -119,7 +120,7 @@ def delete_study(study: StudyDep, shared: SharedDep, caller: PrincipalDep) -> Re
             remedy="ask an admin, or stop it instead",
         )
     paths = studies.delete_study(shared.db, study.id)
-    checkpoints.remove(shared.settings.resolved_storage, paths)
+    storage.remove(shared.settings.resolved_storage, paths)
     shared.notify(study.id)
     return Response(status_code=204)
 
@@ -132,11 +133,12 @@ def pause_study(study: StudyDep, shared: SharedDep, body: Because | None = None)
 
 @routes.post("/{study_id}/resume", openapi_extra=role(Role.EDITOR))
 def resume_study(study: StudyDep, shared: SharedDep, body: Because | None = None) -> schemas.Study:
-    """Go on with a paused, stopped or finished study; a failed one is tried again from its preflight."""
+    """Go on with a paused, stopped or finished study; a failed one, or one that never began, from its preflight."""
     going = (StudyState.RUNNING, StudyState.PREFLIGHT)
     if study.state in going:
         return answer(shared, study)
-    target = StudyState.PREFLIGHT if study.state is StudyState.FAILED else StudyState.RUNNING
+    begun = study.external or study.started_at is not None or study.state is StudyState.FINISHED
+    target = StudyState.PREFLIGHT if study.state is StudyState.FAILED or not begun else StudyState.RUNNING
     return _steer(shared, study, target, body, "resumed by a user")
 
 

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from fastapi.testclient import TestClient
 
+from hpo_service import storage
 from hpo_service.api import checkpoints
 from hpo_service.errors import NotFound
 from hpo_service.store.rows import CheckpointRow
@@ -213,10 +214,10 @@ def test_checkpoints_stay_inside_the_storage(tmp_path: Path) -> None:
 
     for path in ("../secret", "/etc/passwd", "link", "", "."):
         with pytest.raises(NotFound):
-            checkpoints.confined(root, path)
+            storage.confined(root, path)
     assert checkpoints.newest(root, [row("a/missing"), row("a/c.bin")])[1].read_bytes() == b"good"
     with pytest.raises(NotFound, match="no stored checkpoint"):
         checkpoints.newest(root, [row("a/missing")])
-    checkpoints.remove(root, ["a/c.bin", "../secret"])
+    storage.remove(root, ["a/c.bin", "../secret"])
     assert not (root / "a").exists()
     assert (tmp_path / "secret").exists()

@@ -44,7 +44,7 @@ def test_submit_and_watch_to_the_end(run: Run, server: FakeServer, file: str) ->
         "digits finished",
         "lr          3.2e-4",
         "val_accuracy of trial 1 over resource",
-        "page: http://server:8421/",
+        "page: http://server:8421/studies/",
         "hpo trials st_0 --sort -value",
         "hpo best st_0 --checkpoint best.pt",
         "hpo change st_0 budget.trials=6",
