@@ -32,8 +32,7 @@ def main(settings: Settings) -> int:
         stream=sys.stderr,
     )
     stop = threading.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stop.set())
+    end_on_signals(stop)
     supervised = bool(os.environ.get(SUPERVISED))
     if supervised:
         die_with_parent()
@@ -43,6 +42,7 @@ def main(settings: Settings) -> int:
     if db.is_sqlite and supervised:
         decisions.release_leases(db)  # one server per file, one controller per server: whoever led before is dead
     executor = RayExecutor(settings, settings.resolved_storage)
+    end_on_signals(stop)  # again: Ray has put its own handlers in their place
     try:
         controller = Controller(
             db=db,
@@ -58,6 +58,12 @@ def main(settings: Settings) -> int:
         executor.close()
         db.close()
     return 0
+
+
+def end_on_signals(stop: threading.Event) -> None:
+    """A polite signal sets `stop`: leases are released and Ray is left in order."""
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop.set())
 
 
 def die_with_parent() -> None:
