@@ -47,7 +47,7 @@ def find(path: str) -> Callable[..., Any]:
         if not hasattr(target, part):
             raise InvalidOrderError(
                 f"the function must exist in its module, but {module_name!r} has no {name!r}"
-                + (nearest(part, dir(target)) or "; check the name after the colon")
+                + (nearest(part, _functions_of(target)) or "; check the name after the colon")
             )
         target = getattr(target, part)
     if not callable(target):
@@ -56,6 +56,12 @@ def find(path: str) -> Callable[..., Any]:
         )
     function: Callable[..., Any] = target
     return function
+
+
+def _functions_of(holder: Any) -> list[str]:
+    """Names that may have been meant: the holder's own functions and classes, not what it imported."""
+    own = getattr(holder, "__name__", "")
+    return [name for name, one in vars(holder).items() if callable(one) and getattr(one, "__module__", None) == own]
 
 
 def describe(path: str) -> dict[str, Any]:

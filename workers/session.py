@@ -106,7 +106,7 @@ class Attempt:
             )
             return ending, format_exception(signal) if ending.with_traceback else ""
         except BaseException as error:
-            return self._failed(error), format_exception(error)
+            return self._failed(error), "" if isinstance(error, InvalidOrderError) else format_exception(error)
         return self._returned(), ""
 
     def _prepare(self) -> trainables.Prepared:

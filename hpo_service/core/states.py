@@ -54,9 +54,9 @@ TRIAL_TRANSITIONS: Mapping[TrialState, frozenset[TrialState]] = {
 STUDY_TRANSITIONS: Mapping[StudyState, frozenset[StudyState]] = {
     _S.PREFLIGHT: frozenset({_S.RUNNING, _S.PAUSED, _S.STOPPED, _S.FAILED}),
     _S.RUNNING: frozenset({_S.PAUSED, _S.FINISHED, _S.STOPPED, _S.FAILED}),
-    _S.PAUSED: frozenset({_S.RUNNING, _S.FINISHED, _S.STOPPED}),
+    _S.PAUSED: frozenset({_S.PREFLIGHT, _S.RUNNING, _S.FINISHED, _S.STOPPED}),
     _S.FINISHED: frozenset({_S.RUNNING}),
-    _S.STOPPED: frozenset({_S.RUNNING}),
+    _S.STOPPED: frozenset({_S.PREFLIGHT, _S.RUNNING}),
     _S.FAILED: frozenset({_S.PREFLIGHT}),
 }
 

@@ -51,7 +51,8 @@ def failure_of(reason: str) -> FailureKind:
 class Executor(Protocol):
     """Runs launches on warm workers. Guarantees that the conformance suite holds every executor to:
 
-    - Every order of a launch ends with exactly one `Ended`, whatever happens to its worker (outcome LOST then).
+    - Every order of a launch ends with exactly one `Ended`, whatever happens to its worker: outcome LOST where it was
+      in training, PAUSED where the executor knows that its turn had not come.
     - Messages of one attempt come in order: Started, Reported…, Ended; different attempts interleave freely.
     - `launch`, `cancel` and `poll` never block on training.
     """
@@ -77,7 +78,7 @@ class Executor(Protocol):
         ...
 
     def kill(self, key: AttemptKey, reason: str) -> None:
-        """End the attempt's worker now (a timeout): its orders end LOST, this one FAILED with `reason`."""
+        """End the attempt's worker now (a timeout): what it has ends as if lost, this one FAILED with `reason`."""
         ...
 
     def poll(self, timeout_s: float) -> Sequence[Message]:

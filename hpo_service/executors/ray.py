@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -112,9 +112,10 @@ class RayExecutor:
             if place is None or isinstance(place, Launch):
                 return
             worker, flight = place
+            in_training = worker.in_training()
             self._send_out([flight.fail(key, reason, time.monotonic())])
             worker.remote.kill()
-            self._lose(worker, f"its worker was killed because another attempt on it {reason}")
+            self._lose(worker, in_training, f"its worker was killed because another attempt on it {reason}")
 
     def poll(self, timeout_s: float) -> Sequence[Message]:
         """What came; waits up to `timeout_s` for the first message."""
@@ -173,12 +174,12 @@ class RayExecutor:
             if owner.state == "starting":
                 self._start_failed(owner, ray_losses.start_reason(error))
                 return
-            blamed = ray_losses.out_of_memory(error)
+            in_training, blamed = owner.in_training(), ray_losses.out_of_memory(error)
             if blamed and owner.flights:
                 first, now = owner.flights[0], time.monotonic()
                 self._send_out([first.fail(order.key, blamed, now) for order in first.current()])
             owner.remote.kill()
-            self._lose(owner, ray_losses.reason(owner, error))
+            self._lose(owner, in_training, ray_losses.reason(owner, error))
 
     def _tick(self, silent: set[Flight]) -> None:
         """Now and then: limits of time, idle workers, pings, nodes. `silent`: flights with nothing left to read."""
@@ -259,12 +260,12 @@ class RayExecutor:
         self._outbox += messages
         self._came.notify_all()
 
-    def _lose(self, worker: PooledWorker, reason: str) -> None:
+    def _lose(self, worker: PooledWorker, in_training: Collection[AttemptKey], reason: str) -> None:
         now = time.monotonic()
         self._reader.remove(worker.answer)
         for flight in worker.flights:
             self._reader.remove(flight.generator)
-            self._send_out(list(flight.lose(reason, now)))
+            self._send_out(list(flight.lose(reason, in_training, now)))
             for order in flight.launch.orders:
                 self._where.pop(order.key, None)
         worker.flights.clear()

@@ -5,7 +5,8 @@ Pure bookkeeping on a monotonic clock that is passed in; knows no Ray, no thread
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 from hpo_service.executors.base import failure_of
@@ -39,14 +40,24 @@ def shape_of(launch: Launch) -> Shape:
 class Flight:
     """A launch on a worker. `unfinished` holds, in order, the attempts that have not ended."""
 
-    __slots__ = ("_heard_at", "_resource", "_since", "begun_at", "generator", "launch", "unfinished")
+    __slots__ = ("_heard_at", "_resource", "_since", "begun_at", "generator", "launch", "progress", "unfinished")
 
     def __init__(self, launch: Launch, generator: Any, *, now: float) -> None:
         self.launch = launch
         self.generator = generator
+        self.progress = 0.0  # resource that its ended attempts trained
         self.unfinished: dict[AttemptKey, WorkOrder] = {order.key: order for order in launch.orders}
         self._resource: dict[AttemptKey, float] = {}
         self.begun_at = self._since = self._heard_at = now  # the last two: of the attempt in training
+
+    @property
+    def study_id(self) -> str:
+        """Whose launch it is."""
+        return self.launch.orders[0].key.study_id
+
+    def to_train(self) -> float:
+        """Resource that its unfinished attempts have to train."""
+        return sum(order.target_resource - order.from_resource for order in self.unfinished.values())
 
     def taken_up(self, now: float) -> None:
         """The worker is free for this launch from now on: its first attempt's clock starts."""
@@ -76,7 +87,8 @@ class Flight:
             self._resource[message.key] = message.resumed_from
             self._heard_at = now
         elif isinstance(message, Ended):
-            del self.unfinished[message.key]
+            order = self.unfinished.pop(message.key)
+            self.progress += max(0.0, message.resource - order.from_resource)
             if self.launch.method == "plain":
                 self._since = self._heard_at = now
 
@@ -113,10 +125,12 @@ class Flight:
         """The attempt is to blame, in the way that the first word of the reason says."""
         return self.end(key, Outcome.FAILED, failure_of(reason), reason, now)
 
-    def lose(self, reason: str, now: float) -> Iterator[Ended]:
-        """End whatever is unfinished as LOST."""
-        in_training = {order.key for order in self.current()}
-        for key in sorted(self.unfinished, key=lambda key: key in in_training):  # those last: their clock counts
+    def lose(self, reason: str, in_training: Collection[AttemptKey], now: float) -> Iterator[Ended]:
+        """End whatever is unfinished: LOST what was in training, and as interrupted what had not had its turn."""
+        lost = [key for key in self.unfinished if key in in_training]
+        for key in [key for key in self.unfinished if key not in in_training]:
+            yield not_begun(self.unfinished.pop(key), reason)
+        for key in lost:
             yield self.end(key, Outcome.LOST, None, reason, now)
 
 
@@ -130,6 +144,12 @@ def never_started(order: WorkOrder, mode: CancelMode) -> Ended:
         reason="cancelled before it started",
         checkpoint=order.checkpoints[0] if order.checkpoints else None,
     )
+
+
+def not_begun(order: WorkOrder, reason: str) -> Ended:
+    """How an attempt ends whose worker was lost before its turn came: no loss of its own."""
+    ended = never_started(order, CancelMode.PAUSE)
+    return replace(ended, reason=f"it had not begun, and is placed again: {reason}")
 
 
 def impossible(order: WorkOrder, reason: str) -> Ended:

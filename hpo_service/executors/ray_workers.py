@@ -148,6 +148,10 @@ class PooledWorker:
             self.state = "idle"
             self.idle_since = self.ping_at = now
 
+    def in_training(self) -> frozenset[AttemptKey]:
+        """The attempts that it trains now; what else it was sent waits for its turn."""
+        return frozenset(order.key for order in self.flights[0].current()) if self.flights else frozenset()
+
     def seen(self) -> WorkerSeen:
         """What there is to tell of it."""
         cpu, gpu = self.shape

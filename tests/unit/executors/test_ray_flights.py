@@ -51,9 +51,9 @@ def test_a_lost_launch_ends_each_unfinished_attempt_where_it_was_heard_last() ->
     first, second, third = order(1), order(2), order(3)
     sent = flight(first, second, third)
     assert len(sent.take([started(first), ended(first), started(second), reported(second, 5)], 10.0)) == 4
-    lost = list(sent.lose("the worker died", 12.0))
+    lost = list(sent.lose("the worker died", {second.key}, 12.0))
     assert [(e.key.trial, e.outcome, e.resource, e.seconds) for e in lost] == [
-        (3, Outcome.LOST, 2.0, 0.0),
+        (3, Outcome.PAUSED, 2.0, 0.0),
         (2, Outcome.LOST, 5.0, 2.0),
     ]
     assert sent.unfinished == {}
@@ -90,6 +90,19 @@ def test_the_whole_time_is_limited_too_with_some_grace() -> None:
     late = sent.overdue(5.1 + GRACE_S)
     assert late is not None
     assert failure_of(late[1]) is FailureKind.TIMED_OUT
+
+
+def test_only_what_was_in_training_is_lost_with_its_worker() -> None:
+    ref = CheckpointRef(path="p", digest="d", resource=2.0, step=2, size_bytes=1)
+    first, second = order(1), replace(order(2), checkpoints=(ref,))
+    sent = flight(first, second)
+    sent.take([started(first), reported(first, 3)], 1.0)
+    waiting, lost = sent.lose("the worker was lost", {first.key}, 3.0)
+    assert (lost.key, lost.outcome, lost.resource, lost.seconds) == (first.key, Outcome.LOST, 3.0, 3.0)
+    assert (waiting.key, waiting.outcome, waiting.seconds) == (second.key, Outcome.PAUSED, 0.0)
+    assert waiting.checkpoint == ref
+    assert waiting.reason == "it had not begun, and is placed again: the worker was lost"
+    assert not sent.unfinished
 
 
 def test_all_lanes_of_a_fused_launch_are_in_training() -> None:
