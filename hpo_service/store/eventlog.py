@@ -10,7 +10,7 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import Row, select, update
+from sqlalchemy import Row, bindparam, select
 
 from hpo_service.core import values
 from hpo_service.core.events import PAYLOADS, SCHEMA_VERSION, Decided, Event, Payload, Reported, ReportRow
@@ -21,14 +21,16 @@ from hpo_service.store.tx import Tx, dump, to_datetime
 
 _COLUMNS = ("study_id", "seq", "kind", "schema_version", "epoch", "decision", "observed_seq", "at", "payload")
 PAGE = 20_000
+_LOCK_ONE = select(studies).where(studies.c.id == bindparam("wanted"), studies.c.deleted_at.is_(None)).with_for_update()
 
 
 def lock_studies(tx: Tx, ids: Iterable[str]) -> dict[str, Row[Any]]:
     """The studies' rows, locked in the order of their ids: every verb that writes rows of a study does this first."""
     wanted = sorted(set(ids))
-    condition = studies.c.id == wanted[0] if len(wanted) == 1 else tx.among(studies.c.id, wanted)
-    statement = select(studies).where(condition, studies.c.deleted_at.is_(None)).order_by(studies.c.id)
-    return {row.id: row for row in tx.all(statement.with_for_update())}
+    if len(wanted) == 1:
+        return {row.id: row for row in tx.conn.execute(_LOCK_ONE, {"wanted": wanted[0]})}
+    statement = select(studies).where(tx.among(studies.c.id, wanted), studies.c.deleted_at.is_(None))
+    return {row.id: row for row in tx.all(statement.order_by(studies.c.id).with_for_update())}
 
 
 def lock_study(tx: Tx, study_id: str) -> Row[Any]:
@@ -51,13 +53,8 @@ def append(
 ) -> int:
     """Give the payloads the next sequence numbers and write them, adding `add` to and putting `put` into the study's
     columns in the same statement. A `Reported` payload is written as the number `reported`. Returns the last number."""
-    changes: dict[str, Any] = dict(put or {})
-    for name, amount in (add or {}).items():
-        if amount:
-            changes[name] = studies.c[name] + amount
-    changes["last_seq"] = studies.c.last_seq + len(payloads)
-    statement = update(studies).where(studies.c.id == study_id).values(changes).returning(studies.c.last_seq)
-    last = tx.execute(statement).scalar_one()
+    grown = {name: amount for name, amount in (add or {}).items() if amount}
+    last = _advance(tx, study_id, {**grown, "last_seq": len(payloads)}, put or {})
     rows = []
     for seq, payload in enumerate(payloads, start=last - len(payloads) + 1):
         decided = payload if isinstance(payload, Decided) else None
@@ -77,6 +74,14 @@ def append(
         )
     tx.insert(events, _COLUMNS, rows)
     return int(last)
+
+
+def _advance(tx: Tx, study_id: str, add: Mapping[str, float], put: Mapping[str, Any]) -> int:
+    """Change the study's columns in one statement, written out here for it runs in every transaction."""
+    mark = "?" if tx.sqlite else "%s"
+    sets = [f"{name} = {name} + {mark}" for name in add] + [f"{name} = {mark}" for name in put]
+    sql = f"UPDATE studies SET {', '.join(sets)} WHERE id = {mark} RETURNING last_seq"
+    return int(tx.conn.exec_driver_sql(sql, (*add.values(), *put.values(), study_id)).scalar_one())
 
 
 def load_events(db: Database, study_id: str, after_seq: int = 0, limit: int | None = None) -> list[Event]:

@@ -87,8 +87,8 @@ def test_states_follow_the_table(world: World) -> None:
     studies.set_state(world.db, world.id, StudyState.PAUSED, "by hand")
     before = world.study
     assert studies.set_state(world.db, world.id, StudyState.PAUSED, "again") == before
-    with pytest.raises(Conflict, match="becomes preflight only from failed"):
-        studies.set_state(world.db, world.id, StudyState.PREFLIGHT, "?")
+    with pytest.raises(Conflict, match="becomes failed only from preflight"):
+        studies.set_state(world.db, world.id, StudyState.FAILED, "?")
     with pytest.raises(DecisionMoved, match="open"):
         studies.set_state(world.db, world.id, StudyState.FINISHED, "over")
     with pytest.raises(DecisionMoved):
