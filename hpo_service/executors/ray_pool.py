@@ -16,7 +16,7 @@ from hpo_service.executors.ray_workers import PooledWorker, Starter
 from workers.contract import Launch
 
 AHEAD_BELOW_S = 1.0
-"""A launch is sent ahead, to wait on a busy worker, where launches are shorter than this on average."""
+"""A launch is sent ahead, to wait on a busy worker, where what is before it takes less than this by all experience."""
 DEPTH = 2
 TENURE_S = 10.0
 """A worker is not taken from a shape that needs it before it has served so long: starting one costs seconds."""
@@ -34,7 +34,7 @@ class Pool:
         self._start = start
         self._idle_s = idle_s
         self._waiting: dict[Shape, deque[tuple[float, Launch]]] = {}
-        self._seconds: dict[Shape, float] = {}  # of a launch, a moving mean
+        self._rates: dict[str, float] = {}  # seconds per unit of resource of each study, a moving mean
 
     # Launches that wait
 
@@ -87,14 +87,18 @@ class Pool:
     def _slot(self, shape: Shape, claimed: set[int], now: float) -> PooledWorker | None:
         """An idle worker of this shape; else, for short launches, the busy one with the least before it."""
         best: tuple[int, str] | None = None
-        ahead = self._seconds.get(shape, AHEAD_BELOW_S) < AHEAD_BELOW_S
         for worker in self.workers.values():
             if worker.shape != shape or worker.state == "starting" or self._is_claimed(worker, claimed, now):
                 continue
             load = sum(len(flight.unfinished) for flight in worker.flights)
-            if not load or (ahead and len(worker.flights) < DEPTH):
+            if not load or (len(worker.flights) < DEPTH and self._ends_soon(worker.flights[0], now)):
                 best = min(best, (load, worker.worker_id)) if best else (load, worker.worker_id)
         return self.workers[best[1]] if best else None
+
+    def _ends_soon(self, flight: Flight, now: float) -> bool:
+        """Whether its study's rate says so; never of a study that nothing is known of."""
+        rate = self._rates.get(flight.study_id)
+        return rate is not None and max(rate * flight.to_train(), now - flight.begun_at) < AHEAD_BELOW_S
 
     @staticmethod
     def _is_claimed(worker: PooledWorker, claimed: set[int], now: float) -> bool:
@@ -158,10 +162,11 @@ class Pool:
 
     def finished(self, worker: PooledWorker, flight: Flight, now: float) -> None:
         """A flight is over."""
-        took = now - flight.begun_at
+        if flight.progress > 0:
+            rate = (now - flight.begun_at) / flight.progress
+            mean = self._rates.get(flight.study_id, rate)
+            self._rates[flight.study_id] = mean + 0.2 * (rate - mean)
         worker.done(flight, now)
-        mean = self._seconds.get(worker.shape, took)
-        self._seconds[worker.shape] = mean + 0.2 * (took - mean)
         self.changed.add(worker)
 
     def drop(self, worker: PooledWorker) -> None:

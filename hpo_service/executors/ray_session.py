@@ -59,6 +59,7 @@ class Session:
         """
         prepare_token(local=not settings.ray_address)
         ray = import_ray()
+        ray._private.auto_init_hook.enable_auto_connect = False  # or a late call would start another cluster
         if ray.is_initialized():
             return cls(ray, owned=False, local=False)
         if settings.ray_address:

@@ -42,7 +42,7 @@ class Reader:
         for message in self.executor.poll(timeout_s):
             self._take(message)
 
-    def until(self, done: Callable[[], object], *, limit_s: float = 60.0) -> None:
+    def until(self, done: Callable[[], object], *, limit_s: float = 120.0) -> None:
         """Poll until `done()` is true."""
         deadline = time.monotonic() + limit_s
         while not done():

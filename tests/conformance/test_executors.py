@@ -65,14 +65,14 @@ def test_every_order_ends_once_however_many_wait(harness: Harness) -> None:
 def test_a_running_attempt_ends_at_its_next_report_when_cancelled(
     harness: Harness, mode: CancelMode, outcome: Outcome
 ) -> None:
-    order = harness.order("slow", target=1000)
+    order = harness.order("slow", target=100_000)
     harness.launch(order)
     harness.running(order)
     harness.executor.cancel(order.key, mode)
     harness.reader.all_ended(order)
     ended = harness.reader.ended[order.key]
     assert ended.outcome is outcome
-    assert ended.resource == harness.reader.reports[order.key][-1].resource < 1000
+    assert ended.resource == harness.reader.reports[order.key][-1].resource < 100_000
     if mode is CancelMode.PAUSE:
         assert ended.checkpoint is not None
         assert ended.checkpoint.resource == ended.resource
@@ -94,9 +94,9 @@ def test_a_paused_trial_goes_on_from_its_checkpoint(harness: Harness) -> None:
 
 def test_orders_that_wait_can_be_cancelled(harness: Harness) -> None:
     """Behind another order of the same launch, and in launches behind it; each ends with nothing trained."""
-    running = [harness.order("slow", target=1000) for _ in range(CPUS)]
-    behind = [harness.order("slow", target=1000) for _ in range(CPUS)]
-    queued = [harness.order("slow", target=1000) for _ in range(3 * CPUS)]
+    running = [harness.order("slow", target=100_000) for _ in range(CPUS)]
+    behind = [harness.order("slow", target=100_000) for _ in range(CPUS)]
+    queued = [harness.order("slow", target=100_000) for _ in range(3 * CPUS)]
     for first, second in zip(running, behind, strict=True):
         harness.launch(first, second)
     for order in queued:
@@ -114,7 +114,7 @@ def test_orders_that_wait_can_be_cancelled(harness: Harness) -> None:
 
 
 def test_a_lost_worker_loses_its_unfinished_orders_only_and_is_replaced(harness: Harness) -> None:
-    done, lost, waiting = harness.order(), harness.order("slow", target=1000), harness.order()
+    done, lost, waiting = harness.order(), harness.order("slow", target=100_000), harness.order()
     harness.launch(done, lost, waiting)
     harness.running(lost)
     harness.kill_worker(harness.reader.worker_of(lost))
@@ -170,7 +170,7 @@ def test_a_failing_trial_fails_alone(harness: Harness, kind: str, failure: Failu
 
 
 def test_nothing_blocks_on_training(harness: Harness) -> None:
-    orders = [harness.order("slow", target=1000) for _ in range(4 * CPUS)]
+    orders = [harness.order("slow", target=100_000) for _ in range(4 * CPUS)]
     with at_most(2.0):
         for order in orders:
             harness.launch(order)
@@ -208,7 +208,7 @@ def test_capacity_and_free_workers(harness: Harness) -> None:
     capacity = harness.executor.capacity()
     assert (capacity.cpu, capacity.node_cpu, capacity.gpu) == (CPUS, CPUS, 0)
     assert harness.executor.free_workers(need) == CPUS
-    order = harness.order("slow", target=1000)
+    order = harness.order("slow", target=100_000)
     harness.launch(order)
     assert harness.executor.free_workers(need) == CPUS - 1
     harness.running(order)
@@ -228,7 +228,7 @@ def test_what_can_never_fit_is_said_at_once(harness: Harness) -> None:
 
 
 def test_workers_are_told_of(harness: Harness) -> None:
-    order = harness.order("slow", target=1000)
+    order = harness.order("slow", target=100_000)
     harness.launch(order)
     harness.running(order)
     worker = harness.reader.worker_of(order)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from hypothesis import given, settings
@@ -62,6 +63,7 @@ def warm(made: Pool, now: float) -> None:
 
 def finish(made: Pool, worker: PooledWorker, now: float) -> int:
     flight = worker.flights[0]
+    flight.progress = flight.to_train()
     flight.unfinished.clear()
     made.finished(worker, flight, now)
     return flight.launch.orders[0].key.trial
@@ -110,6 +112,24 @@ def test_only_short_launches_are_sent_ahead() -> None:
                 finish(made, worker, now)
             made.place(now)
         assert {len(worker.flights) for worker in made.workers.values()} == {depth}
+
+
+def test_nothing_is_sent_to_wait_behind_a_study_that_is_slow_or_unknown() -> None:
+    made = pool((1.0, 0.0))
+    quick, slow = launch(0), launch(1)
+    other = replace(slow.orders[0], key=AttemptKey(study_id="other", trial=0, fence=1))
+    made.add(quick, 0.0)
+    made.place(0.0)
+    warm(made, 0.0)
+    finish(made, next(iter(made.workers.values())), 0.1)
+    made.add(replace(slow, orders=(other,)), 0.1)
+    made.add(launch(2), 0.1)
+    made.place(0.1)
+    assert [len(worker.flights) for worker in made.workers.values()] == [1]
+    finish(made, next(iter(made.workers.values())), 9.0)
+    made.add(launch(3), 9.0)
+    made.place(9.0)
+    assert [len(worker.flights) for worker in made.workers.values()] == [2]
 
 
 def test_idle_workers_of_another_shape_make_room_but_no_more_than_needed() -> None:
