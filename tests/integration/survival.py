@@ -7,6 +7,7 @@ ones go on from the database. What was acknowledged before the crash is remember
 from __future__ import annotations
 
 import itertools
+import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -73,9 +74,13 @@ class World:
     cpus: float = 3.0
     loss_rate: float = 0.0
     failure_rate: float = 0.0
+    holder: str = "controller"
+    lease_s: float = 60.0
+    idle_s: float = 0.0  # how long to wait when there is nothing to do, where another controller may lead
     acknowledged: set[tuple[str, int, int, int]] = field(default_factory=set)
     crashes: int = 0
     _numbers: Any = field(default_factory=itertools.count)
+    _idle: threading.Event = field(default_factory=threading.Event)
 
     def run(self, study_id: str, failpoint: Callable[[str], None] | None = None) -> None:
         """Lead the study to its end; raises Crash where the fail-point says so."""
@@ -113,17 +118,22 @@ class World:
         controller = Controller(
             db=db,
             executor=executor,
-            settings=Settings(data=self.storage, lease_s=60),
-            holder=f"controller {number}",
+            settings=Settings(data=self.storage, lease_s=self.lease_s),
+            holder=f"{self.holder} {number}",
             storage_root=self.storage,
         )
-        decisions.release_leases(db, f"controller {number - 1}")
+        if not self.idle_s:
+            decisions.release_leases(db, f"{self.holder} {number - 1}")
         self._watch(controller)
         for _ in range(PASSES):
             again = controller.step()
             collected = controller.collector.collect_once()
-            if not again and not collected and studies.get_study(db, study_id).state is StudyState.FINISHED:
+            if again or collected:
+                continue
+            if studies.get_study(db, study_id).state is StudyState.FINISHED:
                 return
+            if self.idle_s:
+                self._idle.wait(self.idle_s)
         study = studies.get_study(db, study_id)
         raise AssertionError(f"the study did not end within {PASSES} passes: {study}")
 
