@@ -269,9 +269,9 @@ def _user_path(loc: Sequence[int | str], document: Mapping[str, Any]) -> list[in
     path = list(loc)
     if path[:1] == ["algorithm"] and len(path) > 1 and path[1] in _specs():
         path.pop(1)
-    if path[:1] == ["objectives"] and "objective" in document:
+    if path[:1] == ["objectives"] and "objectives" not in document:
         path[0] = "objective"
-        if not isinstance(document["objective"], list | tuple) and len(path) > 1:
+        if not isinstance(document.get("objective"), list | tuple) and len(path) > 1:
             path.pop(1)
     return path
 

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from hpo_service.core.history import History, TrialRecord
+from hpo_service.core.states import TrialState
 from hpo_service.core.values import rank_key
 
 
@@ -29,6 +30,7 @@ class Observations:
         self._levels: dict[float, dict[int, float | None]] = {}
         self._finite: dict[float, int] = {}
         self._running: dict[int, None] = {}
+        self._latest: dict[int, tuple[int, Basis | None]] = {}  # by `enough`, with the stamp that it was made at
         self.stamp = 0  # moves with every change
 
     def started(self, trial: TrialRecord) -> None:
@@ -37,16 +39,23 @@ class Observations:
         self.stamp += 1
 
     def rested(self, trial: TrialRecord) -> None:
-        """A segment ended; a failed one counts as worst at the level that it was to reach."""
+        """A segment ended; a failed one counts as worst at the level that it was to reach, a cancelled one not."""
         self._running.pop(trial.number, None)
+        self.stamp += 1
+        if trial.state is TrialState.STOPPED:
+            return
         level = self._levels.setdefault(trial.target, {})
         if trial.number not in level:
             self._finite[trial.target] = self._finite.get(trial.target, 0) + (trial.score is not None)
         level[trial.number] = trial.score
-        self.stamp += 1
 
     def latest(self, enough: int) -> Basis | None:
         """The highest level with at least `enough` finite values, as it stands now."""
+        if enough not in self._latest or self._latest[enough][0] != self.stamp:
+            self._latest[enough] = (self.stamp, self._find(enough))
+        return self._latest[enough][1]
+
+    def _find(self, enough: int) -> Basis | None:
         for resource in sorted(self._levels, reverse=True):
             if self._finite[resource] >= enough:
                 level = self._levels[resource]

@@ -156,6 +156,8 @@ class SurrogateSampler:
         import optuna  # slow to import: only studies with a model need it
 
         if self._surrogate == "gp":
+            # One thread: the matrices are small, and sums do not hang on the number of cores.
+            importlib.import_module("torch").set_num_threads(1)
             sampler: Any = optuna.samplers.GPSampler(seed=seed, n_startup_trials=0, warn_independent_sampling=False)
         else:
             sampler = optuna.samplers.TPESampler(seed=seed, n_startup_trials=0, multivariate=True, constant_liar=True)

@@ -16,8 +16,8 @@ from typing import Any
 from hpo_service import algorithms
 from hpo_service.core import events as ev
 from hpo_service.core import seeds
-from hpo_service.core.algorithm import Algorithm
 from hpo_service.core.definition import StudyDefinition, parse
+from hpo_service.core.fold import StudyFold
 from hpo_service.core.proposals import UNLIMITED, Continue, Finish, Proposal, Start, Stop
 from hpo_service.core.states import TRIAL_TRANSITIONS, Origin, TrialState
 
@@ -34,19 +34,30 @@ class Nature:
     failing_by: float = 27.0  # they do so before this resource, each at one of its own
     early: float = 0.0  # share that end by themselves before their horizon
     horizon: float = 27.0
+    losses: Callable[[int, float], float] | None = None  # instead of synthetic values
+    failures: Callable[[int], float] | None = None  # instead of random failures
+    ends: Callable[[int], float] | None = None  # instead of random early endings
 
     def _draw(self, number: int, which: int) -> float:
         return float(seeds.rng(self.seed, number, seeds.Purpose.SIMULATION, which).random())
 
     def value(self, number: int, resource: float) -> float:
         """A loss that falls with the resource to a floor of the trial's own; curves cross."""
+        if self.losses is not None:
+            return self.losses(number, resource)
         floor, speed = self._draw(number, 0), 0.2 + 2 * self._draw(number, 1)
         return round(floor + math.exp(-speed * resource / self.horizon * 5), 6)
 
     def fails_at(self, number: int) -> float:
+        """The resource from which on the trial fails."""
+        if self.failures is not None:
+            return self.failures(number)
         return self._draw(number, 3) * self.failing_by if self._draw(number, 2) < self.failing else math.inf
 
     def ends_at(self, number: int) -> float:
+        """The resource at which the trial ends by itself."""
+        if self.ends is not None:
+            return self.ends(number)
         if self._draw(number, 4) >= self.early:
             return math.inf
         return 1.0 + math.floor(self._draw(number, 5) * (self.horizon - 1))
@@ -100,7 +111,7 @@ class Driver:
     def __post_init__(self) -> None:
         self.random = random.Random(self.seed)
         self.log: list[ev.Event] = []
-        self.algorithm: Algorithm = algorithms.build(self.definition)
+        self.algorithm: StudyFold = algorithms.fold(self.definition)
         self.rows: dict[int, Row] = {}
         self.open: list[Attempt] = []
         self.decision = 0
@@ -115,9 +126,9 @@ class Driver:
         if self.check_every and len(self.log) % self.check_every == 0:
             self.compare()
 
-    def refold(self) -> Algorithm:
+    def refold(self) -> StudyFold:
         """A new fold of the whole log, read back from JSON as a store would."""
-        algorithm = algorithms.build(parse(self.log[0].payload.to_json()["definition"]))
+        algorithm = algorithms.fold(parse(self.log[0].payload.to_json()["definition"]))
         for event in self.log:
             payload = type(event.payload).from_json(event.payload.to_json())
             algorithm.observe(ev.Event(study_id="s", seq=event.seq, payload=payload, at=event.at))

@@ -9,8 +9,8 @@ import pytest
 from hpo_service import algorithms
 from hpo_service.core import events as ev
 from hpo_service.core.definition import StudyDefinition, parse
-from hpo_service.core.proposals import UNLIMITED, Continue, Finish, Start, Stop
-from hpo_service.core.states import Origin, TrialState
+from hpo_service.core.proposals import UNLIMITED, Continue, Finish, Proposal, Start, Stop
+from hpo_service.core.states import Origin, StudyState, TrialState
 from tests.conformance.driver import Driver, Nature
 
 SPACE = {"a": {"type": "integer", "low": 1, "high": 6, "default": 2}, "b": {"type": "choice", "values": ["x", "y"]}}
@@ -43,7 +43,7 @@ def test_slots_bound_new_trials_and_numbers_begin_at_zero() -> None:
 def test_proposals_hang_on_trial_numbers_not_on_rounds() -> None:
     at_once, bit_by_bit = driver(RANDOM), driver(RANDOM)
     together = list(at_once.algorithm.propose(4))
-    one_by_one = []
+    one_by_one: list[Proposal] = []
     for _ in range(4):
         proposals = bit_by_bit.algorithm.propose(1)
         bit_by_bit.commit(proposals, len(bit_by_bit.log))
@@ -179,7 +179,7 @@ def test_a_changed_space_is_drawn_from_at_the_next_trial() -> None:
     played.change(space=narrow)
     played.compare()
     played.run()
-    history = played.algorithm.history  # type: ignore[attr-defined]
+    history = played.algorithm.history
     assert [history[n].space_version for n in range(12)] == [1] * before + [2] * (12 - before)
     assert all(1e-3 <= played.rows[n].params["lr"] <= 1e-2 for n in range(before, 12))
 
@@ -188,15 +188,15 @@ def test_a_changed_space_is_drawn_from_at_the_next_bracket() -> None:
     played = driver(HYPERBAND, space=WIDE, budget={"trials": 14}).run(until=lambda d: len(d.rows) >= 3)
     played.change(space={"lr": {"type": "loguniform", "low": 1e-3, "high": 1e-2}})
     played.run()
-    history = played.algorithm.history  # type: ignore[attr-defined]
+    history = played.algorithm.history
     assert [history[n].space_version for n in range(14)] == [1] * 9 + [2] * 5
     played.compare()
 
 
 def test_a_trial_that_ends_by_itself_keeps_its_value_at_later_rungs() -> None:
     played = driver(HALVING, budget={}, space=WIDE, workers=9)
-    played.nature.ends_at = lambda number: 1.0 if number == 4 else 99.0  # type: ignore[method-assign]
-    played.nature.value = lambda number, resource: 0.0 if number == 4 else 1.0 + number  # type: ignore[method-assign]
+    played.nature.ends = lambda number: 1.0 if number == 4 else 99.0
+    played.nature.losses = lambda number, resource: 0.0 if number == 4 else 1.0 + number
     played.run()
     assert [view.entered[0] for view in played.algorithm.rungs()] == [4, 4, 4]
     assert played.rows[4].segments == [1.0, 3.0]  # the segment to 3 shows that it had ended at 1
@@ -239,6 +239,6 @@ def test_losers_are_stopped_with_their_rank() -> None:
 def test_events_of_no_concern_change_nothing() -> None:
     played = driver(RANDOM)
     before = played.algorithm.propose(2)
-    played.record(ev.StudyStateChanged(state=ev.StudyState.PAUSED, reason="by a user"))
+    played.record(ev.StudyStateChanged(state=StudyState.PAUSED, reason="by a user"))
     assert played.algorithm.propose(2) == before
     assert not [p for p in before if isinstance(p, Stop)]

@@ -30,8 +30,7 @@ def driver(
         "budget": {"trials": trials},
         "algorithm": algorithm,
     }
-    nature = Nature(horizon=9)
-    nature.value = value  # type: ignore[method-assign]
+    nature = Nature(horizon=9, losses=value)
     return Driver(parse(document), nature, workers=workers)
 
 
@@ -87,7 +86,7 @@ def test_keep_takes_more_to_the_top() -> None:
 def test_failures_rank_last_and_leave_their_places_empty() -> None:
     halving = {"name": "successive_halving", "trials": 9, "max_resource": 9}
     played = driver(halving, lambda n, r: float(n), trials=9, workers=3)
-    played.nature.fails_at = lambda n: 0.0 if n > 1 else math.inf  # type: ignore[method-assign]
+    played.nature.failures = lambda n: 0.0 if n > 1 else math.inf
     played.run()
     views = played.algorithm.rungs()
     assert views[0].promoted == (0, 1)
