@@ -103,7 +103,12 @@ export function cell(content, attributes = {}) {
   return made;
 }
 
-export const number = (value) => (typeof value === "number" ? String(Number(value.toPrecision(6))) : value ?? "–");
+export const number = (value) => {
+  if (typeof value !== "number") return value ?? "–";
+  const size = Math.abs(value);
+  if (size !== 0 && (size < 1e-3 || size >= 1e7)) return value.toExponential(3).replace(/\.?0+e/, "e").replace("e+", "e");
+  return String(Number(value.toPrecision(size >= 1e4 ? 7 : 4)));
+};
 export const dollars = (micro) => `$${(micro / 1e6).toFixed(micro < 1e6 ? 4 : 2)}`;
 export const state = (name) => element("span", name, { class: `state ${name}` });
 export const parameters = (params) => Object.entries(params).map(([name, value]) => `${name}=${number(value)}`).join(", ");
