@@ -13,7 +13,7 @@ from __future__ import annotations
 import copy
 import math
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -71,7 +71,7 @@ def _decoded(text: str | bytes) -> str:
         raise _refused(rule, None, "save the file as UTF-8") from None
 
 
-@dataclass
+@dataclass(slots=True)
 class _Open:
     """A mapping or list that is being read; `size` counts its values, aliases written out."""
 
@@ -96,33 +96,35 @@ class _Builder:
 
     def take(self, event: Any) -> None:
         """The next event of the parser."""
-        mark = event.start_mark
-        if isinstance(event, yaml.ScalarEvent):
-            self._count(mark)
-            value = _scalar(event)
-            self._anchor(event.anchor, value, 1)
-            self._add(value, 1, mark, key=event.value if _is_key(value) else None)
-        elif isinstance(event, yaml.AliasEvent):
-            self._alias(event)
-        elif isinstance(event, yaml.MappingStartEvent | yaml.SequenceStartEvent):
-            self._open(event)
-        elif isinstance(event, yaml.MappingEndEvent | yaml.SequenceEndEvent):
-            done = self.stack.pop()
-            self._anchor(done.anchor, done.value, done.size)
-            self._add(done.value, done.size, done.mark)
-        elif isinstance(event, yaml.DocumentStartEvent):
-            self.documents += 1
-            if self.documents > 1:
-                raise _refused("a file holds a single document, but another begins", mark, "remove it")
+        handler = _HANDLERS.get(type(event))  # a table, for a document has tens of thousands of events
+        if handler is not None:
+            handler(self, event)
 
-    def _count(self, mark: Any) -> None:
+    def _scalar(self, event: Any) -> None:
         self.values += 1
         if self.values > MAX_VALUES:
-            raise _refused(f"a document has at most {MAX_VALUES:,} values", mark, "shorten it")
+            raise _too_many(event.start_mark)
+        value = _scalar(event)
+        if event.anchor is not None:
+            self.anchors[event.anchor] = (value, 1)
+        self._add(value, 1, event.start_mark, key=event.value)
+
+    def _close(self, event: Any) -> None:
+        done = self.stack.pop()
+        if done.anchor is not None:
+            self.anchors[done.anchor] = (done.value, done.size)
+        self._add(done.value, done.size, done.mark)
+
+    def _document(self, event: Any) -> None:
+        self.documents += 1
+        if self.documents > 1:
+            raise _refused("a file holds a single document, but another begins", event.start_mark, "remove it")
 
     def _open(self, event: Any) -> None:
         mapping = isinstance(event, yaml.MappingStartEvent)
-        self._count(event.start_mark)
+        self.values += 1
+        if self.values > MAX_VALUES:
+            raise _too_many(event.start_mark)
         if len(self.stack) >= MAX_LEVELS:
             raise _refused(f"a document nests at most {MAX_LEVELS} levels", event.start_mark, "flatten it")
         if event.tag not in (None, "!", f"{_TAG}map" if mapping else f"{_TAG}seq"):
@@ -144,10 +146,6 @@ class _Builder:
             raise _refused(rule, event.start_mark, "write the values out")
         self._add(copy.deepcopy(value), size, event.start_mark, key=str(value) if _is_key(value) else None)
 
-    def _anchor(self, anchor: str | None, value: Any, size: int) -> None:
-        if anchor is not None:
-            self.anchors[anchor] = (value, size)
-
     def _add(self, value: Any, size: int, mark: Any, *, key: str | None = None) -> None:
         if not self.stack:
             self.root = value
@@ -165,6 +163,21 @@ class _Builder:
             raise _refused(f"a key may stand once in a mapping, but {key!r} stands twice", mark, "remove one")
         else:
             place.key, place.has_key = key, True
+
+
+_HANDLERS: dict[type[Any], Callable[[_Builder, Any], None]] = {
+    yaml.ScalarEvent: _Builder._scalar,
+    yaml.AliasEvent: _Builder._alias,
+    yaml.MappingStartEvent: _Builder._open,
+    yaml.SequenceStartEvent: _Builder._open,
+    yaml.MappingEndEvent: _Builder._close,
+    yaml.SequenceEndEvent: _Builder._close,
+    yaml.DocumentStartEvent: _Builder._document,
+}
+
+
+def _too_many(mark: Any) -> InvalidInput:
+    return _refused(f"a document has at most {MAX_VALUES:,} values", mark, "shorten it")
 
 
 def _is_key(value: Any) -> bool:
@@ -195,6 +208,8 @@ def _implicit(text: str) -> str:
         return "null"
     if text in _BOOLEANS:
         return "bool"
+    if text[0] not in "+-.0123456789":
+        return "str"
     if _INTEGER.fullmatch(text):
         return "int"
     return "float" if _FLOAT.fullmatch(text) else "str"
