@@ -74,7 +74,8 @@ def test_the_protocol_holds_under_failures_losses_and_crashes(name: str) -> None
 @pytest.mark.parametrize("name", sorted(set(ALGORITHMS) - MODELLED))
 def test_folded_again_is_kept_alive_at_every_event(name: str) -> None:
     nature = Nature(seed=2, failing=0.2, early=0.2, horizon=9)
-    driver = Driver(definition(name, trials=20), nature, workers=4, seed=1, losing=0.05, lag=2, check_every=1)
+    study = definition(name, trials=8 if name == "median" else 15)
+    driver = Driver(study, nature, workers=4, seed=1, losing=0.05, lag=2, check_every=1)
     driver.run()
     assert driver.refolds == len(driver.log)
 
