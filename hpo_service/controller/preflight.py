@@ -65,6 +65,7 @@ class Preflights:
         )
         self.flights.add((o.key for o in launch.orders), cpu=launch.cpu, gpu=launch.gpu)
         self.executor.launch(launch)
+        self.executor.warm(launch.cpu, launch.gpu, row.parallel)  # the trials come right after
 
     def _lacking(self, definition: StudyDefinition) -> str | None:
         need, capacity = definition.resources, self.executor.capacity()

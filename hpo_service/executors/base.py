@@ -69,6 +69,10 @@ class Executor(Protocol):
         """How many more launches of this shape could start at once, on idle or new workers."""
         ...
 
+    def warm(self, cpu: float, gpu: float, count: int) -> None:
+        """Start workers of this shape where there is free room, until there are `count`: launches are on their way."""
+        ...
+
     def launch(self, launch: Launch) -> None:
         """Send the launch to a worker of its shape, queueing where all are busy."""
         ...

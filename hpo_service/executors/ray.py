@@ -87,6 +87,12 @@ class RayExecutor:
         with self._lock:
             return self._pool.room((need.cpu, need.gpu))
 
+    def warm(self, cpu: float, gpu: float, count: int) -> None:
+        """Start workers of this shape in the free room, until there are `count`."""
+        with self._lock:
+            self._pool.warm((cpu, gpu), count, time.monotonic())
+            self._place()
+
     def launch(self, launch: Launch) -> None:
         """Send the launch to a worker of its shape, or queue it."""
         with self._lock:

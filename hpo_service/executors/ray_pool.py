@@ -104,15 +104,27 @@ class Pool:
     def _is_claimed(worker: PooledWorker, claimed: set[int], now: float) -> bool:
         return now - worker.born_at > TENURE_S and any(worker.shape[kind] > 0 for kind in claimed)
 
+    def warm(self, shape: Shape, count: int, now: float) -> None:
+        """Start workers of this shape in free room, until there are `count`; nobody has to go for them."""
+        have = sum(w.shape == shape for w in self.workers.values())
+        for _ in range(count - have):
+            node = self._node_for(shape)
+            if node is None:
+                return
+            self._start_on(node, shape, now)
+
     def _grow(self, shape: Shape, wanted: int, now: float) -> None:
         starting = sum(w.shape == shape and w.state == "starting" for w in self.workers.values())
         for _ in range(wanted - starting):
             node = self._node_for(shape) or self._make_room(shape, now)
             if node is None:
                 return
-            worker = PooledWorker(shape, node, self._start, now=now)
-            self.workers[worker.worker_id] = worker
-            self.changed.add(worker)
+            self._start_on(node, shape, now)
+
+    def _start_on(self, node: Node, shape: Shape, now: float) -> None:
+        worker = PooledWorker(shape, node, self._start, now=now)
+        self.workers[worker.worker_id] = worker
+        self.changed.add(worker)
 
     def _node_for(self, shape: Shape, *, without: Sequence[PooledWorker] = ()) -> Node | None:
         """The node with the most free CPUs on which a worker of this shape fits, were some workers gone."""

@@ -113,6 +113,9 @@ class SimulatedExecutor:
             room = math.floor(min((free / want for free, want in wanted if want > 0), default=1.0) + 1e-9)
             return max(0, room - len(self._queue))
 
+    def warm(self, cpu: float, gpu: float, count: int) -> None:
+        """Simulated workers need no time to start."""
+
     def launch(self, launch: Launch) -> None:
         """Start the launch if it has room, else queue it: first come, first served."""
         with self._lock:

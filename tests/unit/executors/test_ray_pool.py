@@ -234,3 +234,14 @@ def test_every_launch_comes_to_its_turn_and_no_node_is_overfull(
                 done.append(finish(made, worker, now))
         assert now < 200 * TENURE_S, "somebody starves"
     assert sorted(done) == list(range(len(wishes)))
+
+
+def test_warming_fills_free_room_once_and_drives_nobody_out() -> None:
+    made = pool((4.0, 0.0))
+    made.add(launch(0, LARGE), 0.0)
+    made.place(0.0)
+    made.warm(SMALL, 9, 1.0)
+    made.warm(SMALL, 9, 2.0)
+    assert sorted(worker.shape for worker in made.workers.values()) == [SMALL, SMALL, LARGE]
+    made.warm(LARGE, 3, 3.0)
+    assert len(made.workers) == 3
