@@ -409,7 +409,15 @@ class Normal(BaseParameter):
 
     if TYPE_CHECKING:
 
-        def __init__(self, mu: float, sigma: float, *, low: float | None = None, high: float | None = None, **more: Unpack[Common]) -> None: ...
+        def __init__(
+            self,
+            mu: float,
+            sigma: float,
+            *,
+            low: float | None = None,
+            high: float | None = None,
+            **more: Unpack[Common],
+        ) -> None: ...
 
     def check(self) -> None:
         _spread(self.mu, self.sigma)

@@ -69,7 +69,9 @@ def under_fire(server: Server, definition: dict[str, Any], kills: int, chance: r
     for number in range(kills):
         wait_for_progress(study, server, chance.uniform(0.2, 2.0))
         trials = trials_of(study)
-        done.update({n: (t.state, t.info.fence) for n, t in trials.items() if t.state in ("finished", "stopped", "failed")})
+        done.update(
+            {n: (t.state, t.info.fence) for n, t in trials.items() if t.state in ("finished", "stopped", "failed")}
+        )
         reports.update(acknowledged(study, trials))
         strike(server, ("server", "controller", "worker")[number % 3])
         study = server.client().study(study.id)

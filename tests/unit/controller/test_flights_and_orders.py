@@ -64,7 +64,7 @@ def test_a_trials_seed_depends_on_its_number_alone() -> None:
 def test_launches_hold_at_most_their_size() -> None:
     placed = place_trials([4, 5, 6, 7, 8], 2)
     by_launch: dict[str, list[int]] = {}
-    for trial, placement in placed.items():
+    for placement in placed.values():
         by_launch.setdefault(placement.launch, []).append(placement.lane)
     assert list(by_launch.values()) == [[0, 1], [0, 1], [0]]
     assert all(p.width == 1 for p in placed.values())
