@@ -12,7 +12,7 @@ from benchmarks import children, digits
 
 
 def answer(*, how: str, data: str, configs: list[dict[str, Any]], processes: int = 2) -> dict[str, Any]:
-    """`{"seconds", "accuracies", "cpu_s"}` of training every configuration, in processes warmed before the clock starts."""
+    """`{"seconds", "accuracies", "cpu_s"}` of training every configuration, in processes that are warm by then."""
     return _optuna(data, configs) if how == "optuna" else _bare(data, configs, processes)
 
 

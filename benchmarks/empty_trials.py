@@ -59,7 +59,8 @@ def train_ours(folder: Path, trials: int, rounds: int) -> list[float]:
     """Trials per second of each of `rounds` studies, on workers that an earlier one warmed."""
     with server.running(folder, cpus=WORKERS) as url:
         client = hpo.Client(url)
-        client.create_study(definition(50, seed=99)).wait()
+        client.create_study(definition(200, seed=99)).wait()
+        server.wait_for_workers(url, WORKERS)
         found = []
         for number in range(rounds):
             study = client.create_study(definition(trials, seed=number))

@@ -80,11 +80,16 @@ def machine() -> dict[str, Any]:
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
         "cpu": _cpu_name(),
         "cpus": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
-        "load_1_min": round(os.getloadavg()[0], 2),
+        "load_1_min": load(),
         "python": platform.python_version(),
         "system": platform.platform(),
         "versions": {name: _version(name) for name in PACKAGES},
     }
+
+
+def load() -> float:
+    """Processes that wanted a CPU, mean of the last minute."""
+    return round(os.getloadavg()[0], 2)
 
 
 def _cpu_name() -> str:

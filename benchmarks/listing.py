@@ -5,6 +5,7 @@ Timed at the client, over one kept connection: request, query, JSON, answer read
 
 from __future__ import annotations
 
+import statistics
 import time
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from hpo_service.settings import load_settings
 from hpo_service.store.database import open_database
 
 PAGE = 50
+SETTLE_S = 5.0  # Ray goes on starting processes for a while after it is ready
 ASKED: dict[str, dict[str, str]] = {
     "by number": {},
     "newest first": {"sort": "-number"},
@@ -35,28 +37,28 @@ DEEP = "best first, pages 2 and on"
 
 
 def run(options: Options) -> Outcome:
-    trials, times = (20_000, 20) if options.quick else (100_000, 50)
+    trials, times, rounds = (20_000, 20, 1) if options.quick else (100_000, 20, 5)
     data = options.scratch / "data"
     data.mkdir()
     began = time.perf_counter()
     study_id, size = _fill(data, trials)
     filled = time.perf_counter() - began
     with server.running(data) as url, httpx.Client(base_url=f"{url}/api/v1/studies/{study_id}", timeout=60) as http:
-        found = {name: [_timed(http, query)[0] for _ in range(times)] for name, query in ASKED.items()}
-        found[DEEP] = _pages(http, times)
-    rows = [(name, percentile(ms, 0.5), percentile(ms, 0.95), max(ms)) for name, ms in found.items()]
-    everything = [one for ms in found.values() for one in ms]
-    slowest = max(found, key=lambda name: percentile(found[name], 0.95))
-    worst = percentile(found[slowest], 0.95)
+        time.sleep(SETTLE_S)
+        passes = [_pass(http, times) for _ in range(rounds)]
+    rows = [(name, *_medians([one[name] for one in passes])) for name in passes[0]]
+    everything = _medians([[ms for kind in one.values() for ms in kind] for one in passes])
+    slowest, _, worst, _ = max(rows, key=lambda row: row[2])
     return Outcome(
         tables=[Table(headings=("a page of 50", "p50 ms", "p95 ms", "worst ms"), rows=rows)],
         figures=[
-            Figure(name="p95 over all of them", value=percentile(everything, 0.95), unit="ms", below=30.0),
+            Figure(name="p95 over all of them", value=everything[1], unit="ms", below=30.0),
             Figure(name=f"p95 of the slowest ({slowest})", value=worst, unit="ms", below=30.0),
         ],
         notes=[
-            f"{trials:,} trials, {times} requests of each kind; the database file has {size / 1e6:.0f} MB and was "
-            f"filled in {filled:.0f} s, in transactions of {many_trials.BLOCK:,} trials."
+            f"{trials:,} trials; medians of {rounds} passes of {times} requests of each kind.",
+            f"The database file has {size / 1e6:.0f} MB; it was filled in {filled:.0f} s, "
+            f"in transactions of {many_trials.BLOCK:,} trials.",
         ],
     )
 
@@ -70,6 +72,18 @@ def _fill(data: Path, trials: int) -> tuple[str, int]:
     finally:
         db.close()
     return study_id, sum(path.stat().st_size for path in data.glob("hpo.db*"))
+
+
+def _pass(http: httpx.Client, times: int) -> dict[str, list[float]]:
+    """Milliseconds of `times` requests of each kind."""
+    found = {name: [_timed(http, query)[0] for _ in range(times)] for name, query in ASKED.items()}
+    return found | {DEEP: _pages(http, times)}
+
+
+def _medians(passes: list[list[float]]) -> tuple[float, ...]:
+    """Medians over passes of each pass's p50, p95 and worst."""
+    each = [[percentile(ms, share) for share in (0.5, 0.95, 1.0)] for ms in passes]
+    return tuple(statistics.median(values) for values in zip(*each, strict=True))
 
 
 def _timed(http: httpx.Client, query: dict[str, str]) -> tuple[float, dict[str, Any]]:

@@ -42,9 +42,13 @@ def run_one(name: str, *, quick: bool) -> bool:
         except Exception:
             traceback.print_exc()
             return False
+    facts["load_1_min_after"] = harness.load()
     path = harness.write(name, outcome, quick=quick, facts=facts)
     print(harness.text(outcome))
-    print(f"\n{time.monotonic() - began:.0f} s on {facts['cpus']} × {facts['cpu']}; stored in {path}", flush=True)
+    print(
+        f"\n{time.monotonic() - began:.0f} s on {facts['cpus']} × {facts['cpu']}, load {facts['load_1_min']} → {facts['load_1_min_after']}; stored in {path}",
+        flush=True,
+    )
     return True
 
 

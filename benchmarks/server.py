@@ -45,6 +45,17 @@ def running(data: Path, *, cpus: int = 2) -> Iterator[str]:
         _stop(server)
 
 
+def wait_for_workers(url: str, count: int) -> None:
+    """Until that many workers are up and idle: one that still imports would take time from whatever is measured."""
+    deadline = time.monotonic() + START_S
+    while time.monotonic() < deadline:
+        found = httpx.get(f"{url}/api/v1/workers", timeout=10).raise_for_status().json()["items"]
+        if sum(worker["state"] == "idle" for worker in found) >= count:
+            return
+        time.sleep(0.2)
+    raise RuntimeError(f"{count} workers should have come up, but there are {found}")
+
+
 def cpu_seconds(url: str) -> float:
     """CPU time that the server at `url`, its controller, its Ray and its workers have used so far, all together."""
     root = _servers[url]

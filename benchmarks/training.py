@@ -60,9 +60,10 @@ def run(options: Options) -> Outcome:
     digits.export(data)
     pairs: dict[str, list[Pair]] = {}
     with server.running(options.scratch / "server") as url:
-        train_ours(url, 8, seed=1)  # warms the workers
-        idle = _idle_share(url)
+        train_ours(url, 16, seed=1)  # warms the workers
+        server.wait_for_workers(url, 2)
         _, configs = train_ours(url, trials, seed=0)
+        idle = _idle_share(url)
         turns = [(BARE, "benchmarks.bare", "bare", configs), (REUSED, "benchmarks.ray_tune", "reused", configs)]
         single = [
             (OPTUNA, "benchmarks.bare", "optuna", configs[: trials // 2]),
