@@ -114,7 +114,10 @@ class StudyFold:
 
     def ending(self) -> str | None:
         """Why no new trial will be started, or None while there may be more."""
-        return self._halted() or self._no_more_starts()
+        reason, waiting = self._halted() or self._no_more_starts(), len(self.history.waiting)
+        if reason is None or not waiting:
+            return reason
+        return f"{reason}; {waiting} enqueued trial{'s wait' if waiting > 1 else ' waits'} until the budget is raised"
 
     def rungs(self) -> Sequence[RungView]:
         """The rungs as they stand."""

@@ -65,7 +65,11 @@ BROKEN: dict[str, tuple[dict[str, Any], str, str]] = {
     ),
     "its own parent": (spaced(a=CHOICE | {"when": {"a": "a"}}), "space.a", ""),
     "an unknown parent": (spaced(opt=CHOICE, lr=LR | {"when": {"optt": "a"}}), "space.lr.when.optt", "opt"),
-    "a value that the parent cannot take": (spaced(opt=CHOICE, lr=LR | {"when": {"opt": "c"}}), "space.lr.when.opt", ""),
+    "a value that the parent cannot take": (
+        spaced(opt=CHOICE, lr=LR | {"when": {"opt": "c"}}),
+        "space.lr.when.opt",
+        "",
+    ),
     "an unknown field": (changed(objectve=GOOD["objective"]), "objectve", "objective"),
     "an unknown field of the budget": (changed(budget={"trails": 3}), "budget.trails", "trials"),
     "an unknown field of the algorithm": (
@@ -159,7 +163,9 @@ AS_TEXT: dict[str, tuple[str, str, int, str, str]] = {
     ),
     "10,000 parameters in YAML": (
         "application/yaml",
-        json.dumps(spaced()).replace('"space": {}', '"space": {' + ",".join(f"p{n}: {{}}" for n in range(10_000)) + "}"),
+        json.dumps(spaced()).replace(
+            '"space": {}', '"space": {' + ",".join(f"p{n}: {{}}" for n in range(10_000)) + "}"
+        ),
         422,
         "space",
         "1000 parameters",
