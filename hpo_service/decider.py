@@ -64,11 +64,15 @@ class Decider:
                 raise Conflict(f"the log of study {study_id} does not begin with its definition")
             definition = parse(first.definition)
             fold = Fold(definition=definition, algorithm=algorithms.build(definition), seq=0)
-        for event in events:
-            fold.algorithm.observe(event)
-            fold.seq = event.seq
-            if isinstance(event.payload, DefinitionChanged):
-                fold.definition = parse(event.payload.definition)
+        try:
+            for event in events:
+                fold.algorithm.observe(event)
+                fold.seq = event.seq
+                if isinstance(event.payload, DefinitionChanged):
+                    fold.definition = parse(event.payload.definition)
+        except BaseException:
+            self.forget(study_id)  # it may have taken half an event in
+            raise
         self._remember(study_id, fold)
         return fold
 

@@ -142,7 +142,10 @@ class Attempt:
             resumed=resumed,
             started=self._started,
         )
-        prepared.run(self._trial)
+        if resumed is None or resumed.ref.resource < order.target_resource or order.preflight:
+            prepared.run(self._trial)
+        else:  # the end of an earlier attempt was lost, not its training
+            self._trial.ending = Ending(outcome=Outcome.REACHED)
 
     def _emit(self, message: Message) -> None:
         if isinstance(message, Reported):

@@ -27,6 +27,7 @@ from workers.errors import AttemptEnd, ReportError, StorageError, nearest
 
 CHECKPOINT_EVERY_S = 30.0
 _KEPT_PER_ATTEMPT = 2
+_MOST_STEPS = 2**53  # what JSON and every database hold exactly
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -290,6 +291,8 @@ class Trial:
             )
         if number < 0:
             raise ReportError(f"the step of a report must be 0 or more, but got {number}; count steps upwards from 1")
+        if number >= _MOST_STEPS:
+            raise ReportError(f"the step of a report must be below 2^53, but got {number}; count steps upwards from 1")
         if self._step is not None and number <= self._step:
             raise ReportError(
                 f"the step of a report must be larger than the one before ({self._step}), but got {number}; "

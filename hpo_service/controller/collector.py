@@ -31,8 +31,10 @@ from workers.contract import (
     CancelMode,
     CheckpointRef,
     Ended,
+    FailureKind,
     Logged,
     Message,
+    Outcome,
     Reported,
     Saved,
     Started,
@@ -41,11 +43,15 @@ from workers.contract import (
 
 log = logging.getLogger(__name__)
 REFUSED = frozenset({"fenced", "closed", "unknown"})
+WHOLE = frozenset({Outcome.REACHED, Outcome.COMPLETED})
 RETRY_S = 0.5
 
 
 class Collector:
-    """Drains the executor into the store; `changed` is told which studies' attempts ended."""
+    """Drains the executor into the store; `changed` is told which studies' attempts ended.
+
+    A message that the database refuses for itself costs its attempt, which fails with the reason, and nobody else.
+    """
 
     def __init__(
         self,
@@ -72,7 +78,7 @@ class Collector:
             messages = self._executor.poll(0.5)
             while messages and not stop.is_set():
                 try:
-                    self.store(messages)
+                    self.store_apart(messages)
                     break
                 except Unavailable:
                     log.exception("the database cannot be reached; %d messages are kept", len(messages))
@@ -82,8 +88,48 @@ class Collector:
         """Store one batch, on the caller's thread; how many messages it held."""
         messages = self._executor.poll(timeout_s)
         if messages:
-            self.store(messages)
+            self.store_apart(messages)
         return len(messages)
+
+    def store_apart(self, messages: Sequence[Message]) -> None:
+        """`store`; where that cannot be done, each message alone, so that one bad message does not take the others
+        with it. Raises Unavailable; everything may then be stored once more."""
+        try:
+            return self.store(messages)
+        except Unavailable:
+            raise
+        except Exception:
+            log.exception("%d messages cannot be stored together; trying one by one", len(messages))
+        for message in messages:
+            try:
+                self.store([message])
+            except Unavailable:
+                raise
+            except Exception as error:
+                log.exception("a message cannot be stored: %r", message)
+                self._give_up(message, f"what it said cannot be stored: {type(error).__name__}: {error}")
+
+    def _give_up(self, message: Message, reason: str) -> None:
+        """End the attempt whose message cannot be stored."""
+        if isinstance(message, WorkerSeen) or message.key.trial == PREFLIGHT_TRIAL:
+            return
+        key = message.key
+        ended = EndedItem(
+            study_id=key.study_id,
+            trial=key.trial,
+            fence=key.fence,
+            outcome=Outcome.FAILED.value,
+            resource=0.0,
+            seconds=0.0,
+            failure=FailureKind.INVALID.value,
+            reason=reason,
+        )
+        collecting.collect(self._db, [ended])
+        if isinstance(message, Ended):
+            self._close([message])
+        else:
+            self._executor.cancel(key, CancelMode.STOP)
+            self._changed({key.study_id})
 
     def store(self, messages: Sequence[Message]) -> None:
         """Commit one batch and act on what the store refused."""
@@ -100,10 +146,10 @@ class Collector:
             else:
                 items.append(self._item(message))
                 keys.append(message.key)
-        if texts:
-            logs.append_logs(self._db, texts)
         if items:
             self._refuse(keys, items, collecting.collect(self._db, items))
+        if texts:  # last, for of all this only logs would be there twice, were it stored once more
+            logs.append_logs(self._db, texts)
         self._close(messages)
 
     def take_preflight(self, study_id: str) -> Ended | None:
@@ -126,7 +172,8 @@ class Collector:
     def _close(self, messages: Sequence[Message]) -> None:
         ended = [m for m in messages if isinstance(m, Ended)]
         for message in ended:
-            self._flights.remove(message.key, seconds=message.seconds)
+            whole = message.outcome in WHOLE and message.key.trial != PREFLIGHT_TRIAL
+            self._flights.remove(message.key, seconds=message.seconds if whole else None)
         touched = {m.key.study_id for m in ended}
         if touched:
             self._changed(touched)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import threading
 import time
@@ -14,12 +15,13 @@ from hpo_service.controller import orders, recovery, shares
 from hpo_service.controller.collector import Collector
 from hpo_service.controller.flights import Flights
 from hpo_service.controller.preflight import Preflights
+from hpo_service.controller.troubles import StudyBroken, Troubles, blamed
 from hpo_service.core.cost import Prices
 from hpo_service.core.definition import StudyDefinition, parse
 from hpo_service.core.proposals import Proposal, Stop
 from hpo_service.core.states import StudyState
 from hpo_service.decider import Decider, declare_spent, finish_if_over, settle
-from hpo_service.errors import Conflict, DecisionMoved, HpoError, NotFound
+from hpo_service.errors import Conflict, DecisionMoved, NotFound, Unavailable
 from hpo_service.executors.base import Executor
 from hpo_service.settings import Settings
 from hpo_service.store import decisions, retention, studies
@@ -32,6 +34,11 @@ PASS_S = 0.1
 """Longest time between two looks at the database for new studies and users' wishes."""
 EXTERNAL_PASS_S = 2.0
 TIDY_S = 60.0
+RETRY_S = 1.0
+NO_NODES_S = 60.0
+"""How long a cluster may be without any node before this process ends, to be started again with a fresh connection."""
+FOLDS = 4096
+"""Folds of running studies are all kept: one that is thrown away costs its whole log."""
 
 
 @dataclass
@@ -59,13 +66,15 @@ class Controller:
 
     def __post_init__(self) -> None:
         self.flights = Flights()
-        self.decider = Decider(self.db)
+        self.decider = Decider(self.db, keep=FOLDS)
         self.prices = Prices(
             cpu_hour_dollars=self.settings.cpu_hour_dollars, gpu_hour_dollars=self.settings.gpu_hour_dollars
         )
         self._dirty = threading.Event()
-        self._began = time.monotonic()
+        self._began = self._nodes_seen = time.monotonic()
         self._renewed = self._external = -1e9
+        self._orphans: set[str] = set()
+        self._troubles = Troubles(self.db)
         self.collector = Collector(
             self.db, self.executor, self.flights, self.prices, holder=self.holder, changed=self._wake
         )
@@ -93,33 +102,53 @@ class Controller:
         thread = threading.Thread(target=collect, name="collector", daemon=True)
         thread.start()
         threading.Thread(target=self._tidy, args=(stop,), name="retention", daemon=True).start()
-        while not stop.is_set() and not failed:
-            again = self.step()
-            if not again:
-                self._dirty.wait(PASS_S)
-            self._dirty.clear()
-        stop.set()
-        self.executor.wake()
-        thread.join(timeout=10)
+        try:
+            while not stop.is_set() and not failed:
+                again = self._pass(stop)
+                if not again:
+                    self._dirty.wait(PASS_S)
+                self._dirty.clear()
+        finally:
+            stop.set()
+            self.executor.wake()
+            thread.join(timeout=10)
         if failed:
             raise failed[0]
-        decisions.release_leases(self.db, self.holder)
+        with contextlib.suppress(Unavailable):
+            decisions.release_leases(self.db, self.holder)
+
+    def _pass(self, stop: threading.Event) -> bool:
+        """A `step`; a pause instead where the database is out of reach: what trains goes on training meanwhile."""
+        try:
+            return self.step()
+        except Unavailable:
+            log.exception("the database cannot be reached; deciding goes on when it can")
+            self.led.clear()  # a commit that was not answered may have opened attempts that nobody launched
+            stop.wait(RETRY_S)
+            return True
 
     def step(self) -> bool:
-        """One pass; True when another is due at once."""
+        """One pass; True when another is due at once. Raises Unavailable when the database is out of reach,
+        RuntimeError when the cluster is gone."""
+        self._check_cluster()
         self._renew()
-        rows = self._lead(studies.active_studies(self.db))
-        self._cancel_orphans({row.id: row for row in rows})
-        again = self._step_external()
+        active = studies.active_studies(self.db)
+        rows = self._lead(active)
+        self._cancel_orphans(active, rows)
+        self._step_external(active)
+        again = False
         demands = [self._demand(row) for row in rows if row.state is StudyState.RUNNING]
         free = shares.slots(demands, self.executor.capacity()) if demands else {}
         for row in rows:
             try:
                 again |= self._step_study(row, free.get(row.id, 0))
+                self._troubles.over(row.id)
             except DecisionMoved:
                 again = True
             except (Conflict, NotFound) as error:
                 log.info("study %s changed under this pass: %s", row.id, error)
+            except StudyBroken as error:
+                self._trouble(row, error)
         return again
 
     def _tidy(self, stop: threading.Event) -> None:
@@ -128,7 +157,7 @@ class Controller:
             try:
                 paths = retention.let_go(self.db, retention_s=self.settings.retention_days * 86_400)
                 storage.remove(self.storage_root, paths)
-            except HpoError:
+            except Exception:
                 log.exception("checkpoints could not be let go; they are looked at again in a minute")
 
     def _wake(self, _: set[str]) -> None:
@@ -149,51 +178,78 @@ class Controller:
         for row in rows:
             if row.external:
                 continue
-            led = self.led.get(row.id)
-            if led is not None and led.epoch != row.epoch:
-                self._drop(row.id)
-                led = None
-            if led is None:
-                epoch = decisions.take_lease(self.db, row.id, self.holder, self.settings.lease_s)
-                if epoch is None:
-                    continue
-                self.led[row.id] = Led(epoch=epoch)
-                recovery.interrupt_strangers(self.db, row, self.flights, self.prices)
-                row = studies.get_study(self.db, row.id)
-            found.append(row)
+            try:
+                with blamed():
+                    mine = self._take(row)
+            except NotFound:  # deleted meanwhile
+                continue
+            except StudyBroken as error:
+                self._trouble(row, error)
+                continue
+            if mine is not None:
+                found.append(mine)
         for study_id in set(self.led) - {row.id for row in rows}:
             self.led.pop(study_id)
             self.decider.forget(study_id)
         return found
 
+    def _take(self, row: StudyRow) -> StudyRow | None:
+        """The study as it stands, where this controller leads it; it takes the lease where that is free."""
+        led = self.led.get(row.id)
+        if led is not None and led.epoch != row.epoch:
+            self._drop(row.id)
+            led = None
+        if led is None:
+            epoch = decisions.take_lease(self.db, row.id, self.holder, self.settings.lease_s)
+            if epoch is None:
+                return None
+            recovery.interrupt_strangers(self.db, row, self.flights, self.prices)
+            self.led[row.id] = Led(epoch=epoch)  # not before: what a failure leaves open is looked at again
+            row = studies.get_study(self.db, row.id)
+        self._definition(row)
+        return row
+
+    def _trouble(self, row: StudyRow, error: StudyBroken) -> None:
+        """The study is looked at afresh, from its log."""
+        self.led.pop(row.id, None)
+        self.decider.forget(row.id)
+        self._troubles.add(row.id, error)
+
     def _drop(self, study_id: str) -> None:
-        """Another controller leads the study now: what still runs here comes under an older fence soon."""
+        """Another controller leads the study now: what still runs here comes under an older fence soon. It pauses, for
+        as long as its attempt is open, stopping it would end the trial."""
         self.led.pop(study_id, None)
         self.decider.forget(study_id)
-        self._cancel(self.flights.of_study(study_id), CancelMode.STOP)
+        self._cancel(self.flights.of_study(study_id), CancelMode.PAUSE)
 
-    def _cancel_orphans(self, rows: dict[str, StudyRow]) -> None:
-        """Cancel what runs for studies that were stopped, deleted or lost to another controller."""
-        for study_id in self.flights.studies() - set(rows):
-            self._cancel(self.flights.of_study(study_id), CancelMode.STOP)
+    def _cancel_orphans(self, active: Sequence[StudyRow], led: Sequence[StudyRow]) -> None:
+        """Cancel, once, what runs for studies that were stopped or deleted; what another controller leads pauses."""
+        orphans = self.flights.studies() - {row.id for row in led}
+        alive = {row.id for row in active}
+        for study_id in orphans - self._orphans:
+            mode = CancelMode.PAUSE if study_id in alive else CancelMode.STOP
+            self._cancel(self.flights.of_study(study_id), mode)
+        self._orphans = orphans
 
     def _cancel(self, keys: set[AttemptKey], mode: CancelMode) -> None:
         for key in keys:
             self.executor.cancel(key, mode)
 
-    def _step_external(self) -> bool:
+    def _step_external(self, active: Sequence[StudyRow]) -> None:
         """Time and dollars end external studies too; nobody else would notice while their clients are silent."""
         now = time.monotonic()
         if now - self._external < EXTERNAL_PASS_S:
-            return False
+            return
         self._external = now
-        for row in studies.active_studies(self.db):
-            if row.external and row.state is StudyState.RUNNING:
-                with self.decider.lock(row.id):
-                    declared = declare_spent(self.db, row, self.decider.fold(row.id).definition)
-                if declared:
-                    settle(self.db, self.decider, row.id)
-        return False
+        for row in active:
+            if not row.external or row.state is not StudyState.RUNNING:
+                continue
+            try:
+                with blamed():
+                    if declare_spent(self.db, row, parse(row.definition)):
+                        settle(self.db, self.decider, row.id)
+            except (Conflict, NotFound, StudyBroken) as error:
+                log.info("external study %s is looked at again: %s", row.id, error)
 
     def _demand(self, row: StudyRow) -> shares.Demand:
         definition = self._definition(row)
@@ -229,14 +285,11 @@ class Controller:
             return True
         if (row.last_seq, slots) == (led.seen_seq, led.seen_slots):
             return False
-        placed = self._reopen(row, slots)
-        if placed:
+        if self._reopen(row, slots) or self._decide(row, slots):
             return True
-        committed = self._decide(row, slots)
-        if not committed:
-            led.seen_seq, led.seen_slots = row.last_seq, slots
+        led.seen_seq, led.seen_slots = row.last_seq, slots
+        with blamed():
             return finish_if_over(self.db, self.decider, row)
-        return True
 
     def _reopen(self, row: StudyRow, slots: int) -> bool:
         """Place interrupted trials again; they come before anything new."""
@@ -252,7 +305,8 @@ class Controller:
         def place(proposals: Sequence[Proposal]) -> dict[int, Placement]:
             return orders.placements(proposals, self._launch_size(row, len(proposals)))
 
-        committed, proposals = self.decider.decide(row, slots, place)
+        with blamed():
+            committed, proposals = self.decider.decide(row, slots, place)
         if committed is None:
             return False
         stopped = {p.trial for p in proposals if isinstance(p, Stop)}
@@ -270,6 +324,14 @@ class Controller:
             self.flights.add((o.key for o in launch.orders), cpu=launch.cpu, gpu=launch.gpu)
             self.executor.launch(launch)
 
+    def _check_cluster(self) -> None:
+        capacity, now = self.executor.capacity(), time.monotonic()
+        if capacity.cpu > 0 or capacity.gpu > 0:
+            self._nodes_seen = now
+        elif now - self._nodes_seen > NO_NODES_S:
+            raise RuntimeError(f"the cluster has had no node for {NO_NODES_S:g} s: Ray died, or must be joined anew")
+
     def _joining(self) -> bool:
-        """Whether a cluster that was just joined may still grow."""
-        return time.monotonic() - self._began < self.grace_s
+        """Whether the cluster may still grow: it was just joined, or has lost all of its nodes for the moment."""
+        capacity = self.executor.capacity()
+        return capacity.cpu == capacity.gpu == 0 or time.monotonic() - self._began < self.grace_s

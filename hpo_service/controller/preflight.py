@@ -88,11 +88,14 @@ class Preflights:
         self._tries.pop(row.id, None)
         if ended.outcome in (Outcome.FAILED, Outcome.LOST):
             return self._fail(row, "\n".join(part for part in (ended.reason, ended.traceback) if part))
-        studies.set_state(self.db, row.id, StudyState.RUNNING, "preflight passed")
-        return True
+        return self._move(row, StudyState.RUNNING, "preflight passed")
 
     def _fail(self, row: StudyRow, reason: str) -> bool:
-        studies.set_state(self.db, row.id, StudyState.FAILED, f"preflight: {reason}")
+        return self._move(row, StudyState.FAILED, f"preflight: {reason}")
+
+    def _move(self, row: StudyRow, state: StudyState, reason: str) -> bool:
+        """Only as the study was read: a user who paused or stopped it meanwhile wins, and it is tried again later."""
+        studies.set_state(self.db, row.id, state, reason, epoch=row.epoch, decision=row.decision)
         return True
 
 

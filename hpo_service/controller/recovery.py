@@ -16,8 +16,8 @@ GONE = "the controller that had placed it is gone; it goes on from its last chec
 def interrupt_strangers(db: Database, row: StudyRow, flights: Flights, prices: Prices) -> int:
     """Close every open attempt that is not ours, so that its trial is placed again; how many there were.
 
-    The trial is not to blame, nor is its worker: this is no loss against the study's `retries`. The time since the
-    attempt began is charged, for it was trained.
+    The trial is not to blame, nor is its worker: this is no loss against the study's `retries`. What an attempt trained
+    is charged: until the last sign of life of the controller that had placed it, which may be gone for days.
     """
     resources = parse(row.definition).resources
     strangers = [
@@ -27,10 +27,10 @@ def interrupt_strangers(db: Database, row: StudyRow, flights: Flights, prices: P
     ]
     if not strangers:
         return 0
-    now = db.now()
+    alive = max(max(a.opened_at, a.started_at or a.opened_at, a.reported_at or a.opened_at) for a in strangers)
 
     def seconds(attempt: AttemptRow) -> float:
-        return (now - attempt.started_at).total_seconds() if attempt.started_at else 0.0
+        return (alive - attempt.started_at).total_seconds() if attempt.started_at else 0.0
 
     collecting.collect(
         db,

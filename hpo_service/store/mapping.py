@@ -122,6 +122,7 @@ def attempt_row(r: AnyRow) -> AttemptRow:
         data_digest=r.data_digest,
         opened_at=to_datetime(r.opened_at),
         started_at=to_datetime_or_none(r.started_at),
+        reported_at=to_datetime_or_none(r.reported_at),
         ended_at=to_datetime_or_none(r.ended_at),
     )
 

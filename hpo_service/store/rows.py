@@ -111,6 +111,7 @@ class AttemptRow:
     data_digest: str | None
     opened_at: datetime
     started_at: datetime | None
+    reported_at: datetime | None  # its last report
     ended_at: datetime | None
 
 
