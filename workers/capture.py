@@ -14,7 +14,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TextIO
+from typing import Any, TextIO
 
 LIMIT_BYTES = 1 << 20
 _BATCH_CHARS = 8192
@@ -87,6 +87,25 @@ class _Outsiders:
         return thread in self._before or isinstance(thread, threading._DummyThread)
 
 
+class _Bytes(io.RawIOBase):
+    """A router's `buffer`: takes the bytes of those who write past the text layer. Closing it closes nothing."""
+
+    def __init__(self, text: io.TextIOBase) -> None:
+        super().__init__()
+        self._text = text
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, data: Any) -> int:
+        taken = bytes(data)
+        self._text.write(taken.decode("utf-8", "replace"))
+        return len(taken)
+
+    def close(self) -> None:
+        """A wrapper that goes out of scope closes what it wraps, and the trial prints on."""
+
+
 class _Router(io.TextIOBase):
     """Stands in for sys.stdout or sys.stderr: the attempt's threads write to the buffer, the others past it."""
 
@@ -95,6 +114,7 @@ class _Router(io.TextIOBase):
         self._buffer = buffer
         self._original = original
         self._outsiders = outsiders
+        self.buffer = _Bytes(self)
 
     @property
     def encoding(self) -> str:  # type: ignore[override]  # a plain attribute in the base class

@@ -66,6 +66,12 @@ def trial_sources(target: TrialState) -> frozenset[TrialState]:
     return frozenset(source for source, targets in TRIAL_TRANSITIONS.items() if target in targets)
 
 
+def goes_on_to(state: StudyState, *, begun: bool) -> StudyState:
+    """Where a study goes on that was paused or has ended: one that failed, or never began, from its preflight."""
+    untried = state in (StudyState.PAUSED, StudyState.STOPPED) and not begun
+    return StudyState.PREFLIGHT if untried or state is StudyState.FAILED else StudyState.RUNNING
+
+
 def study_sources(target: StudyState) -> frozenset[StudyState]:
     """The states from which a study may go to `target`."""
     return frozenset(source for source, targets in STUDY_TRANSITIONS.items() if target in targets)

@@ -13,7 +13,7 @@ from hpo_service.api.access import ANY_PROJECT, Principal, Role
 from hpo_service.api.requests import Because, PatchStudy
 from hpo_service.api.routing import role, router
 from hpo_service.api.state import PrincipalDep, Shared, SharedDep, StudyDep, find_visible
-from hpo_service.core.states import StudyState
+from hpo_service.core.states import StudyState, goes_on_to
 from hpo_service.errors import FieldProblem, Forbidden, InvalidInput
 from hpo_service.store import reading, studies
 from hpo_service.store.rows import StudyRow
@@ -137,8 +137,7 @@ def resume_study(study: StudyDep, shared: SharedDep, body: Because | None = None
     going = (StudyState.RUNNING, StudyState.PREFLIGHT)
     if study.state in going:
         return answer(shared, study)
-    begun = study.external or study.started_at is not None or study.state is StudyState.FINISHED
-    target = StudyState.PREFLIGHT if study.state is StudyState.FAILED or not begun else StudyState.RUNNING
+    target = goes_on_to(study.state, begun=study.external or study.started_at is not None)
     return _steer(shared, study, target, body, "resumed by a user")
 
 

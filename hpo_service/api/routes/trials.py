@@ -16,7 +16,7 @@ from hpo_service.api.routes.studies import Cursor, Limit, answer, visible
 from hpo_service.api.routing import role, router
 from hpo_service.api.state import PrincipalDep, Shared, SharedDep, StudyDep
 from hpo_service.core.definition import parse
-from hpo_service.core.states import ENDED_STUDY, TERMINAL_TRIAL, Origin, StudyState, TrialState
+from hpo_service.core.states import ENDED_STUDY, TERMINAL_TRIAL, Origin, StudyState, TrialState, goes_on_to
 from hpo_service.errors import Conflict, FieldProblem, InvalidInput
 from hpo_service.store import logs, reading, studies
 from hpo_service.store.reading import Filter
@@ -288,5 +288,6 @@ def _go_on(shared: Shared, study_id: str, reason: str) -> None:
     """An ended study goes on when it is given trials."""
     study = studies.get_study(shared.db, study_id)
     if study.state in ENDED_STUDY - {StudyState.FAILED}:
-        studies.set_state(shared.db, study_id, StudyState.RUNNING, reason)
+        target = goes_on_to(study.state, begun=study.external or study.started_at is not None)
+        studies.set_state(shared.db, study_id, target, reason)
     shared.notify(study_id)

@@ -16,6 +16,7 @@ from hpo_service.core.states import (
     TRIAL_TRANSITIONS,
     StudyState,
     TrialState,
+    goes_on_to,
     study_sources,
     trial_sources,
 )
@@ -74,3 +75,14 @@ def test_trial_sources_are_the_table_read_backwards(target: TrialState) -> None:
 def test_study_sources_are_the_table_read_backwards(target: StudyState) -> None:
     assert study_sources(target) == {s for s in StudyState if target in STUDY_TRANSITIONS[s]}
     assert target not in study_sources(target)
+
+
+@pytest.mark.parametrize("begun", [True, False])
+@pytest.mark.parametrize("state", [s for s in StudyState if s not in (StudyState.PREFLIGHT, StudyState.RUNNING)])
+def test_a_study_that_goes_on_was_tried_first(state: StudyState, begun: bool) -> None:
+    target = goes_on_to(state, begun=begun)
+    assert target in STUDY_TRANSITIONS[state]
+    if state is StudyState.FAILED or (not begun and state is not StudyState.FINISHED):
+        assert target is StudyState.PREFLIGHT
+    else:
+        assert target is StudyState.RUNNING

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 import logging
 import subprocess
@@ -166,6 +167,18 @@ def test_other_threads_keep_their_streams(capsys: pytest.CaptureFixture[str]) ->
     buffer.flush()
     assert "".join(pieces) == "from a thread of its own\n"
     assert "from outside" in capsys.readouterr().out
+
+
+def test_bytes_written_past_the_text_layer_are_kept() -> None:
+    pieces: list[str] = []
+    buffer = LogBuffer(pieces.append)
+    with captured(buffer):
+        sys.stdout.buffer.write("grün\n".encode())
+        io.TextIOWrapper(sys.stdout.buffer).close()
+        sys.stdout.buffer.write(b"\xff\n")
+        print("and on")
+    buffer.flush()
+    assert "".join(pieces) == "grün\n\ufffd\nand on\n"
 
 
 def test_log_limit_counts_bytes() -> None:
