@@ -46,14 +46,15 @@ def run(options: Options) -> Outcome:
     with server.running(data) as url, httpx.Client(base_url=f"{url}/api/v1/studies/{study_id}", timeout=60) as http:
         time.sleep(SETTLE_S)
         passes = [_pass(http, times) for _ in range(rounds)]
-    rows = [(name, *_medians([one[name] for one in passes])) for name in passes[0]]
+    medians = {name: _medians([one[name] for one in passes]) for name in passes[0]}
+    rows = [(name, *found) for name, found in medians.items()]
     everything = _medians([[ms for kind in one.values() for ms in kind] for one in passes])
-    slowest, _, worst, _ = max(rows, key=lambda row: row[2])
+    slowest = max(medians, key=lambda name: medians[name][1])
     return Outcome(
         tables=[Table(headings=("a page of 50", "p50 ms", "p95 ms", "worst ms"), rows=rows)],
         figures=[
             Figure(name="p95 over all of them", value=everything[1], unit="ms", below=30.0),
-            Figure(name=f"p95 of the slowest ({slowest})", value=worst, unit="ms", below=30.0),
+            Figure(name=f"p95 of the slowest ({slowest})", value=medians[slowest][1], unit="ms", below=30.0),
         ],
         notes=[
             f"{trials:,} trials; medians of {rounds} passes of {times} requests of each kind.",

@@ -44,10 +44,10 @@ def run_one(name: str, *, quick: bool) -> bool:
             return False
     facts["load_1_min_after"] = harness.load()
     path = harness.write(name, outcome, quick=quick, facts=facts)
+    loads = f"load {facts['load_1_min']} → {facts['load_1_min_after']}"
     print(harness.text(outcome))
     print(
-        f"\n{time.monotonic() - began:.0f} s on {facts['cpus']} × {facts['cpu']}, load {facts['load_1_min']} → {facts['load_1_min_after']}; stored in {path}",
-        flush=True,
+        f"\n{time.monotonic() - began:.0f} s on {facts['cpus']} × {facts['cpu']}, {loads}; stored in {path}", flush=True
     )
     return True
 
