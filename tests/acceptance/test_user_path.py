@@ -16,7 +16,7 @@ import pytest
 import torch
 
 import hpo_service as hpo
-from hpo_service.errors import Ambiguous, NotFound, Unsupported
+from hpo_service.errors import Ambiguous, Conflict, InvalidInput, NotFound, Unsupported
 from tests.acceptance.conftest import Hpo
 
 pytestmark = [pytest.mark.ray, pytest.mark.timeout(300)]
@@ -175,7 +175,9 @@ def test_pause_resume_stop_and_delete(command: Hpo, client: hpo.Client, until: U
 
     long = client.create_study(study("long", pace=0.2, algorithm={"name": "random", "max_resource": 900}))
     until(lambda: long.refresh().info.counts["running"] > 0)
-    assert "long is running" not in command("stop", "long")
+    with pytest.raises(Conflict, match="stop it first"):
+        long.delete()
+    assert "long is stopped" in command("stop", "long")
     assert long.refresh().state == "stopped"
     assert long.info.counts["running"] == 0
     command("delete", "long", "--yes")
@@ -214,7 +216,7 @@ def test_a_living_study_changes(command: Hpo, client: hpo.Client, until: Until) 
     found.refresh().wait(timeout_s=60)
     trial = found.trial(15)
     assert (trial.state, trial.info.origin, trial.params["lr"]) == ("finished", "enqueued", 0.011)
-    with pytest.raises(hpo.errors.InvalidInput, match="lr"):
+    with pytest.raises(InvalidInput, match="lr"):
         found.enqueue([{"lr": 7.0}])
 
 
@@ -382,6 +384,11 @@ def test_what_preflight_finds_ends_the_study_with_a_clear_reason(preflights: dic
     assert all(part in found.info.reason for part in PREFLIGHTS[case][1]), found.info.reason
     if case != "another metric":
         assert "Traceback" not in found.info.reason
+
+
+def test_watching_a_study_that_fails_ends_with_1(preflights: dict[str, hpo.Study], command: Hpo) -> None:
+    ended = command.run("watch", preflights["a gpu"].id, status=1)
+    assert "resources.gpu: a trial asks for 1, but no node of the cluster has more than 0" in ended.stdout
 
 
 def test_what_the_cluster_lacks_is_said_within_seconds(client: hpo.Client) -> None:
