@@ -48,6 +48,7 @@ class Led:
     epoch: int
     seen_seq: int = -1
     seen_slots: int = -1
+    idle_seq: int = -1  # its log as it was when free slots were of no use to it
     pausing: bool = False
     definition: tuple[int, StudyDefinition] | None = None  # with its version
 
@@ -259,7 +260,7 @@ class Controller:
             gpu=definition.resources.gpu,
             priority=row.priority,
             open=row.open_attempts,
-            parallel=row.parallel,
+            parallel=row.open_attempts if self.led[row.id].idle_seq == row.last_seq else row.parallel,
             mean_seconds=self.flights.mean_seconds(row.id),
         )
 
@@ -283,11 +284,13 @@ class Controller:
             return False
         if declare_spent(self.db, row, self._definition(row)):
             return True
-        if (row.last_seq, slots) == (led.seen_seq, led.seen_slots):
+        if row.last_seq == led.idle_seq or (row.last_seq, slots) == (led.seen_seq, led.seen_slots):
             return False
         if self._reopen(row, slots) or self._decide(row, slots):
             return True
         led.seen_seq, led.seen_slots = row.last_seq, slots
+        if slots > 0:
+            led.idle_seq = row.last_seq
         with blamed():
             return finish_if_over(self.db, self.decider, row)
 

@@ -33,13 +33,18 @@ class Demand:
     mean_seconds: float | None
 
 
-def dominant(demand: Demand, capacity: Capacity) -> float:
-    """The fraction of the cluster that one attempt occupies; infinite where no node can hold it."""
+def fractions(demand: Demand, capacity: Capacity) -> tuple[float, float]:
+    """The fractions of the cluster's CPUs and GPUs that one attempt occupies; infinite where no node can hold it."""
     if demand.cpu > capacity.node_cpu or demand.gpu > capacity.node_gpu:
-        return math.inf
+        return math.inf, math.inf
     cpu = demand.cpu / capacity.cpu if demand.cpu else 0.0
     gpu = demand.gpu / capacity.gpu if demand.gpu else 0.0
-    return max(cpu, gpu)
+    return cpu, gpu
+
+
+def dominant(demand: Demand, capacity: Capacity) -> float:
+    """The larger one of `fractions`."""
+    return max(fractions(demand, capacity))
 
 
 def depth(mean_seconds: float | None) -> int:
@@ -52,23 +57,46 @@ def depth(mean_seconds: float | None) -> int:
 
 
 def slots(demands: Sequence[Demand], capacity: Capacity) -> dict[str, int]:
-    """New attempts per study; the sum of occupied fractions stays within `depth` times the cluster."""
+    """New attempts per study; of CPUs and of GPUs the sum of occupied fractions stays within `depth` times the cluster.
+
+    Room that is too small for the study whose turn it is stays free until it is large enough: otherwise narrow
+    attempts would take every piece that becomes free, and wide ones would wait for ever.
+    """
     given = {d.study_id: 0 for d in demands}
-    cost = {d.study_id: dominant(d, capacity) for d in demands}
-    fitting = [d for d in demands if math.isfinite(cost[d.study_id])]
-    used = sum(cost[d.study_id] * d.open / depth(d.mean_seconds) for d in fitting)
-    heap = [(d.open * cost[d.study_id] / d.priority, d.study_id, d) for d in fitting if d.open < d.parallel]
+    cost = {d.study_id: fractions(d, capacity) for d in demands}
+    fitting = [d for d in demands if math.isfinite(max(cost[d.study_id]))]
+    room = [1.0, 1.0]
+    for d in fitting:
+        _occupy(room, _piece(cost[d.study_id], d), d.open)
+    heap = [(d.open * max(cost[d.study_id]) / d.priority, d.study_id, d) for d in fitting if d.open < d.parallel]
     heapq.heapify(heap)
     while heap:
         weight, study_id, demand = heapq.heappop(heap)
-        piece = cost[study_id] / depth(demand.mean_seconds)
-        if used + piece > 1.0 + 1e-9:
+        piece = _piece(cost[study_id], demand)
+        if not _fits(piece, room):
+            if _fits(piece, _occupy([1.0, 1.0], piece, demand.open + given[study_id])):
+                room = [max(0.0, left - part) for left, part in zip(room, piece, strict=True)]
             continue
-        used += piece
+        _occupy(room, piece, 1)
         given[study_id] += 1
         if demand.open + given[study_id] < demand.parallel:
-            heapq.heappush(heap, (weight + cost[study_id] / demand.priority, study_id, demand))
+            heapq.heappush(heap, (weight + max(cost[study_id]) / demand.priority, study_id, demand))
     return given
+
+
+def _piece(cost: tuple[float, float], demand: Demand) -> tuple[float, float]:
+    deep = depth(demand.mean_seconds)
+    return cost[0] / deep, cost[1] / deep
+
+
+def _occupy(room: list[float], piece: tuple[float, float], count: int) -> list[float]:
+    for kind in (0, 1):
+        room[kind] -= count * piece[kind]
+    return room
+
+
+def _fits(piece: tuple[float, float], room: Sequence[float]) -> bool:
+    return all(part == 0 or part <= left + 1e-9 for part, left in zip(piece, room, strict=True))
 
 
 def per_launch(mean_seconds: float | None, count: int, places: float) -> int:

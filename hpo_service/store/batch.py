@@ -73,6 +73,7 @@ class Work:
     started: bool
     reported_at: int | None
     lease_s: float | None
+    attempt_seconds: float
     before: dict[str, Number] = field(default_factory=dict)  # metrics as stored
     old_state: TrialState = TrialState.RUNNING
     old_resource: float = 0.0
@@ -92,7 +93,8 @@ class Work:
             losses=r.losses, cost=r.cost_microdollars, seconds=r.seconds, stop_reason=r.stop_reason,
             open=r.attempt_state == "open", outcome=r.outcome, last_step=r.last_step,
             attempt_resource=r.attempt_resource or 0.0, started=r.attempt_started_at is not None,
-            reported_at=r.reported_at, lease_s=r.lease_s, before=dict(metrics), old_state=state,
+            reported_at=r.reported_at, lease_s=r.lease_s, attempt_seconds=r.attempt_seconds or 0.0,
+            before=dict(metrics), old_state=state,
             old_resource=r.resource,
         )  # fmt: skip
 
@@ -121,6 +123,7 @@ class Batch:
     started: list[StartedItem] = field(default_factory=list)
     checkpoints: list[NewCheckpoint] = field(default_factory=list)
     ended: list[EndedAttempt] = field(default_factory=list)
+    late: list[tuple[Work, EndedItem]] = field(default_factory=list)  # charged after their study was stopped
     counts: Counter[str] = field(default_factory=Counter)
 
     def apply(self, item: CollectItem) -> Collected:
@@ -222,6 +225,7 @@ class Batch:
 
     def _end(self, work: Work, item: EndedItem) -> Collected:
         if not work.open:
+            self._charge_late(work, item)
             return REPEATED if work.outcome == item.outcome else _closed(work)
         if item.checkpoint is not None and not self._has(item.fence, item.trial, item.checkpoint):
             self._keep(item.trial, item.fence, item.checkpoint)
@@ -231,6 +235,7 @@ class Batch:
         work.resource = max(work.resource, float(item.resource))
         work.cost += item.cost_microdollars
         work.seconds += item.seconds
+        work.attempt_seconds = item.seconds
         work.ended_reason = reason_of(item.failure, item.reason)
         self._settle(work)
         self.ended.append(
@@ -245,6 +250,14 @@ class Batch:
             )
         )
         return STORED
+
+    def _charge_late(self, work: Work, item: EndedItem) -> None:
+        """A stopped study closed the attempt before its worker could say what it had cost; that counts, once."""
+        if work.outcome == "cancelled" and work.attempt_seconds == 0 and item.seconds > 0:
+            work.attempt_seconds = item.seconds
+            work.cost += item.cost_microdollars
+            work.seconds += item.seconds
+            self.late.append((work, item))
 
     def _settle(self, work: Work) -> None:
         """The state after the attempt, and why."""

@@ -111,6 +111,7 @@ def _load(tx: Tx, study: Row[Any], items: Sequence[CollectItem]) -> Batch:
             t.number, t.state, t.fence, t.resource, t.step, t.metrics, t.losses, t.cost_microdollars, t.seconds,
             t.stop_reason, a.state.label("attempt_state"), a.outcome, a.last_step, a.reported_at, a.lease_s,
             a.resource.label("attempt_resource"), a.started_at.label("attempt_started_at"),
+            a.seconds.label("attempt_seconds"),
         )
         .join(attempts, newest, isouter=True)
         .where(t.study_id == study.id, tx.among(t.number, numbers))
@@ -165,6 +166,7 @@ def _store(tx: Tx, study: Row[Any], batch: Batch) -> None:
     _write_starts(tx, batch)
     _write_trials(tx, batch, touched)
     _write_attempts(tx, batch, touched)
+    _write_late(tx, batch)
     _write_values(tx, batch, touched)
     _write_checkpoints(tx, batch)
     payloads: list[Payload] = []
@@ -172,13 +174,14 @@ def _store(tx: Tx, study: Row[Any], batch: Batch) -> None:
         payloads.append(Reported(reports=()))
     if batch.ended:
         payloads.append(AttemptsEnded(attempts=tuple(batch.ended)))
-    if not payloads:
+    if not payloads and not batch.late:
         return
     put = _best(tx, study, batch, touched)
     add: dict[str, float] = {
         **batch.counts,
         "open_attempts": -len(batch.ended),
-        "cost_microdollars": sum(e.cost_microdollars for e in batch.ended),
+        "cost_microdollars": sum(e.cost_microdollars for e in batch.ended)
+        + sum(item.cost_microdollars for _, item in batch.late),
         "resource": sum(work.resource - work.old_resource for work in touched),
     }
     last = eventlog.append(tx, study.id, payloads, add=add, put=put, reported=len(batch.reports))
@@ -237,6 +240,15 @@ def _write_attempts(tx: Tx, batch: Batch, touched: Sequence[Work]) -> None:
         )  # fmt: skip
     tx.update(attempts, _ATTEMPT_KEYS, _ATTEMPT_PROGRESS, going)
     tx.update(attempts, _ATTEMPT_KEYS, _ATTEMPT_END, ended)
+
+
+def _write_late(tx: Tx, batch: Batch) -> None:
+    """What attempts had cost whose study was stopped before they said so."""
+    bill = ("seconds", "cost_microdollars")
+    of_trials = [(work.seconds, work.cost, batch.study_id, work.number) for work, _ in batch.late]
+    of_attempts = [(i.seconds, i.cost_microdollars, batch.study_id, i.trial, i.fence) for _, i in batch.late]
+    tx.update(trials, ("study_id", "number"), bill, of_trials)
+    tx.update(attempts, _ATTEMPT_KEYS, bill, of_attempts)
 
 
 def _write_values(tx: Tx, batch: Batch, touched: Sequence[Work]) -> None:

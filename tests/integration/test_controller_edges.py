@@ -21,7 +21,7 @@ from hpo_service.executors.simulated import SimulatedExecutor
 from hpo_service.settings import Settings
 from hpo_service.store import collecting, decisions, reading, studies
 from hpo_service.store.database import Database, open_database
-from hpo_service.store.rows import StudyRow
+from hpo_service.store.rows import EndedItem, Placement, StudyRow
 from hpo_service.store.tables import attempts
 from tests.integration.survival import definition, everything
 from workers.contract import AttemptKey, CancelMode, Ended, Launch, Reported
@@ -53,11 +53,11 @@ class Stage:
         self.folder = folder
         self.db: Database = open_database(f"sqlite:///{folder / 'hpo.db'}")
 
-    def controller(self, holder: str = "one", *, executor: Recording | None = None, lease_s: float = 60.0) -> Controller:
+    def controller(self, holder: str = "one", *, executor: Recording | None = None) -> Controller:
         return Controller(
             db=self.db,
             executor=executor or Recording(),
-            settings=Settings(data=self.folder, lease_s=lease_s),
+            settings=Settings(data=self.folder, lease_s=60.0),
             holder=holder,
             storage_root=self.folder,
         )
@@ -71,9 +71,8 @@ class Stage:
     def through(self, controller: Controller, study: StudyRow) -> StudyRow:
         """Lead the study to a state of rest."""
         for _ in range(2000):
-            again = controller.step()
-            if controller.collector.collect_once() or again:
-                continue
+            controller.step()
+            controller.collector.collect_once()
             row = self.now(study)
             if row.state not in (StudyState.RUNNING, StudyState.PREFLIGHT) and not row.open_attempts:
                 return row
@@ -99,7 +98,10 @@ def failing_once(db: Database, verb: str) -> None:
 
 
 @pytest.mark.parametrize("verb", ["decisions.commit", "leases.take", "collecting.collect"])
-def test_a_lost_answer_of_the_database_costs_nothing(stage: Stage, verb: str) -> None:
+def test_a_lost_answer_of_the_database_costs_nothing(
+    stage: Stage, verb: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(loop, "RETRY_S", 0.01)
     study = stage.study()
     executor = Recording(idle_waits=True)
     controller = stage.controller(executor=executor)
@@ -196,7 +198,7 @@ def test_a_study_that_is_deleted_under_a_pass_does_no_harm(stage: Stage) -> None
 
 def test_an_external_study_that_is_deleted_under_a_pass_does_no_harm(stage: Stage) -> None:
     external = stage.study(trainer={"external": True}, budget={"hours": 1e-9})
-    placements = {0: loop.Placement(client_id="c", lease_s=60.0)}
+    placements = {0: Placement(client_id="c", lease_s=60.0)}
     proposals = controller_proposals(stage, external)
     decisions.commit(
         stage.db, external.id, proposals, epoch=0, decision=0, observed_seq=2, algorithm="random",
@@ -314,4 +316,49 @@ def test_only_attempts_that_ran_to_their_end_say_how_long_one_takes(stage: Stage
     studies.set_state(stage.db, study.id, StudyState.PAUSED, "by a user")
     stage.through(controller, study)
     assert controller.flights.mean_seconds(study.id) is None, "a paused segment is shorter than a whole one"
-    assert collecting.collect(stage.db, []) == []
+
+
+def test_what_a_stopped_study_had_trained_is_charged_when_its_workers_say_so(stage: Stage) -> None:
+    study = stage.study()
+    controller = stage.controller()
+    controller.step()
+    while not stage.now(study).resource:
+        controller.collector.collect_once()
+    studies.set_state(stage.db, study.id, StudyState.STOPPED, "by a user")
+    controller.step()
+    for _ in range(3):
+        controller.collector.collect_once()
+        controller.step()
+    assert controller.flights.studies() == set()
+    row = stage.now(study)
+    assert row.state is StudyState.STOPPED
+    trials = everything(stage.db, study.id)
+    assert all(t.state is TrialState.STOPPED and t.seconds > 0 for t in trials.values())
+    assert row.cost_microdollars == sum(t.cost_microdollars for t in trials.values()) > 0
+    ended = EndedItem(
+        study_id=study.id, trial=0, fence=1, outcome="cancelled", resource=1.0, seconds=1.0, cost_microdollars=5
+    )
+    assert collecting.collect(stage.db, [ended])[0].status == "repeated"
+    assert stage.now(study).cost_microdollars == row.cost_microdollars, "charged once"
+
+
+def test_a_study_that_waits_for_its_rung_leaves_the_cluster_to_others(stage: Stage) -> None:
+    waiting = stage.study(algorithm={"name": "successive_halving", "trials": 1, "max_resource": 9}, budget={})
+    controller = stage.controller(executor=Recording(seconds_per_resource=20.0))
+    controller.step()
+    assert stage.now(waiting).open_attempts == 1
+    for _ in range(3):
+        controller.step()
+    other = stage.study(parallel=8, budget={"trials": 8})
+    for _ in range(3):
+        controller.step()
+    assert stage.now(other).open_attempts >= 2, "one CPU is free, and short of knowledge two are queued for each"
+
+
+def test_wide_trials_are_not_starved_by_narrow_ones(stage: Stage) -> None:
+    narrow = stage.study(parallel=4, budget={"trials": 30})
+    controller = stage.controller()
+    controller.step()
+    wide = stage.study(resources={"cpu": 2}, budget={"trials": 2})
+    assert stage.through(controller, wide).counts["finished"] == 2
+    assert stage.now(narrow).state is StudyState.RUNNING, "it had its turns meanwhile, and goes on"

@@ -7,7 +7,7 @@ import math
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hpo_service.controller.shares import Demand, depth, dominant, per_launch, slots
+from hpo_service.controller.shares import Demand, depth, dominant, fractions, per_launch, slots
 from hpo_service.executors.base import Capacity
 
 EIGHT = Capacity(cpu=8, gpu=2, node_cpu=8, node_gpu=2)
@@ -47,10 +47,25 @@ def test_priority_weighs() -> None:
     assert slots([demand("a", priority=3), demand("b")], EIGHT) == {"a": 6, "b": 2}
 
 
+def test_room_is_kept_for_a_wide_attempt_whose_turn_it_is() -> None:
+    """a has 7 of 8 places; b needs 4: the free one is not given to a again. Nor does b keep a from the rest for ever:
+    with one b running a second one would not fit beside it, and a gets what is left."""
+    assert slots([demand("a", open=7), demand("b", cpu=4)], EIGHT) == {"a": 0, "b": 0}
+    assert slots([demand("a", open=4), demand("b", cpu=4)], EIGHT) == {"a": 0, "b": 1}
+    assert slots([demand("a", open=2), demand("b", cpu=5, open=1, priority=10)], EIGHT) == {"a": 1, "b": 0}
+
+
 def test_the_dominant_resource_counts() -> None:
-    """One GPU of two is half the cluster, one CPU of eight an eighth: g stays at one, c takes the other half."""
-    given_slots = slots([demand("g", gpu=1), demand("c")], EIGHT)
-    assert given_slots == {"g": 1, "c": 4}
+    """One GPU of two is half the cluster, one CPU of eight an eighth; what one cannot use the other gets."""
+    assert slots([demand("g", gpu=1), demand("c")], EIGHT) == {"g": 2, "c": 6}
+    assert slots([demand("g", cpu=2, gpu=1), demand("c", open=5)], EIGHT) == {"g": 1, "c": 0}
+
+
+def test_a_study_on_gpus_and_one_on_cpus_do_not_wait_for_each_other() -> None:
+    assert slots([demand("g", gpu=1, open=2), demand("c")], EIGHT) == {"g": 0, "c": 6}
+    assert slots([demand("g", gpu=1), demand("c", open=6)], EIGHT) == {"g": 2, "c": 0}
+    waiting = [demand("g", gpu=1, open=2), demand("h", gpu=1), demand("c")]
+    assert slots(waiting, EIGHT) == {"g": 0, "h": 0, "c": 5}, "a CPU is kept for h, and no more"
 
 
 def test_what_no_node_can_hold_gets_nothing_and_blocks_nobody() -> None:
@@ -96,12 +111,13 @@ def test_shares_respect_parallel_and_the_cluster(wishes: list[Demand]) -> None:
         for i, d in enumerate(wishes)
     ]
     given_slots = slots(named, EIGHT)
-    before = sum(
-        dominant(d, EIGHT) * d.open / depth(d.mean_seconds) for d in named if math.isfinite(dominant(d, EIGHT))
-    )
-    added = sum(dominant(d, EIGHT) * given_slots[d.study_id] / depth(d.mean_seconds) for d in named)
     assert all(given_slots[d.study_id] <= max(0, d.parallel - d.open) for d in named)
-    assert added == 0 or before + added <= 1 + 1e-6
+    for kind in (0, 1):
+        parts = {d.study_id: fractions(d, EIGHT)[kind] / depth(d.mean_seconds) for d in named}
+        fitting = [d for d in named if math.isfinite(dominant(d, EIGHT))]
+        before = sum(parts[d.study_id] * d.open for d in fitting)
+        added = sum(parts[d.study_id] * given_slots[d.study_id] for d in fitting)
+        assert added == 0 or before + added <= 1 + 1e-6
 
 
 @given(demands)
