@@ -22,6 +22,14 @@ from hpo_service.store.tx import Tx, dump, to_datetime
 _COLUMNS = ("study_id", "seq", "kind", "schema_version", "epoch", "decision", "observed_seq", "at", "payload")
 PAGE = 20_000
 _LOCK_ONE = select(studies).where(studies.c.id == bindparam("wanted"), studies.c.deleted_at.is_(None)).with_for_update()
+_HEAD = select(studies.c.last_seq, studies.c.objectives).where(
+    studies.c.id == bindparam("wanted"), studies.c.deleted_at.is_(None)
+)
+_AFTER = (
+    select(events)
+    .where(events.c.study_id == bindparam("wanted"), events.c.seq > bindparam("after"))
+    .order_by(events.c.seq)
+)
 
 
 def lock_studies(tx: Tx, ids: Iterable[str]) -> dict[str, Row[Any]]:
@@ -87,17 +95,13 @@ def _advance(tx: Tx, study_id: str, add: Mapping[str, float], put: Mapping[str, 
 def load_events(db: Database, study_id: str, after_seq: int = 0, limit: int | None = None) -> list[Event]:
     """The study's events after `after_seq`, oldest first. Raises NotFound; Conflict for a newer kind of envelope."""
     with db.read() as tx:
-        study = tx.first(
-            select(studies.c.last_seq, studies.c.objectives).where(
-                studies.c.id == study_id, studies.c.deleted_at.is_(None)
-            )
-        )
+        study = tx.conn.execute(_HEAD, {"wanted": study_id}).first()
         if study is None:
             raise NotFound(f"there is no study {study_id!r}", remedy="list the studies with `hpo studies`")
         if study.last_seq <= after_seq:
             return []
-        statement = select(events).where(events.c.study_id == study_id, events.c.seq > after_seq).order_by(events.c.seq)
-        rows = tx.all(statement.limit(limit) if limit is not None else statement)
+        statement = _AFTER if limit is None else _AFTER.limit(limit)
+        rows = tx.conn.execute(statement, {"wanted": study_id, "after": after_seq}).all()
         batches = _report_rows(tx, study_id, rows, json.loads(study.objectives))
         return [_event(row, batches) for row in rows]
 
