@@ -72,7 +72,11 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     try:
         yield found.start()
     finally:
-        found.stop()
+        status = found.stop()
+    assert status == 0, found.log
+    log = (found.data / "server.log").read_text(errors="replace")
+    assert "Fatal Python error" not in log, found.log
+    assert "Traceback" not in log, found.log
 
 
 @pytest.fixture
