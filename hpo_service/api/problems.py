@@ -73,17 +73,17 @@ def _field_problem(error: Mapping[str, Any]) -> FieldProblem:
 
 def _on_hpo_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, HpoError)
-    return problem_response(error, request.url.path)
+    return problem_response(error, request.scope["path"])
 
 
 def _on_validation_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)
-    return problem_response(from_validation(error.errors()), request.url.path)
+    return problem_response(from_validation(error.errors()), request.scope["path"])
 
 
 def _on_http_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
-    path = request.url.path
+    path = request.scope["path"]
     if error.status_code == 404:
         missing = NotFound(f"there is no route {path}", remedy="see /api/v1/openapi.json for the routes")
         return problem_response(missing, path)
@@ -113,10 +113,10 @@ def _on_http_error(request: Request, error: Exception) -> Response:
 def _on_database_error(request: Request, error: Exception) -> Response:
     logger.error("the database did not answer: %s", error)
     unavailable = Unavailable("the database does not answer", remedy="try again; see /readyz")
-    return problem_response(unavailable, request.url.path)
+    return problem_response(unavailable, request.scope["path"])
 
 
 def _on_bug(request: Request, _: Exception) -> Response:
     """The server that runs us logs the traceback: it is raised again after this answer."""
     bug = HpoError("the service met an error of its own", remedy="see the server's log; nothing was stored")
-    return problem_response(bug, request.url.path)
+    return problem_response(bug, request.scope["path"])

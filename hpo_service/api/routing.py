@@ -109,4 +109,4 @@ async def _remember(request: Request, caller: Principal, key: str) -> Remember:
         rule = f"an Idempotency-Key has 1 to {MAX_KEY} printable characters"
         raise InvalidInput.of(FieldProblem(path="header.Idempotency-Key", rule=rule, value=key, remedy="use a UUID"))
     digest = hashlib.sha256(request.url.query.encode() + b"\0" + await request.body()).hexdigest()
-    return Remember(scope=f"{caller.id} POST {request.url.path}", key=key, request_digest=digest)
+    return Remember(scope=f"{caller.id} POST {request.scope['path']}", key=key, request_digest=digest)

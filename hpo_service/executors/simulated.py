@@ -130,7 +130,7 @@ class SimulatedExecutor:
                 self._modes[key] = mode
 
     def kill(self, key: AttemptKey, reason: str) -> None:
-        """End the running attempt's worker: this attempt FAILED, the others of its launch LOST."""
+        """End the running attempt's worker: this attempt FAILED, the others of its launch as if it were lost."""
         with self._lock:
             busy = self._busy.get(key)
             if busy is None or key not in busy.running:
@@ -140,7 +140,7 @@ class SimulatedExecutor:
             self._start_queued()
 
     def kill_worker(self, worker_id: str, reason: str = "the worker died (simulated)") -> None:
-        """Lose a worker on purpose, as `kill -9` would: the unfinished orders of its launch end LOST."""
+        """Lose a worker on purpose, as `kill -9` would."""
         with self._lock:
             busy = next((b for b in self._busy.values() if b and b.worker == worker_id), None)
             if busy is not None:
@@ -280,8 +280,10 @@ class SimulatedExecutor:
         )  # fmt: skip
 
     def _lose(self, busy: _Busy, reason: str) -> None:
-        """The worker is gone: every unfinished order of its launch ends LOST."""
-        for order in [attempt.order for attempt in busy.running.values()] + list(busy.waiting):
-            self._end(busy, order, (Outcome.LOST, None, reason))
+        """The worker is gone: what was in training ends LOST, what had not had its turn as interrupted."""
+        for attempt in list(busy.running.values()):
+            self._end(busy, attempt.order, (Outcome.LOST, None, reason))
+        for order in busy.waiting:
+            self._end(busy, order, (Outcome.PAUSED, None, f"it had not begun, and is placed again: {reason}"))
         busy.waiting.clear()
         self._release(busy, "gone")

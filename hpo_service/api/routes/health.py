@@ -32,10 +32,12 @@ def readyz(request: Request, shared: SharedDep) -> Response:
     try:
         failed = [check for check in doctor.readiness(shared) if not check.ok]
     except HpoError as error:
-        return problem_response(Unavailable(error.message, remedy=error.remedy), request.url.path)
+        return problem_response(Unavailable(error.message, remedy=error.remedy), request.scope["path"])
     if failed:
         first = failed[0]
-        return problem_response(Unavailable(f"{first.name}: {first.detail}", remedy=first.remedy), request.url.path)
+        return problem_response(
+            Unavailable(f"{first.name}: {first.detail}", remedy=first.remedy), request.scope["path"]
+        )
     return JSONResponse({"status": "ready"})
 
 

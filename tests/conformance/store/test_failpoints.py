@@ -13,7 +13,7 @@ from sqlalchemy import select
 
 import hpo_service.store
 from hpo_service.core.states import StudyState
-from hpo_service.store import access, decisions, deleting, external, logs, studies, workers
+from hpo_service.store import access, decisions, deleting, external, logs, retention, studies, workers
 from hpo_service.store.database import Database
 from hpo_service.store.rows import Placement, Remember, WorkerRow
 from hpo_service.store.tables import metadata
@@ -107,6 +107,10 @@ CASES: dict[str, Case] = {
     "access.create_token": (_nothing, lambda w: access.create_token(w.db, name="n", role="admin", ttl=timedelta(1))),
     "access.revoke_token": (_token, lambda w: access.revoke_token(w.db, access.list_tokens(w.db)[0].id)),
     "access.keep_result": (_nothing, lambda w: access.keep_result(w.db, REMEMBER, {"a": 1})),
+    "retention.let_go": (
+        lambda w: w.collect(w.saved(1, 0), w.ended(1, "failed")) and None,
+        lambda w: retention.let_go(w.db, retention_s=60),
+    ),
     "workers.see": (_nothing, lambda w: workers.see_worker(w.db, _worker(w.db))),
     "workers.forget": (lambda w: workers.see_worker(w.db, _worker(w.db)), lambda w: workers.forget_workers(w.db, "c1")),
 }

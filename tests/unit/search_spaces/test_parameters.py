@@ -248,10 +248,10 @@ BAD: list[tuple[dict[str, Any], str, str]] = [
 
 @pytest.mark.parametrize(("definition", "path", "message"), BAD)
 def test_bad_definitions_are_refused_fast(definition: dict[str, Any], path: str, message: str) -> None:
-    start = time.perf_counter()
+    start = time.process_time()
     with pytest.raises(SpaceError, match=message) as caught:
         parse_parameter(definition)
-    assert time.perf_counter() - start < 0.1
+    assert time.process_time() - start < 0.1
     assert caught.value.path == path
     json.dumps(caught.value.value, allow_nan=False)
 

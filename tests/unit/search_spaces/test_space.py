@@ -403,10 +403,10 @@ REFUSED: list[tuple[str, Any, Any, str, str]] = [
 def test_bad_spaces_are_refused_in_time(definition: Any, forbid: Any, path: str, message: str) -> None:
     taken = []
     for _ in range(3):
-        start = time.perf_counter()
+        start = time.process_time()
         with pytest.raises(SpaceError, match=message) as caught:
             SearchSpace.from_definition(definition, forbid)
-        taken.append(time.perf_counter() - start)
+        taken.append(time.process_time() - start)
         if taken[-1] < 0.1:
             break
     assert min(taken) < 0.1, taken
