@@ -74,6 +74,9 @@ def swallows(trial):
         except Exception:
             pass
 
+def counts_nanoseconds(trial):
+    trial.report(2**53, val_loss=1.0)
+
 def returns_early(trial):
     for epoch in (1, 2):
         trial.report(epoch, val_loss=1.0)
@@ -295,6 +298,16 @@ def test_paused_and_resumed_is_bit_identical(name: str, make: Make) -> None:
     assert {**first.values(), **second.values()} == whole.values()
 
 
+@pytest.mark.parametrize("name", CHECKPOINTING)
+def test_a_target_that_was_reached_before_is_not_trained_past(name: str, make: Make) -> None:
+    """The worker of the first attempt was lost after its last checkpoint, and before it could say that it had ended."""
+    first = run(make(name, to=2.0))
+    assert first.end.checkpoint is not None
+    again = run(make(name, to=2.0, from_resource=2.0, checkpoints=(first.end.checkpoint,)))
+    assert (again.end.outcome, again.end.resource, again.steps) == (Outcome.REACHED, 2.0, [])
+    assert again.started.resumed_from == 2.0
+
+
 def test_without_checkpoints_a_segment_starts_from_zero(make: Make) -> None:
     assert run(make("never_saves", to=2.0)).end.checkpoint is None
     again = run(make("never_saves", to=4.0, from_resource=2.0))
@@ -481,6 +494,7 @@ def test_ways_to_fail(name: str, kind: FailureKind, make: Make) -> None:
 def test_messages_of_wrong_reports_name_rule_value_and_remedy(make: Make) -> None:
     assert "must be larger than the one before (2), but got 2" in run(make("repeats")).end.reason
     assert "metric 'val_loss' must be one number, but got str 'low'" in run(make("text_metric")).end.reason
+    assert "must be below 2^53, but got 9007199254740992" in run(make("counts_nanoseconds")).end.reason
 
 
 def test_numpy_and_torch_scalars_are_numbers(make: Make) -> None:
