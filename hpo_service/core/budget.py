@@ -42,7 +42,7 @@ class Ledger:
 
     Algorithms that promise the same trials with any number of workers give nothing back: a trial that fails or
     ends by itself keeps its reservation, else the number of trials would hang on who finished first. All others
-    get back what a segment did not use.
+    get back what a segment did not use, but for failed trials: else a study whose trials all fail would never end.
     """
 
     def __init__(self, *, gives_back: bool) -> None:
@@ -58,7 +58,7 @@ class Ledger:
         used = max(0.0, trial.resource - trial.segment_from)
         if trial.target == UNLIMITED:
             self.reserved += used
-        elif self.gives_back:
+        elif self.gives_back and trial.state is not TrialState.FAILED:
             self.reserved -= max(0.0, progress_of(trial) - used)
 
 

@@ -355,6 +355,14 @@ def test_a_study_that_waits_for_its_rung_leaves_the_cluster_to_others(stage: Sta
     assert stage.now(other).open_attempts >= 2, "one CPU is free, and short of knowledge two are queued for each"
 
 
+@pytest.mark.parametrize("name", ["asha", "median", "random", "hyperband"])
+def test_a_study_whose_trials_all_fail_comes_to_its_end(stage: Stage, name: str) -> None:
+    study = stage.study(algorithm={"name": name, "max_resource": 9}, budget={"resource": 60})
+    row = stage.through(stage.controller(executor=Recording(failure_rate=1.0)), study)
+    assert row.state is StudyState.FINISHED
+    assert row.counts["failed"] == row.next_trial <= 60
+
+
 def test_wide_trials_are_not_starved_by_narrow_ones(stage: Stage) -> None:
     narrow = stage.study(parallel=4, budget={"trials": 30})
     controller = stage.controller()
