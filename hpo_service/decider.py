@@ -199,7 +199,9 @@ def ask(
             if declare_spent(db, study, decider.fold(study_id).definition):
                 continue
         if len(mine) < n:
-            mine += external.adopt_expired(db, study_id, client_id, n - len(mine), lease_s)
+            adopted = external.adopt_expired(db, study_id, client_id, n - len(mine), lease_s)
+            mine += adopted
+            study = studies.get_study(db, study_id) if adopted else study  # they may count against `parallel` anew
         if len(mine) >= n:
             return mine[:n], None
         try:
