@@ -16,6 +16,7 @@ from hpo_service.controller.collector import Collector
 from hpo_service.controller.flights import Flights
 from hpo_service.controller.preflight import Preflights
 from hpo_service.controller.troubles import StudyBroken, Troubles, blamed
+from hpo_service.controller.turns import Turns, thinks_long
 from hpo_service.core.cost import Prices
 from hpo_service.core.definition import StudyDefinition, parse
 from hpo_service.core.proposals import Proposal, Stop
@@ -76,6 +77,7 @@ class Controller:
         self._renewed = self._external = -1e9
         self._orphans: set[str] = set()
         self._troubles = Troubles(self.db)
+        self._turns = Turns(self._dirty.set)
         self.collector = Collector(
             self.db, self.executor, self.flights, self.prices, holder=self.holder, changed=self._wake
         )
@@ -103,6 +105,7 @@ class Controller:
         thread = threading.Thread(target=collect, name="collector", daemon=True)
         thread.start()
         threading.Thread(target=self._tidy, args=(stop,), name="retention", daemon=True).start()
+        self._turns.open()
         try:
             while not stop.is_set() and not failed:
                 again = self._pass(stop)
@@ -111,6 +114,7 @@ class Controller:
                 self._dirty.clear()
         finally:
             stop.set()
+            self._turns.close()
             self.executor.wake()
             thread.join(timeout=10)
         if failed:
@@ -142,7 +146,7 @@ class Controller:
         free = shares.slots(demands, self.executor.capacity()) if demands else {}
         for row in rows:
             try:
-                again |= self._step_study(row, free.get(row.id, 0))
+                again |= self._turn(row, free.get(row.id, 0))
                 self._troubles.over(row.id)
             except DecisionMoved:
                 again = True
@@ -151,6 +155,10 @@ class Controller:
             except StudyBroken as error:
                 self._trouble(row, error)
         return again
+
+    def _turn(self, row: StudyRow, slots: int) -> bool:
+        long = thinks_long(self._definition(row))
+        return self._turns.take(row.id, lambda: self._step_study(row, slots), long=long)
 
     def _tidy(self, stop: threading.Event) -> None:
         """Remove checkpoints that no rule keeps, every minute."""
@@ -192,6 +200,7 @@ class Controller:
         for study_id in set(self.led) - {row.id for row in rows}:
             self.led.pop(study_id)
             self.decider.forget(study_id)
+        self._turns.forget_all_but({row.id for row in rows})
         return found
 
     def _take(self, row: StudyRow) -> StudyRow | None:
@@ -201,6 +210,8 @@ class Controller:
             self._drop(row.id)
             led = None
         if led is None:
+            if self._turns.taking(row.id):
+                return None  # it may be about to launch: not yet a stranger's
             epoch = decisions.take_lease(self.db, row.id, self.holder, self.settings.lease_s)
             if epoch is None:
                 return None
@@ -253,25 +264,29 @@ class Controller:
                 log.info("external study %s is looked at again: %s", row.id, error)
 
     def _demand(self, row: StudyRow) -> shares.Demand:
-        definition = self._definition(row)
+        definition, led = self._definition(row), self.led.get(row.id)
         return shares.Demand(
             study_id=row.id,
             cpu=definition.resources.cpu,
             gpu=definition.resources.gpu,
             priority=row.priority,
             open=row.open_attempts,
-            parallel=row.open_attempts if self.led[row.id].idle_seq == row.last_seq else row.parallel,
+            parallel=row.open_attempts if led is not None and led.idle_seq == row.last_seq else row.parallel,
             mean_seconds=self.flights.mean_seconds(row.id),
         )
 
     def _definition(self, row: StudyRow) -> StudyDefinition:
-        led = self.led[row.id]
+        led = self.led.get(row.id)
+        if led is None:  # dropped while its turn lasts
+            return parse(row.definition)
         if led.definition is None or led.definition[0] != row.definition_version:
             led.definition = (row.definition_version, parse(row.definition))
         return led.definition[1]
 
     def _step_study(self, row: StudyRow, slots: int) -> bool:
-        led = self.led[row.id]
+        led = self.led.get(row.id)
+        if led is None:
+            return False
         if row.state is StudyState.PREFLIGHT:
             return self._preflights.step(row, self._definition(row))
         if row.state is StudyState.PAUSED:
