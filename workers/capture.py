@@ -3,6 +3,9 @@
 Threads that were running before the attempt (Ray's own) keep writing to the process's real streams. Output of child
 processes and of C code goes to the file descriptors, hence to the worker's own log, not here.
 One attempt at a time per process: sys.stdout is one for all threads.
+
+An explicit flush sends at once, and a line end sends what has waited long enough, so that little is lost when the process
+dies on the spot (`os._exit`, a crash in C code). What the process had sent but nobody had read yet dies with it still.
 """
 
 from __future__ import annotations
@@ -19,6 +22,7 @@ from typing import Any, TextIO
 LIMIT_BYTES = 1 << 20
 _BATCH_CHARS = 8192
 _BATCH_SECONDS = 0.2
+_FLUSHES = 8  # explicit flushes that send at once, per _BATCH_SECONDS: `print(..., flush=True)` in a loop stays cheap
 
 
 class LogBuffer:
@@ -31,27 +35,42 @@ class LogBuffer:
         self._pieces: list[str] = []
         self._chars = 0
         self._sent_at = time.monotonic()
+        self._flushed_since = self._sent_at
+        self._flushed = 0
         self._lock = threading.RLock()
         self._full = False
 
     def write(self, text: str) -> None:
-        """Keep `text`; send when enough has gathered or the last piece is old enough."""
+        """Keep `text`; send when enough has gathered, or at a line end when the last piece is old enough."""
         if not text or self._full:
             return
         with self._lock:
             self._keep(text)
-            if self._chars >= _BATCH_CHARS:
+            if self._chars >= _BATCH_CHARS or (text.endswith("\n") and self._waited()):
                 self._flush()
 
     def tick(self) -> None:
         """Send what has gathered if the last piece was sent a while ago; called between other work."""
-        if self._pieces and time.monotonic() - self._sent_at >= _BATCH_SECONDS:
+        if self._pieces and self._waited():
             self.flush()
+
+    def flush_soon(self) -> None:
+        """Send what has gathered, as a stream's `flush` asks for: at once, unless it is asked for all the time."""
+        with self._lock:
+            now = time.monotonic()
+            if now - self._flushed_since >= _BATCH_SECONDS:
+                self._flushed_since, self._flushed = now, 0
+            if self._pieces and self._flushed < _FLUSHES:
+                self._flushed += 1
+                self._flush()
 
     def flush(self) -> None:
         """Send what has gathered."""
         with self._lock:
             self._flush()
+
+    def _waited(self) -> bool:
+        return time.monotonic() - self._sent_at >= _BATCH_SECONDS
 
     def _keep(self, text: str) -> None:
         size = len(text.encode("utf-8", "replace"))
@@ -135,6 +154,8 @@ class _Router(io.TextIOBase):
     def flush(self) -> None:
         if self._outsiders.include_this_thread():
             self._original.flush()
+        else:
+            self._buffer.flush_soon()
 
 
 class _Handler(logging.Handler):

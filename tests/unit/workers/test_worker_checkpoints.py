@@ -11,6 +11,7 @@ import sys
 import threading
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -19,7 +20,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from workers import checkpoints, environment, streams
+from workers import capture, checkpoints, environment, streams
 from workers.capture import LogBuffer, captured
 from workers.contract import AttemptKey
 from workers.errors import CheckpointError, InvalidOrderError, StorageError
@@ -179,6 +180,43 @@ def test_bytes_written_past_the_text_layer_are_kept() -> None:
         print("and on")
     buffer.flush()
     assert "".join(pieces) == "grün\n\ufffd\nand on\n"
+
+
+@pytest.fixture
+def now(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """The clock that the capture reads; it moves when a test moves it."""
+    clock = [100.0]
+    monkeypatch.setattr(capture, "time", SimpleNamespace(monotonic=lambda: clock[0]))
+    return clock
+
+
+def test_a_flush_sends_at_once_and_a_flood_of_them_in_batches(now: list[float]) -> None:
+    pieces: list[str] = []
+    buffer = LogBuffer(pieces.append)
+    with captured(buffer):
+        print("last words", end="")
+        assert pieces == []
+        sys.stdout.flush()
+        sys.stdout.flush()
+        assert pieces == ["last words"]
+        for number in range(1_000):
+            print(number, file=sys.stderr, flush=True)
+        assert len(pieces) < 10
+        now[0] += 0.2
+        sys.stderr.flush()
+    assert "".join(pieces) == "last words" + "".join(f"{number}\n" for number in range(1_000))
+
+
+def test_a_line_end_sends_what_has_waited(now: list[float]) -> None:
+    pieces: list[str] = []
+    buffer = LogBuffer(pieces.append)
+    buffer.write("one\n")
+    now[0] += 0.3
+    buffer.write("two, ")
+    assert pieces == []
+    buffer.write("three\n")
+    buffer.write("four\n")
+    assert pieces == ["one\ntwo, three\n"]
 
 
 def test_log_limit_counts_bytes() -> None:
