@@ -87,7 +87,8 @@ def notable(view: View) -> list[tuple[str, Any, str]]:
     reason = f" ({study.reason})" if study.reason else ""
     found.append(("state", (study.state, study.reason), f"{study.name}: {study.state}{reason}"))
     for rung in view.rungs:
-        if rung.full:
+        best = rung.best(maximize=study.maximize)
+        if rung.complete or (rung.full and study.ended and best is not None):
             found.append((f"rung {rung.bracket}/{rung.rung}", True, f"{study.name}: {_rung_line(rung, study)}"))
     if study.best is not None:
         found.append(("best", (study.best.trial, study.best.value), f"{study.name}: best {best_line(study)}"))
@@ -203,7 +204,7 @@ def rung_table(rungs: Sequence[Rung], study: StudySnapshot) -> Table:
             entered,
             str(rung.promoted),
             text.metric_value(rung.best(maximize=study.maximize), study.metric),
-            style="dim" if rung.full else "",
+            style="dim" if rung.complete else "",
         )
     if len(rungs) > len(shown):
         table.caption = f"the last {len(shown)} of {len(rungs)} rungs"

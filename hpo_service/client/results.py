@@ -217,6 +217,12 @@ class Rung(Result):
         """Whether every trial that belongs here has entered."""
         return self.size is not None and self.entered >= self.size
 
+    @property
+    def complete(self) -> bool:
+        """Whether it is full and every trial's value is in, or was waited for no longer: some were promoted."""
+        missing = self.entered - sum(value is not None for value in self.values)
+        return self.full and (missing <= 0 or self.promoted > 0)
+
     def best(self, *, maximize: bool) -> float | None:
         """The best finite value of the rung."""
         finite = [value for value in self.values if value is not None and math.isfinite(value)]

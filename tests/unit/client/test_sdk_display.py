@@ -7,7 +7,7 @@ import io
 from rich.console import Console
 
 from hpo_service.client import View
-from hpo_service.client.display import LivePanel, Narrator, fraction_done, open_display
+from hpo_service.client.display import LivePanel, Narrator, fraction_done, notable, open_display
 from hpo_service.client.results import Best, Rung, StudySnapshot, TrialSnapshot
 
 
@@ -61,6 +61,20 @@ def test_elsewhere_only_what_changes_is_told() -> None:
         "digits: best 97.8 % (trial 3 at resource 27): lr=3.2e-4",
         "digits: finished (budget.trials reached)",
     ]
+
+
+def test_a_rung_is_told_when_its_values_are_in() -> None:
+    def told(state: str = "running", **more: object) -> list[str]:
+        rung = Rung(**{"rung": 1, "resource": 3, "size": 3, "entered": 3, "values": (None,) * 3, **more})  # type: ignore[arg-type]
+        return [line for topic, _, line in notable(View(study=study(state=state), rungs=(rung,))) if topic.startswith("rung")]
+
+    assert told() == []
+    assert told(values=(0.5, None, None)) == []
+    assert told(entered=2, values=(0.5, 0.25)) == []
+    assert told(values=(0.5, 0.25, float("nan"))) == ["digits: rung 1 (resource 3) is full: 3 trials, best 50 %"]
+    assert len(told(values=(0.5, 0.25, None), promoted=1)) == 1
+    assert len(told("finished", values=(0.5, 0.25, None))) == 1
+    assert told("stopped") == []
 
 
 def test_a_terminal_has_bar_best_cost_rungs_and_running_trials() -> None:
