@@ -14,9 +14,11 @@ from hpo_service.cli.base import Session, session_of
 from hpo_service.cli.completion import study_names
 from hpo_service.cli.studies import Named
 from hpo_service.errors import NotFound
+from search_spaces.errors import nearest
 
 if TYPE_CHECKING:
     from hpo_service.client import Study, Trial
+    from hpo_service.client.results import StudySnapshot, TrialSnapshot
 
 FOLLOW_S = 0.5
 OPEN_STATES = frozenset({"waiting", "running", "paused"})
@@ -58,14 +60,8 @@ def trials(
     if session.json or format is Format.JSON:
         session.emit([row.to_json() for row in rows])
         return
-    chosen = (
-        [part.strip() for part in columns.split(",") if part.strip()]
-        if columns
-        else [
-            *render.DEFAULT_COLUMNS,
-            *render.parameter_columns(rows),
-        ]
-    )
+    chosen = _columns(columns, found.info, rows) if columns else []
+    chosen = chosen or [*render.DEFAULT_COLUMNS, *render.parameter_columns(rows)]
     if format is Format.CSV:
         sys.stdout.write(render.trials_csv(rows, chosen))
         return
@@ -75,6 +71,24 @@ def trials(
         session.say(f"{shown:,} of {found.info.trials:,} trials; --limit shows more")
     elif not rows:
         session.say("no trials match" if filter else "no trials yet")
+
+
+def _columns(text: str, study: StudySnapshot, rows: list[TrialSnapshot]) -> list[str]:
+    """The columns named in `text`. Metrics are known by what the trials shown report; before any did, names that could
+    be metrics pass."""
+    from hpo_service.cli import render
+
+    params = dict.fromkeys([*study.definition.get("space", {}), *(name for row in rows for name in row.params)])
+    metrics = dict.fromkeys([study.metric, *(name for row in rows for name in row.values)])
+    prefixed = [*(f"param.{name}" for name in params), *(f"metric.{name}" for name in metrics)]
+    known = [*sorted(render.FIELDS), *params, *metrics, *prefixed]
+    reported = any(row.values for row in rows)
+    chosen = [part.strip() for part in text.split(",") if part.strip()]
+    for column in chosen:
+        if column not in known and (reported or column.startswith("param.")):
+            rule = "a column is a field of trials, a parameter or a metric of this study"
+            raise typer.BadParameter(f"{rule}, but got {column!r}; {nearest(column, known)}", param_hint="--columns")
+    return chosen
 
 
 def best(
@@ -177,6 +191,9 @@ def export(
     output: Annotated[Path | None, typer.Option("--output", "-o", help="A file; standard output if left out.")] = None,
 ) -> None:
     """Write every trial of a study as csv, json or parquet."""
+    if output is not None and not output.parent.is_dir():
+        rule = "the folder of the output must exist"
+        raise typer.BadParameter(f"{rule}, but got {str(output.parent)!r}; make it first", param_hint="--output")
     session = session_of(context)
     found = session.study(study)
     if output is None:

@@ -44,6 +44,19 @@ def test_trials_as_json(run: Run) -> None:
         assert found[0]["params"] == {"lr": 0.01}
 
 
+def test_unknown_columns_are_refused_with_the_nearest_name(run: Run, server: FakeServer) -> None:
+    for columns, remedy in (("number,vlaue", "'value'"), ("param.lrr", "'param.lr'"), ("metric.val_los", "val_loss")):
+        done = run("trials", "a", "--columns", columns)
+        assert done.exit_code == 2, done.output
+        assert columns.rpartition(",")[2] in done.stderr
+        assert remedy in " ".join(done.stderr.replace("│", " ").split())
+    assert run("trials", "a", "--columns", "cost,tags,param.lr,val_loss").exit_code == 0
+    for trial in server.trials["st_1"]:
+        trial["values"] = {}
+    assert run("trials", "a", "--columns", "number,metric.val_loss").exit_code == 0
+    assert run("trials", "a", "--columns", "param.lrr").exit_code == 2
+
+
 def test_an_empty_list_says_why(run: Run, server: FakeServer) -> None:
     server.trials["st_1"] = []
     server.studies["st_1"]["trials"] = 0
@@ -132,3 +145,11 @@ def test_export_to_a_file_or_standard_output(run: Run, server: FakeServer, tmp_p
     run("export", "a", "-o", str(tmp_path / "a.txt"))
     assert server.requests[-1].url.params["format"] == "csv"
     assert (tmp_path / "a.txt").read_text() == "number\n0\n"
+
+
+def test_export_makes_no_folders(run: Run, server: FakeServer, tmp_path: Path) -> None:
+    server.answers["GET /studies/st_1/export"] = httpx.Response(200, content=b"number\n0\n")
+    done = run("export", "a", "-o", str(tmp_path / "missing" / "a.csv"))
+    assert done.exit_code == 2
+    assert "folder of the output must exist" in " ".join(done.stderr.replace("│", " ").split())
+    assert list(tmp_path.iterdir()) == []
