@@ -23,6 +23,7 @@ from hpo_service.store.reading import Filter
 from hpo_service.store.rows import StudyRow
 from search_spaces import SpaceError
 from search_spaces.catalog import RECIPES
+from search_spaces.errors import nearest
 
 routes: APIRouter = router(tag="trials")
 
@@ -199,6 +200,8 @@ def get_curves(
         top=top if top is not None or numbers is not None else 20,
         max_points=max_points,
     )
+    if metric and not found["trials"]:
+        _require_metric(shared, study, metric)
     return schemas.Curves.model_validate({"metric": chosen, **found})
 
 
@@ -244,6 +247,13 @@ def names_of(shared: Shared, study: StudyRow) -> Names:
     if recipe is not None:
         metrics += [metric.name for metric in recipe.metrics]
     return known_names(study.definition["space"], metrics)
+
+
+def _require_metric(shared: Shared, study: StudyRow, metric: str) -> None:
+    known = names_of(shared, study).metrics
+    if metric not in known:
+        rule = "the metric must be one that this study's trials report"
+        raise InvalidInput.of(FieldProblem(path="query.metric", rule=rule, value=metric, remedy=nearest(metric, known)))
 
 
 def _numbers(text: str) -> list[int]:

@@ -251,6 +251,9 @@ def test_curves_exports_and_events(worker: Worker, client: TestClient) -> None:
     named = client.get(f"{worker.base}/curves", params={"trials": str(second["trial"])}).json()
     assert [one["number"] for one in named["trials"]] == [second["trial"]]
     check(client.get(f"{worker.base}/curves?trials=a"), 422)
+    assert client.get(f"{worker.base}/curves?metric=loss").json() == curves
+    refused = check(client.get(f"{worker.base}/curves?metric=los"), 422)
+    assert "did you mean 'loss'?" in str(refused)
 
     rows = list(csv.DictReader(io.StringIO(client.get(f"{worker.base}/export").text)))
     assert [row["value"] for row in rows] == ["0.25", "0.9"]
