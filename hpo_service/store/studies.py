@@ -120,6 +120,13 @@ def patch_study(db: Database, study_id: str, definition: StudyDefinition, *, cha
     return db.run_write("studies.patch", work)
 
 
+_REMEDIES = {
+    StudyState.FINISHED: "it has ended already; raise its budget to go on, or delete it",
+    StudyState.STOPPED: "it was stopped already; resume it to go on, or delete it",
+    StudyState.FAILED: "it has failed already; see its reason, then resume it for another preflight, or delete it",
+}
+
+
 def set_state(
     db: Database,
     study_id: str,
@@ -142,7 +149,7 @@ def set_state(
             sources = ", ".join(sorted(study_sources(state)))
             raise Conflict(
                 f"a study becomes {state.value} only from {sources}, but study {study_id} is {row.state}",
-                remedy="look at its state first",
+                remedy=_REMEDIES.get(StudyState(row.state), "look at its state first"),
             )
         if state is StudyState.FINISHED and row.open_attempts:
             raise DecisionMoved(f"study {study_id} cannot finish while {row.open_attempts} attempts are open")

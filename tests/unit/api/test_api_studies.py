@@ -12,7 +12,10 @@ from fastapi.testclient import TestClient
 
 from hpo_service import storage
 from hpo_service.api import checkpoints
+from hpo_service.core.states import StudyState
 from hpo_service.errors import NotFound
+from hpo_service.store import studies
+from hpo_service.store.database import Database
 from hpo_service.store.rows import CheckpointRow
 from tests.unit.api.support import DEFINITION, check
 
@@ -122,8 +125,16 @@ def test_steering(client: TestClient, study: str) -> None:
     stopped = client.post(f"/api/v1/studies/{study}/stop").json()
     assert (stopped["state"], stopped["reason"]) == ("stopped", "stopped by a user")
     assert stopped["ended_at"] is not None
-    check(client.post(f"/api/v1/studies/{study}/pause"), 409)
+    refused = check(client.post(f"/api/v1/studies/{study}/pause"), 409)
+    assert "it was stopped already; resume it to go on, or delete it" in str(refused)
     assert client.post(f"/api/v1/studies/{study}/resume").json()["state"] == "running"
+
+
+@pytest.mark.parametrize("verb", ["pause", "stop"])
+def test_a_finished_study_says_how_to_go_on(client: TestClient, db: Database, study: str, verb: str) -> None:
+    studies.set_state(db, study, StudyState.FINISHED, "budget.trials: 6 of 6")
+    refused = check(client.post(f"/api/v1/studies/{study}/{verb}"), 409)
+    assert "raise its budget to go on, or delete it" in str(refused)
 
 
 def test_a_patch_merges(client: TestClient, study: str) -> None:
