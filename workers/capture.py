@@ -4,8 +4,8 @@ Threads that were running before the attempt (Ray's own) keep writing to the pro
 processes and of C code goes to the file descriptors, hence to the worker's own log, not here.
 One attempt at a time per process: sys.stdout is one for all threads.
 
-An explicit flush sends at once, and a line end sends what has waited long enough, so that little is lost when the process
-dies on the spot (`os._exit`, a crash in C code). What the process had sent but nobody had read yet dies with it still.
+An explicit flush sends at once, and a line end sends what has waited long enough, so that little is lost when the
+process dies on the spot (`os._exit`, a crash in C code). What was sent but not yet read dies with it still.
 """
 
 from __future__ import annotations

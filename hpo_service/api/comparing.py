@@ -14,7 +14,7 @@ _NOT_COMPARED = frozenset({"name", "notes", "tags", "project"})
 
 
 def best_so_far(trials: Iterator[TrialRow], *, maximize: bool) -> BestSoFar:
-    """The trials, in the order of their numbers, that improved on all before them: the line's steps."""
+    """The trials, in the order of their numbers, that improved on all before them, at whatever resource."""
     numbers: list[int] = []
     values: list[float] = []
     for trial in trials:
