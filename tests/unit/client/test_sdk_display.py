@@ -65,7 +65,7 @@ def test_elsewhere_only_what_changes_is_told() -> None:
 
 def test_a_rung_is_told_when_its_values_are_in() -> None:
     def told(state: str = "running", **more: object) -> list[str]:
-        rung = Rung(**{"rung": 1, "resource": 3, "size": 3, "entered": 3, "values": (None,) * 3, **more})  # type: ignore[arg-type]
+        rung = Rung(**{"rung": 1, "resource": 3, "size": 3, "entered": 3, "values": (None,) * 3, **more})
         found = notable(View(study=study(state=state), rungs=(rung,)))
         return [line for topic, _, line in found if topic.startswith("rung")]
 
