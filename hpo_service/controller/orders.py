@@ -14,6 +14,8 @@ from workers.contract import AttemptKey, CheckpointRef, Launch, TrainerSpec, Wor
 
 PREFLIGHT_TRIAL = -1
 """The trial number of a preflight order, which belongs to no trial."""
+PREFLIGHT_S = 1800.0
+"""Longest preflight of a study without limits of its own: a trainer that hangs there must not keep it for ever."""
 
 
 def placements(proposals: Sequence[Proposal], size: int) -> dict[int, Placement]:
@@ -97,8 +99,8 @@ def preflight_launch(
         target_resource=target,
         horizon=target,
         storage_root=str(storage_root),
-        trial_timeout_s=definition.trial_timeout_s,
-        stall_timeout_s=definition.stall_timeout_s,
+        trial_timeout_s=definition.trial_timeout_s or PREFLIGHT_S,
+        stall_timeout_s=definition.stall_timeout_s or PREFLIGHT_S,
         preflight=True,
     )
     return Launch(

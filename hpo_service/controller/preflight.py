@@ -45,7 +45,7 @@ class Preflights:
             return self._judge(row, ended)
         if row.id in self._open:
             return False
-        lacking = self._lacking(definition)
+        lacking = self.executor.can_ever_fit(definition.resources.cpu, definition.resources.gpu)
         if lacking is not None:
             return False if self.joining() else self._fail(row, lacking)
         self._send(row, definition)
@@ -66,19 +66,6 @@ class Preflights:
         self.flights.add((o.key for o in launch.orders), cpu=launch.cpu, gpu=launch.gpu)
         self.executor.launch(launch)
         self.executor.warm(launch.cpu, launch.gpu, row.parallel)  # the trials come right after
-
-    def _lacking(self, definition: StudyDefinition) -> str | None:
-        need, capacity = definition.resources, self.executor.capacity()
-        for name, wanted, most in (
-            ("gpu", need.gpu, capacity.node_gpu),
-            ("cpu", need.cpu, capacity.node_cpu),
-        ):
-            if wanted > most:
-                return (
-                    f"resources.{name}: a trial asks for {wanted:g}, but no node of the cluster has more than "
-                    f"{most:g}; lower resources.{name} or add a node that has them"
-                )
-        return None
 
     def _judge(self, row: StudyRow, ended: Ended) -> bool:
         if ended.outcome is Outcome.LOST and self._tries.get(row.id, 0) < TRIES:

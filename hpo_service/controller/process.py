@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import logging
 import os
@@ -12,9 +13,10 @@ import threading
 import uuid
 
 from hpo_service.controller.loop import Controller
+from hpo_service.errors import HpoError
 from hpo_service.executors.ray import RayExecutor
 from hpo_service.settings import Settings
-from hpo_service.store import decisions
+from hpo_service.store import decisions, workers
 from hpo_service.store.database import open_database
 
 SUPERVISED = "HPO_SUPERVISED"
@@ -42,7 +44,9 @@ def main(settings: Settings) -> int:
     settings.resolved_storage.mkdir(parents=True, exist_ok=True)
     db = open_database(settings.resolved_database_url)
     if db.is_sqlite and supervised:
-        decisions.release_leases(db)  # one server per file, one controller per server: whoever led before is dead
+        # one server per file, one controller per server: whoever led before is dead, and so are its workers
+        decisions.release_leases(db)
+        workers.forget_workers(db, None)
     executor = RayExecutor(settings, settings.resolved_storage)
     end_on_signals(stop)  # again: Ray has put its own handlers in their place
     try:
@@ -60,6 +64,8 @@ def main(settings: Settings) -> int:
         controller.run(stop)
     finally:
         executor.close()
+        with contextlib.suppress(HpoError):
+            workers.forget_workers(db, holder)
         db.close()
     return 0
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from sqlalchemy import delete, select
+from sqlalchemy import delete, select, true
 
 from hpo_service.store.database import Database
 from hpo_service.store.rows import WorkerRow
@@ -51,10 +51,11 @@ def workers(db: Database) -> list[WorkerRow]:
     ]
 
 
-def forget_workers(db: Database, controller: str) -> None:
-    """Remove the workers that `controller` had seen."""
+def forget_workers(db: Database, controller: str | None) -> None:
+    """Remove the workers that `controller` had seen; None: everybody's, for a caller who knows that no other lives."""
     db.run_write("workers.forget", lambda tx: _forget(tx, controller))
 
 
-def _forget(tx: Tx, controller: str) -> None:
-    tx.execute(delete(table).where(table.c.controller == controller))
+def _forget(tx: Tx, controller: str | None) -> None:
+    mine = true() if controller is None else table.c.controller == controller
+    tx.execute(delete(table).where(mine))

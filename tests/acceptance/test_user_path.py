@@ -388,7 +388,7 @@ def test_what_preflight_finds_ends_the_study_with_a_clear_reason(preflights: dic
 
 def test_watching_a_study_that_fails_ends_with_1(preflights: dict[str, hpo.Study], command: Hpo) -> None:
     ended = command.run("watch", preflights["a gpu"].id, status=1)
-    assert "resources.gpu: a trial asks for 1, but no node of the cluster has more than 0" in ended.stdout
+    assert "resources.gpu asks for 1, but the cluster has no GPU" in ended.stdout
 
 
 def test_what_the_cluster_lacks_is_said_within_seconds(client: hpo.Client) -> None:
