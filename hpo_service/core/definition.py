@@ -61,11 +61,7 @@ class Trainer(_Model):
 
     @model_validator(mode="after")
     def _one(self) -> Self:
-        given = [
-            n
-            for n, v in (("recipe", self.recipe), ("function", self.function), ("external", self.external))
-            if v
-        ]
+        given = [n for n, v in (("recipe", self.recipe), ("function", self.function), ("external", self.external)) if v]
         if len(given) != 1:
             raise ValueError(
                 f"a trainer is exactly one of recipe, function, external, but got {given or 'none'}; "
@@ -80,9 +76,7 @@ class Budget(_Model):
     trials: int | None = Field(default=None, ge=1, le=100_000_000, description="Number of trials.")
     resource: float | None = Field(default=None, gt=0, description="Sum of the trials' resource (epochs).")
     hours: float | None = Field(default=None, gt=0, description="Wall-clock hours since the first dispatch.")
-    dollars: float | None = Field(
-        default=None, gt=0, le=1e9, description="Cost by the prices in the settings."
-    )
+    dollars: float | None = Field(default=None, gt=0, le=1e9, description="Cost by the prices in the settings.")
     patience: int | None = Field(default=None, ge=1, description="Trials in a row without improvement.")
     min_delta: float = Field(default=0.0, ge=0, description="What counts as an improvement, for `patience`.")
     target: float | None = Field(default=None, description="Ends the study when the objective reaches it.")
@@ -90,9 +84,7 @@ class Budget(_Model):
     @property
     def bounded(self) -> bool:
         """Whether some bound will surely end the study."""
-        return any(
-            v is not None for v in (self.trials, self.resource, self.hours, self.dollars, self.patience)
-        )
+        return any(v is not None for v in (self.trials, self.resource, self.hours, self.dollars, self.patience))
 
 
 class Resources(_Model):
@@ -122,22 +114,12 @@ class StudyDefinition(_Model):
     budget: Budget = Budget()
     resources: Resources = Resources()
     parallel: int = Field(default=4, ge=1, le=100_000, description="Most attempts open at the same time.")
-    retries: int = Field(
-        default=2, ge=0, le=100, description="How often a trial goes on after its worker was lost."
-    )
-    trial_timeout_s: float | None = Field(
-        default=None, gt=0, description="Longest time of one attempt, seconds."
-    )
-    stall_timeout_s: float | None = Field(
-        default=None, gt=0, description="Longest time without a report, seconds."
-    )
+    retries: int = Field(default=2, ge=0, le=100, description="How often a trial goes on after its worker was lost.")
+    trial_timeout_s: float | None = Field(default=None, gt=0, description="Longest time of one attempt, seconds.")
+    stall_timeout_s: float | None = Field(default=None, gt=0, description="Longest time without a report, seconds.")
     seed: int = Field(default=0, ge=0, lt=2**63)
-    priority: float = Field(
-        default=1.0, gt=0, le=1000, description="Share of the workers, relative to other studies."
-    )
-    baseline: bool = Field(
-        default=True, description="Try the defaults first, where a parameter declares one."
-    )
+    priority: float = Field(default=1.0, gt=0, le=1000, description="Share of the workers, relative to other studies.")
+    baseline: bool = Field(default=True, description="Try the defaults first, where a parameter declares one.")
     repeats: bool = Field(default=False, description="Whether a configuration may be drawn twice.")
     deterministic: bool = False
     project: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.\-]{0,62}$")] = "default"
@@ -160,9 +142,7 @@ class StudyDefinition(_Model):
     def _distinct(cls, objectives: tuple[Objective, ...]) -> tuple[Objective, ...]:
         names = [o.metric for o in objectives]
         if len(set(names)) != len(names):
-            raise ValueError(
-                f"objectives must name distinct metrics, but got {names}; remove the repeated one"
-            )
+            raise ValueError(f"objectives must name distinct metrics, but got {names}; remove the repeated one")
         return objectives
 
     @property
@@ -216,9 +196,7 @@ def json_schema() -> dict[str, Any]:
 
     schema = StudyDefinition.model_json_schema()
     objective = {"$ref": "#/$defs/Objective"}
-    schema["properties"]["objective"] = {
-        "anyOf": [objective, {"type": "array", "items": objective, "minItems": 1}]
-    }
+    schema["properties"]["objective"] = {"anyOf": [objective, {"type": "array", "items": objective, "minItems": 1}]}
     schema["properties"].pop("objectives")
     schema["required"] = ["objective", *(r for r in schema["required"] if r != "objectives")]
     nested = space_schema()
@@ -232,9 +210,7 @@ def _check_depth(document: Any) -> None:
     while level:
         if depth > MAX_DOCUMENT_DEPTH:
             raise InvalidInput.of(
-                FieldProblem(
-                    path="", rule=f"a document nests at most {MAX_DOCUMENT_DEPTH} levels", remedy="flatten it"
-                )
+                FieldProblem(path="", rule=f"a document nests at most {MAX_DOCUMENT_DEPTH} levels", remedy="flatten it")
             )
         children: list[Any] = []
         for item in level:

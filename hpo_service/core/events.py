@@ -229,8 +229,7 @@ class Reported:
     def to_json(self) -> dict[str, Any]:
         return {
             "reports": [
-                [r.trial, r.fence, r.step, r.resource, [value_to_json(v) for v in r.values]]
-                for r in self.reports
+                [r.trial, r.fence, r.step, r.resource, [value_to_json(v) for v in r.values]] for r in self.reports
             ]
         }
 
@@ -238,9 +237,7 @@ class Reported:
     def from_json(cls, document: Mapping[str, Any]) -> Reported:
         return cls(
             reports=tuple(
-                ReportRow(
-                    trial=t, fence=f, step=s, resource=r, values=tuple(value_from_json(v) for v in values)
-                )
+                ReportRow(trial=t, fence=f, step=s, resource=r, values=tuple(value_from_json(v) for v in values))
                 for t, f, s, r, values in document["reports"]
             )
         )
@@ -276,9 +273,7 @@ class AttemptsEnded:
     def from_json(cls, document: Mapping[str, Any]) -> AttemptsEnded:
         return cls(
             attempts=tuple(
-                EndedAttempt(
-                    trial=t, fence=f, outcome=o, trial_state=s, resource=r, reason=why, cost_microdollars=cost
-                )
+                EndedAttempt(trial=t, fence=f, outcome=o, trial_state=s, resource=r, reason=why, cost_microdollars=cost)
                 for t, f, o, s, r, why, cost in document["attempts"]
             )
         )

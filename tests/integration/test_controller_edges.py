@@ -99,9 +99,7 @@ def failing_once(db: Database, verb: str) -> None:
 
 
 @pytest.mark.parametrize("verb", ["decisions.commit", "leases.take", "collecting.collect"])
-def test_a_lost_answer_of_the_database_costs_nothing(
-    stage: Stage, verb: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_lost_answer_of_the_database_costs_nothing(stage: Stage, verb: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(loop, "RETRY_S", 0.01)
     study = stage.study()
     executor = Recording(idle_waits=True)
