@@ -24,6 +24,8 @@ from hpo_service.store.tables import TRIAL_STATES, studies, trial_params, trial_
 from hpo_service.store.tx import Tx
 
 MAX_LIMIT = 1000
+FEW = 500
+"""So few matching trials are found first: a walk along the sort's index would read the whole study to meet them."""
 _NUMBER = (int, float)
 _COLUMNS: Mapping[str, ColumnElement[Any]] = {
     "state": trials.c.state,
@@ -94,6 +96,8 @@ def trials_page(
     rows: list[tuple[int, Any]] = []
     with db.read() as tx:
         total = _total(tx, study_id, filters)
+        if filters and total is not None and total <= FEW:
+            conditions.append(_among_few(tx, study_id, conditions))
         for index in range(begin, len(stretches)):
             after = (key, number) if index == begin else (None, None)
             need = limit + 1 - len(rows)
@@ -107,6 +111,12 @@ def trials_page(
         following = cursors.pack(_listing(sort), (index, last_key, last.number))
         rows = rows[:limit]
     return Page(rows=tuple(trial_row(row) for _, row in rows), next_cursor=following, total=total)
+
+
+def _among_few(tx: Tx, study_id: str, conditions: Sequence[ColumnElement[bool]]) -> ColumnElement[bool]:
+    """The condition to be one of the matching trials, by number, which every stretch can look up."""
+    found = tx.all(select(trials.c.number).where(trials.c.study_id == study_id, *conditions))
+    return trials.c.number.in_([row.number for row in found])
 
 
 def _position(cursor: str | None, kind: str, stretches: Sequence[_Stretch]) -> tuple[int, Any, int | None]:
