@@ -66,6 +66,7 @@ class Posted:
 
     latencies_ms: list[float] = field(default_factory=list)
     per_s: float = 0.0
+    began: float = 0.0  # when the clients, each with its trial, began to report
 
 
 def post_reports(url: str, *, per_s: float, size: int, seconds: float) -> Posted:
@@ -84,14 +85,13 @@ def post_reports(url: str, *, per_s: float, size: int, seconds: float) -> Posted
             ready.abort()
 
     threads = [threading.Thread(target=work, args=(number,)) for number in range(CLIENTS)]
-    began = time.perf_counter()
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
     if failed:
         raise failed[0]
-    found.per_s = len(found.latencies_ms) / max(seconds, time.perf_counter() - began)
+    found.per_s = len(found.latencies_ms) / max(seconds, time.perf_counter() - found.began)
     return found
 
 
@@ -101,7 +101,7 @@ def _client(
     with httpx.Client(base_url=url, timeout=30) as http:
         asked = http.post("/ask", json={"client_id": name, "n": 1}).raise_for_status().json()["trials"][0]
         ready.wait()
-        began = time.perf_counter()
+        began = found.began = time.perf_counter()
         for body in range(int(per_s * seconds / size)):
             due = began + body * size / per_s
             time.sleep(max(0.0, due - time.perf_counter()))
