@@ -96,6 +96,8 @@ def trials_page(
     rows: list[tuple[int, Any]] = []
     with db.read() as tx:
         total = _total(tx, study_id, filters)
+        if total == 0:
+            return Page(rows=(), next_cursor=None, total=0)
         if filters and total is not None and total <= FEW:
             conditions.append(_among_few(tx, study_id, conditions))
         for index in range(begin, len(stretches)):
