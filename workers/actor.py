@@ -1,7 +1,7 @@
 """The warm worker: trains launches on a thread of its own and streams what happens, in batches.
 
-`Worker` is a plain class and is tested as one; `make_actor_class` wraps it for Ray, the only place here that knows Ray.
-Placing actors, watching them and giving them work is the executor's.
+`Worker` is a plain class, is tested as one, and knows no Ray. Wrapping, placing, watching and giving work is the
+executor's.
 
 Call it like this: `run` streams (`num_returns="streaming"`, concurrency group "train"); `cancel`, `ping` and `stop`
 go to the concurrency group "control", so that they are answered while `run` trains.
@@ -27,8 +27,6 @@ from workers.tracebacks import format_exception, summary
 
 BATCH_SECONDS = 0.05
 SOON_SECONDS = 0.005  # a beginning and an end wait so long for what follows at once: sending costs half a millisecond
-TRAIN_GROUP = "train"
-CONTROL_GROUP = "control"
 _REMEMBERED_CANCELS = 4096
 
 
@@ -211,11 +209,3 @@ class Worker:
             )
         torch.cuda.set_device(0)
         torch.zeros(1, device="cuda:0")
-
-
-def make_actor_class() -> Any:
-    """`Worker` as a Ray actor class; give it resources with `.options(num_cpus=…, num_gpus=…)`."""
-    import ray  # lazy: the plain class is used without Ray
-
-    remote: Any = ray.remote  # its annotations do not know concurrency_groups
-    return remote(concurrency_groups={TRAIN_GROUP: 1, CONTROL_GROUP: 4})(Worker)

@@ -204,7 +204,9 @@ class BestSoFar(Answer):
 
 class Compared(Answer):
     study: Study
-    best_so_far: BestSoFar = Field(description="The trials that improved on all before them, and their values.")
+    best_so_far: BestSoFar = Field(
+        description="The trials that were best by then, and their values; more resource beats less."
+    )
 
 
 class Difference(Answer):

@@ -1,4 +1,4 @@
-"""What readers ask of finished work: best so far, convergence, comparisons. Pure functions over plain columns.
+"""What readers ask of several studies: best so far, and where definitions differ. Pure functions over plain columns.
 
 Not here: anything that reads a store. Values that are missing, NaN or infinite never count as best.
 """
@@ -6,7 +6,6 @@ Not here: anything that reads a store. Values that are missing, NaN or infinite 
 from __future__ import annotations
 
 import math
-import statistics
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -22,19 +21,6 @@ class Series:
 
     trials: tuple[int, ...]
     values: tuple[float, ...]
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Summary:
-    """A study in numbers. `median_final` is over the trials at the highest resource reached."""
-
-    trials: int
-    valued: int
-    best_trial: int | None
-    best_value: float | None
-    best_resource: float | None
-    median_final: float | None
-    converged_at: int | None  # the trial from which 99 % of the whole improvement was there
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -60,41 +46,6 @@ def best_so_far(points: Iterable[Point], *, maximize: bool) -> Series:
             trials.append(number)
             values.append(value)
     return Series(trials=tuple(trials), values=tuple(values))
-
-
-def at_highest(points: Iterable[Point]) -> list[tuple[int, float]]:
-    """Trials with a finite value at the highest resource that any of those reached."""
-    finite = [(n, v, r) for n, v, r in points if v is not None and math.isfinite(v)]
-    top = max((r for _, _, r in finite), default=0.0)
-    return [(n, v) for n, v, r in finite if r == top]
-
-
-def converged_at(series: Series, *, share: float = 0.99) -> int | None:
-    """The first trial from which `share` of the way from the first to the last best value was covered."""
-    if not series.values:
-        return None
-    first, last = series.values[0], series.values[-1]
-    for number, value in zip(series.trials, series.values, strict=True):
-        if abs(value - first) >= share * abs(last - first) and abs(last - value) <= (1 - share) * abs(last - first):
-            return number
-    return series.trials[-1]
-
-
-def summarize(points: Iterable[Point], *, maximize: bool) -> Summary:
-    """The numbers by which studies are compared."""
-    listed = list(points)
-    final = at_highest(listed)
-    best = min(final, key=lambda item: (-item[1] if maximize else item[1], item[0]), default=None)
-    reached = [r for n, _, r in listed if best is not None and n == best[0]]
-    return Summary(
-        trials=len(listed),
-        valued=sum(v is not None and math.isfinite(v) for _, v, _ in listed),
-        best_trial=best[0] if best else None,
-        best_value=best[1] if best else None,
-        best_resource=reached[0] if reached else None,
-        median_final=statistics.median(value for _, value in final) if final else None,
-        converged_at=converged_at(best_so_far(listed, maximize=maximize)),
-    )
 
 
 def differences(documents: Sequence[Mapping[str, Any]]) -> list[Difference]:

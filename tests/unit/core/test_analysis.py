@@ -17,25 +17,6 @@ def test_best_so_far_prefers_what_came_further() -> None:
     assert series == analysis.Series(trials=(0, 1, 2, 4), values=(0.5, 0.4, 0.3, 0.6))
 
 
-def test_a_summary_counts_and_takes_the_best_at_the_highest_resource() -> None:
-    found = analysis.summarize(POINTS, maximize=False)
-    assert (found.trials, found.valued) == (7, 5)
-    assert (found.best_trial, found.best_value, found.best_resource) == (4, 0.6, 3.0)
-    assert found.median_final == 0.6
-
-
-def test_a_study_without_values_has_no_best() -> None:
-    found = analysis.summarize([(0, None, 0.0)], maximize=True)
-    assert (found.best_trial, found.best_value, found.median_final, found.converged_at) == (None, None, None, None)
-
-
-def test_convergence_is_where_nearly_all_of_the_improvement_was_there() -> None:
-    series = analysis.Series(trials=(0, 3, 8, 20), values=(10.0, 5.0, 1.01, 1.0))
-    assert analysis.converged_at(series) == 8
-    assert analysis.converged_at(series, share=0.5) == 3
-    assert analysis.converged_at(analysis.Series(trials=(4,), values=(1.0,))) == 4
-
-
 @given(st.lists(st.floats(-5, 5), min_size=1), st.booleans())
 def test_best_so_far_only_improves_at_equal_resource(found: list[float], maximize: bool) -> None:
     series = analysis.best_so_far([(i, v, 1.0) for i, v in enumerate(found)], maximize=maximize)
