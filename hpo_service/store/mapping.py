@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import math
 from collections.abc import Mapping
@@ -18,6 +19,13 @@ from hpo_service.store.tx import clean, to_datetime, to_datetime_or_none
 AnyRow = Row[Any]
 
 
+@functools.lru_cache(maxsize=512)
+def _definition(text: str) -> Mapping[str, Any]:
+    """Read once for all who look at the study; nobody may write into it."""
+    document: dict[str, Any] = json.loads(text)
+    return document
+
+
 def study_row(r: AnyRow) -> StudyRow:
     """A study of a row with every column of `studies`."""
     return StudyRow(
@@ -28,7 +36,7 @@ def study_row(r: AnyRow) -> StudyRow:
         created_at=to_datetime(r.created_at),
         state=StudyState(r.state),
         reason=r.reason,
-        definition=json.loads(r.definition),
+        definition=_definition(r.definition),
         definition_version=r.definition_version,
         space_version=r.space_version,
         space_digest=r.space_digest,
