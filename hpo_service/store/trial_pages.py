@@ -26,6 +26,8 @@ from hpo_service.store.tx import Tx
 MAX_LIMIT = 1000
 FEW = 500
 """So few matching trials are found first: a walk along the sort's index would read the whole study to meet them."""
+RARE = 1000
+"""So few trials that a parameter's or metric's filter finds are listed first, at about a microsecond each."""
 _NUMBER = (int, float)
 _COLUMNS: Mapping[str, ColumnElement[Any]] = {
     "state": trials.c.state,
@@ -100,6 +102,8 @@ def trials_page(
             return Page(rows=(), next_cursor=None, total=0)
         if filters and total is not None and total <= FEW:
             conditions.append(_among_few(tx, study_id, conditions))
+        else:
+            conditions += _rare(tx, study_id, filters)
         for index in range(begin, len(stretches)):
             after = (key, number) if index == begin else (None, None)
             need = limit + 1 - len(rows)
@@ -119,6 +123,25 @@ def _among_few(tx: Tx, study_id: str, conditions: Sequence[ColumnElement[bool]])
     """The condition to be one of the matching trials, by number, which every stretch can look up."""
     found = tx.all(select(trials.c.number).where(trials.c.study_id == study_id, *conditions))
     return trials.c.number.in_([row.number for row in found])
+
+
+def _rare(tx: Tx, study_id: str, filters: Sequence[Filter]) -> list[ColumnElement[bool]]:
+    """The condition to be one of the trials that a parameter's or metric's filter finds, where those are few: the walk
+    along a sort's index would else look at every trial that does not match."""
+    for f in filters:
+        prefix, _, name = f.field.partition(".")
+        if f.op == "!=" or not name or prefix not in ("param", "metric"):
+            continue
+        p, v = trial_params.c, trial_values.c
+        if prefix == "param":
+            column = p.text if _is_text(f.value) else p.number
+            found = select(p.trial).where(p.study_id == study_id, p.name == name, _compare(column, f))
+        else:
+            found = select(v.trial).where(v.study_id == study_id, v.name == name, _compare(v.number, f))
+        numbers = [row.trial for row in tx.all(found.limit(RARE + 1))]
+        if len(numbers) <= RARE:
+            return [tx.among(trials.c.number, numbers)]
+    return []
 
 
 def _position(cursor: str | None, kind: str, stretches: Sequence[_Stretch]) -> tuple[int, Any, int | None]:

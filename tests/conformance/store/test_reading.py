@@ -10,7 +10,7 @@ import pytest
 
 from hpo_service.core.states import TrialState
 from hpo_service.errors import InvalidInput, NotFound
-from hpo_service.store import reading, studies
+from hpo_service.store import reading, studies, trial_pages
 from hpo_service.store.database import Database
 from hpo_service.store.reading import Filter
 from hpo_service.store.rows import EndedItem, ReportItem, TrialRow
@@ -160,6 +160,26 @@ def test_filters(world: World, filters: list[Filter], keep: Any, sort: str) -> N
     wanted = expected([r for r in everything if keep(r)], sort)
     assert wanted
     assert [r.number for r in walk(world, filters=filters, sort=sort)] == wanted
+
+
+@pytest.mark.parametrize("rare", [0, 3, 1000])
+@pytest.mark.parametrize("sort", ["-value", "-param.lr", "metric.accuracy", "number"])
+@pytest.mark.parametrize(
+    ("found", "keep"),
+    [
+        (Filter(field="param.lr", op=">", value=0.05), lambda r: r.params["lr"] > 0.05),
+        (Filter(field="param.optimizer", op="=", value="sgd"), lambda r: r.params["optimizer"] == "sgd"),
+        (Filter(field="param.lr", op=">", value=99), lambda r: False),
+    ],
+)
+def test_rare_and_frequent_matches_give_the_same_pages(
+    world: World, monkeypatch: pytest.MonkeyPatch, found: Filter, keep: Any, sort: str, rare: int
+) -> None:
+    """However few count as rare, by the sort's own column and by others."""
+    fill(world, 20)
+    everything = walk(world, sort=sort)
+    monkeypatch.setattr(trial_pages, "RARE", rare)
+    assert walk(world, filters=[found], sort=sort) == [row for row in everything if keep(row)]
 
 
 def test_totals_come_from_the_counters(world: World) -> None:
