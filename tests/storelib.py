@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -11,7 +12,7 @@ from sqlalchemy import func, select
 from hpo_service.core.definition import StudyDefinition, parse
 from hpo_service.core.proposals import Continue, Finish, Proposal, Start, Stop
 from hpo_service.core.states import StudyState
-from hpo_service.store import collecting, decisions, studies
+from hpo_service.store import collecting, decisions, improvements, studies
 from hpo_service.store.database import Database
 from hpo_service.store.rows import (
     CheckpointItem,
@@ -189,3 +190,7 @@ def check_counters(db: Database, study_id: str, *, maximize: bool) -> None:
         assert study.best_value is None
     else:
         assert study.best_value == (-best[1] if maximize else best[1])
+    changes = improvements.improvements(db, study_id)
+    newest = (changes[-1].trial, changes[-1].value, changes[-1].resource) if changes else (None, None, None)
+    assert newest == (study.best_trial, study.best_value, study.best_resource)
+    assert all(a.seq < b.seq <= study.last_seq for a, b in itertools.pairwise(changes))

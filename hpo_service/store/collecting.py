@@ -12,7 +12,7 @@ from sqlalchemy import Row, select
 
 from hpo_service.core.events import AttemptsEnded, Payload, Reported
 from hpo_service.core.states import TERMINAL_TRIAL
-from hpo_service.store import blobstore, eventlog, scoring
+from hpo_service.store import blobstore, eventlog, improvements, scoring
 from hpo_service.store.batch import Batch, Report, Work
 from hpo_service.store.committing import move_trials
 from hpo_service.store.database import Database
@@ -185,6 +185,8 @@ def _store(tx: Tx, study: Row[Any], batch: Batch) -> None:
         "resource": sum(work.resource - work.old_resource for work in touched),
     }
     last = eventlog.append(tx, study.id, payloads, add=add, put=put, reported=len(batch.reports))
+    if put:
+        improvements.append(tx, study, last, best=put, add=add)
     _write_reports(tx, batch, last - len(payloads) + 1)
 
 

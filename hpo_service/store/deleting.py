@@ -11,6 +11,7 @@ from hpo_service.store.tables import (
     attempts,
     checkpoints,
     events,
+    improvements,
     log_chunks,
     reports,
     studies,
@@ -82,7 +83,7 @@ def _purge_chunk(tx: Tx, study_id: str) -> bool:
 
 
 def _purge_rest(tx: Tx, study_id: str) -> None:
-    tx.execute(delete(events).where(events.c.study_id == study_id))
-    tx.execute(delete(study_tags).where(study_tags.c.study_id == study_id))
+    for table in (events, improvements, study_tags):
+        tx.execute(delete(table).where(table.c.study_id == study_id))
     emptied = {"purged": True, "definition": "{}", "tags": "[]", "notes": ""}
     tx.execute(update(studies).where(studies.c.id == study_id).values(emptied))

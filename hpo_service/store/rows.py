@@ -79,6 +79,20 @@ class TrialRow:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Improvement:
+    """A change of a study's best trial, and what the study had spent by then."""
+
+    seq: int  # the log position from which on it is so
+    trial: int | None  # None: no trial ranks any more
+    value: float | None
+    resource: float | None
+    at: datetime
+    spent_resource: float
+    cost_microdollars: int
+    ended: int  # trials that had ended
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class AttemptRow:
     study_id: str
     trial: int

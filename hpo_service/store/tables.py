@@ -130,6 +130,22 @@ events = Table(
     ForeignKeyConstraint(["study_id"], ["studies.id"]),
 )
 
+improvements = Table(
+    "improvements",
+    metadata,
+    _text("study_id"),
+    _int("seq"),  # of the last event of the transaction that changed the best
+    _int("trial", null=True),  # null where no trial ranks any more
+    _real("value", null=True),
+    _real("resource", null=True),
+    _int("at"),
+    _real("spent_resource"),  # the study's sums as of then
+    _int("cost_microdollars"),
+    _int("ended"),  # trials that had ended
+    PrimaryKeyConstraint("study_id", "seq"),
+    ForeignKeyConstraint(["study_id"], ["studies.id"]),
+)
+
 trials = Table(
     "trials",
     metadata,

@@ -78,6 +78,31 @@ def test_an_upgrade_backs_the_file_up_first(tmp_path: Path) -> None:
     assert len(list(tmp_path.glob("*backup*"))) == 1, "nothing to upgrade, nothing to back up"
 
 
+def test_studies_from_before_keep_their_best_as_one_improvement(tmp_path: Path) -> None:
+    path = tmp_path / "hpo.db"
+    _at(path, "0002")
+    connection = sqlite3.connect(path)
+    study = (
+        "INSERT INTO studies (id, name, project, created_by, created_at, state, definition, space_digest, objectives,"
+        " retries, priority, parallel, last_seq, finished, failed, best_trial, best_value, best_resource, resource,"
+        " cost_microdollars) VALUES (?, 'n', 'default', 'ada', 1, 'finished', '{}', '', '[]', 0, 1, 1, 4, 3, 1,"
+        " ?, ?, ?, 40, 9)"
+    )
+    connection.execute(study, ("with", 2, 0.25, 9.0))
+    connection.execute(study, ("without", None, None, None))
+    event = (
+        "INSERT INTO events (study_id, seq, kind, schema_version, epoch, at, payload) VALUES (?, ?, '', 1, 0, ?, '')"
+    )
+    connection.executemany(event, [("with", 3, 50), ("with", 4, 70)])
+    connection.commit()
+    connection.close()
+    open_database(f"sqlite:///{path}", backup=False).close()
+    connection = sqlite3.connect(path)
+    rows = connection.execute("SELECT * FROM improvements").fetchall()
+    connection.close()
+    assert rows == [("with", 4, 2, 0.25, 9.0, 70, 40.0, 9, 4)]
+
+
 def test_an_upgrade_without_backup(tmp_path: Path) -> None:
     _at(tmp_path / "hpo.db", "0001")
     open_database(f"sqlite:///{tmp_path / 'hpo.db'}", backup=False).close()
