@@ -1,0 +1,141 @@
+// Charts: Plotly, loaded once, dressed in the page's theme. What a chart shows is its caller's business.
+//
+// plot(node, traces, layout, {onClick(customdata, point), onSelect({x: [lo, hi]|null, y: …}|null), label, height}) → Promise<node>
+//     label states the essence in words, for those who do not see the chart. Draws again with the same node; keeps zoom (uirevision) until the caller changes layout.uirevision.
+//     layout is merged over the themed one: give titles, types, ranges. dataset.ready on node = "SEQ": pass layout.meta = {seq}; else a count of drawings.
+// clear(node) → forgets the chart · robustRange(values, {log}?) → {range: [lo, hi]|null, outside: n, low, high, text: "3 values lie outside …"|""}
+// stateColour(state) · bracketColour(i) · pointTrace(n) → "scatter" for ≤ 2,000 points, "scattergl" above · ready() → Promise<Plotly>
+// axis(title, {log, share}?) → layout of an axis · loss-proof hover: text(…) is not needed, Plotly's labels come escaped by plain(text)
+
+import { stateKind } from "./ui.js";
+import { colours, onTheme } from "./theme.js";
+
+const STATES = { running: "accent", finished: "good", failed: "bad", stopped: "quiet", paused: "warn", waiting: "quiet", promoted: "good" };
+const drawn = new Map(); // node → {traces, layout, options}: to draw again in another theme
+const CONFIG = { displayModeBar: false, responsive: true, showTips: false, doubleClick: "reset+autosize", scrollZoom: false };
+let loading = null, count = 0;
+
+export function ready() {
+  loading ||= new Promise((done, fail) => {
+    const script = document.createElement("script");
+    script.src = document.querySelector('meta[name="plotly"]').content;
+    script.onload = () => done(window.Plotly);
+    script.onerror = () => { loading = null; fail(new Error("The chart library did not load; see whether the server runs.")); };
+    document.head.append(script);
+  });
+  return loading;
+}
+
+// Plotly reads a few HTML tags in its texts; names of users are shown as they are.
+export const plain = (text) => String(text).replaceAll("&", "&amp;").replaceAll("<", "&lt;").replaceAll(">", "&gt;");
+export const pointTrace = (n) => (n > 2000 ? "scattergl" : "scatter");
+export const stateColour = (state) => colours()[STATES[stateKind(state)] || "quiet"];
+export const bracketColour = (i) => colours().categories[(i ?? 0) % 8];
+
+export async function plot(node, traces, layout = {}, options = {}) {
+  const Plotly = await ready();
+  drawn.set(node, { traces, layout, options });
+  node.classList.add("plot");
+  node.tabIndex = 0;
+  node.setAttribute("role", "img");
+  if (options.label) node.setAttribute("aria-label", options.label);
+  await Plotly.react(node, dressed(traces), themed(layout, options, node), CONFIG);
+  listen(node);
+  count += 1;
+  node.dataset.ready = String(layout.meta?.seq ?? count);
+  return node;
+}
+
+export function clear(node) {
+  if (drawn.delete(node)) window.Plotly?.purge(node);
+  node.removeAttribute("data-ready");
+}
+
+export const axis = (title, { log = false, share = false } = {}) => ({ title: { text: plain(title) }, type: log ? "log" : "linear", ...(share && !log ? { tickformat: ".0%" } : {}) });
+
+function look(colour, small) {
+  return { gridcolor: colour.line, linecolor: colour.line, zerolinecolor: colour.line, gridwidth: 1, zerolinewidth: 1, ticks: "", automargin: true, showline: false,
+    tickfont: { color: colour.quiet, size: small ? 10.5 : 11.5 }, title: { font: { color: colour.quiet, size: 12 }, standoff: 8 }, exponentformat: "e", separatethousands: true, minor: { showgrid: false } };
+}
+
+function themed(layout, { onSelect = null, height = null }, node) {
+  const colour = colours();
+  const small = node.clientWidth < 420;
+  const family = getComputedStyle(document.body).fontFamily;
+  const base = {
+    paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)", colorway: colour.categories, font: { family, color: colour.ink, size: 12 },
+    margin: { l: 8, r: 12, t: 8, b: 8, pad: 4 }, xaxis: {}, yaxis: {}, showlegend: false, hovermode: "closest", autosize: true, uirevision: "keep", dragmode: onSelect ? "select" : "zoom",
+    hoverlabel: { bgcolor: colour.panel, bordercolor: colour.line, font: { family, color: colour.ink, size: 12 }, align: "left", namelength: -1 },
+    legend: { orientation: "h", x: 0, y: 1.02, yanchor: "bottom", font: { color: colour.quiet, size: 11.5 }, bgcolor: "rgba(0,0,0,0)" },
+    newselection: { line: { color: colour.accent, width: 1, dash: "solid" } }, activeselection: { fillcolor: colour.accent, opacity: 0.08 },
+    coloraxis: { colorscale: colour.scale, colorbar: { thickness: 10, outlinewidth: 0, tickfont: { color: colour.quiet, size: 11 }, len: 0.9 } },
+    transition: { duration: 0 }, ...(height ? { height } : {}),
+  };
+  const merged = merge(base, layout);
+  for (const name of Object.keys(merged)) if (/^[xy]axis\d*$/.test(name)) merged[name] = merge(look(colour, small), ticks(merged[name]));
+  return merged;
+}
+
+// 1, 10, 100 and not 2, 5 between: a log axis of few decades shows too many figures otherwise.
+function ticks(axis) {
+  if (axis.type !== "log" || axis.dtick || axis.tickvals) return axis;
+  const [lo, hi] = axis.range || [0, 9];
+  return hi - lo >= 1.5 ? { dtick: Math.max(1, Math.ceil((hi - lo) / 7)), ...axis } : axis;
+}
+
+function dressed(traces) {
+  const colour = colours();
+  return traces.map((trace) => (trace.marker?.colorbar || trace.marker?.showscale || trace.type === "heatmap" || trace.type === "contour"
+    ? merge(trace.type === "heatmap" || trace.type === "contour" ? { colorscale: colour.scale, colorbar: bar(colour) } : { marker: { colorscale: colour.scale, colorbar: bar(colour) } }, trace)
+    : trace));
+}
+
+const bar = (colour) => ({ thickness: 10, outlinewidth: 0, len: 0.9, tickfont: { color: colour.quiet, size: 11 } });
+
+function merge(under, over) {
+  const made = { ...under };
+  for (const [key, value] of Object.entries(over)) {
+    const both = value && under[key] && Object.getPrototypeOf(value) === Object.prototype && Object.getPrototypeOf(under[key]) === Object.prototype;
+    made[key] = both ? merge(under[key], value) : value;
+  }
+  return made;
+}
+
+function listen(node) {
+  if (node.dataset.listening) return;
+  node.dataset.listening = "1";
+  const options = () => drawn.get(node)?.options || {};
+  node.on("plotly_click", ({ points }) => { if (points?.length) options().onClick?.(points[0].customdata, points[0]); });
+  node.on("plotly_selected", (event) => { if (event?.range) options().onSelect?.(ranges(event.range)); });
+  node.on("plotly_deselect", () => options().onSelect?.(null));
+}
+
+// A brush on a log axis tells exponents for lines drawn by us, values for Plotly's own selections; these are values.
+function ranges(range) {
+  const side = (name) => Object.entries(range).find(([key]) => key.startsWith(name))?.[1] ?? null;
+  const ordered = (pair) => (pair ? [...pair].sort((a, b) => a - b) : null);
+  return { x: ordered(side("x")), y: ordered(side("y")) };
+}
+
+export function robustRange(values, { log = false } = {}) {
+  const usable = Array.from(values).filter((x) => typeof x === "number" && Number.isFinite(x) && (!log || x > 0));
+  const none = { range: null, outside: 0, low: null, high: null, text: "" };
+  if (usable.length < 3) return none;
+  const sorted = Float64Array.from(usable, (x) => (log ? Math.log10(x) : x)).sort();
+  const at = (share) => sorted[Math.round(share * (sorted.length - 1))];
+  const [first, third] = [at(0.01), at(0.99)];
+  const room = Math.max(third - first, Math.abs(third) * 1e-9, 1e-12);
+  // Whatever lies within one more width of the middle 98 % is no outlier, just the edge.
+  const low = Math.max(sorted[0], first - room), high = Math.min(sorted.at(-1), third + room);
+  const outside = sorted.reduce((n, x) => n + (x < low || x > high ? 1 : 0), 0);
+  const edge = 0.05 * Math.max(high - low, room * 0.2);
+  const text = outside ? `${outside.toLocaleString("en-GB")} ${outside === 1 ? "value lies" : "values lie"} outside the axis` : "";
+  return { range: [low - edge, high + edge], outside, low, high, text };
+}
+
+onTheme(() => {
+  for (const [node, { traces, layout, options }] of drawn) {
+    if (node.isConnected) plot(node, traces, layout, options);
+    else clear(node);
+  }
+});
