@@ -13,6 +13,7 @@ from typing import Any, Generic, TypeVar
 from pydantic import BaseModel, ConfigDict, Field
 
 from hpo_service.core.states import AttemptState, Origin, StudyState, TrialState
+from hpo_service.store.curve_stats import CurveStats as StoredStats
 from hpo_service.store.rows import AttemptRow, ReportRecord, StudyRow, TokenRow, TrialRow, WorkerRow
 
 Item = TypeVar("Item", bound=BaseModel)
@@ -109,6 +110,25 @@ class Trial(Answer):
     ended_at: datetime | None
     tags: list[str]
     notes: str
+
+
+class CurveStats(Answer):
+    """What a trial's curve of one metric comes to. `first` and `last` may be "NaN" or infinite, the others are of its
+    finite values; `best` is null where it is not known whether more or less is better."""
+
+    first: float
+    last: float
+    best: float | None
+    min: float | None
+    max: float | None
+
+
+class ListedTrial(Trial):
+    stats: dict[str, CurveStats] | None = Field(
+        default=None,
+        exclude_if=lambda stats: stats is None,
+        description="By metric, with `?stats=`; a metric that the trial did not report is missing.",
+    )
 
 
 class Attempt(Answer):
@@ -356,6 +376,12 @@ def study_answer(row: StudyRow, params: Mapping[str, Any] | None, *, definition:
 def trial_answer(row: TrialRow) -> Trial:
     """The wire form of a trial."""
     return Trial.model_construct(**_trial_fields(row))
+
+
+def listed_trial(row: TrialRow, stats: Mapping[str, StoredStats] | None) -> ListedTrial:
+    """The wire form of a trial on a page, with statistics of its curves where they were asked for."""
+    by_metric = None if stats is None else {name: CurveStats.model_construct(**asdict(s)) for name, s in stats.items()}
+    return ListedTrial.model_construct(**_trial_fields(row), stats=by_metric)
 
 
 def trial_with_attempts(row: TrialRow, attempts: list[AttemptRow]) -> TrialWithAttempts:

@@ -106,6 +106,26 @@ def load_events(db: Database, study_id: str, after_seq: int = 0, limit: int | No
         return [_event(row, batches) for row in rows]
 
 
+def latest_events(
+    db: Database, study_id: str, *, before: int = 0, kinds: Sequence[str] = (), limit: int = 100
+) -> list[Event]:
+    """The study's events before the sequence number `before` (0: its end), newest first, of the given kinds (none
+    given: of all). Raises as `load_events` does."""
+    c = events.c
+    with db.read() as tx:
+        study = tx.conn.execute(_HEAD, {"wanted": study_id}).first()
+        if study is None:
+            raise NotFound(f"there is no study {study_id!r}", remedy="list the studies with `hpo studies`")
+        statement = select(events).where(c.study_id == study_id)
+        if before:
+            statement = statement.where(c.seq < before)
+        if kinds:
+            statement = statement.where(c.kind.in_(kinds))
+        rows = tx.all(statement.order_by(c.seq.desc()).limit(limit))
+        batches = _report_rows(tx, study_id, list(reversed(rows)), json.loads(study.objectives))
+        return [_event(row, batches) for row in rows]
+
+
 def _event(row: Row[Any], batches: Mapping[int, list[ReportRow]]) -> Event:
     if row.schema_version > SCHEMA_VERSION or row.kind not in PAYLOADS:
         raise Conflict(

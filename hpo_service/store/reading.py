@@ -11,12 +11,13 @@ from sqlalchemy import Select, func, select
 from hpo_service.core.states import TRIAL_TRANSITIONS, StudyState
 from hpo_service.errors import NotFound
 from hpo_service.store import opening
+from hpo_service.store.curve_stats import curve_stats
 from hpo_service.store.curves import canonical, curves
 from hpo_service.store.database import Database
 from hpo_service.store.mapping import attempt_row, report_record, trial_row
 from hpo_service.store.rows import AttemptRow, CheckpointRow, ReportRecord, TrialRow
 from hpo_service.store.tables import attempts as attempts_table
-from hpo_service.store.tables import environments, studies, workers
+from hpo_service.store.tables import environments, studies, trial_tags, workers
 from hpo_service.store.tables import reports as reports_table
 from hpo_service.store.tables import trials as trials_table
 from hpo_service.store.trial_pages import Filter
@@ -28,12 +29,15 @@ __all__ = [
     "best",
     "checkpoints",
     "counters",
+    "curve_stats",
     "curves",
     "environment",
     "iter_reports",
     "iter_trials",
     "metric_names",
     "reports",
+    "some",
+    "tagged",
     "trial",
     "trials",
 ]
@@ -48,6 +52,21 @@ def trial(db: Database, study_id: str, number: int) -> TrialRow:
     if row is None:
         raise NotFound(f"study {study_id} has no trial {number}", remedy="list them with `hpo trials`")
     return trial_row(row)
+
+
+def some(db: Database, study_id: str, numbers: Sequence[int]) -> list[TrialRow]:
+    """The trials of these numbers that there are, by number."""
+    c = trials_table.c
+    with db.read() as tx:
+        statement = select(trials_table).where(c.study_id == study_id, tx.among(c.number, numbers))
+        return [trial_row(row) for row in tx.all(statement.order_by(c.number))]
+
+
+def tagged(db: Database, study_id: str, tag: str) -> list[int]:
+    """Numbers of the trials that carry the tag."""
+    t = trial_tags.c
+    with db.read() as tx:
+        return [row.trial for row in tx.all(select(t.trial).where(t.study_id == study_id, t.tag == tag))]
 
 
 def attempts(db: Database, study_id: str, number: int) -> list[AttemptRow]:

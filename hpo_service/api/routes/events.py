@@ -12,8 +12,10 @@ from hpo_service.api import schemas
 from hpo_service.api.access import Role
 from hpo_service.api.routing import role, router
 from hpo_service.api.state import PrincipalDep, Shared, SharedDep, StudyDep
+from hpo_service.core.events import PAYLOADS
 from hpo_service.errors import FieldProblem, InvalidInput
 from hpo_service.store import decisions
+from search_spaces.errors import nearest
 
 routes: APIRouter = router(tag="events")
 
@@ -47,9 +49,26 @@ def read_events(
     study: StudyDep,
     shared: SharedDep,
     after: Annotated[int, Query(ge=0, lt=2**53, description="The last sequence number that you have.")] = 0,
+    before: Annotated[
+        int | None, Query(ge=0, lt=2**53, description="Newest first, before this sequence number; 0: from the end.")
+    ] = None,
+    kind: Annotated[str, Query(max_length=1000, description="Of these kinds only, comma separated.")] = "",
     limit: Annotated[int, Query(ge=1, le=1000)] = 500,
 ) -> schemas.Items[schemas.LogEvent]:
-    """The study's events after a sequence number, in order; fewer than `limit` means: that is all."""
+    """The study's events after a sequence number, in order, or with `before` backwards from one; fewer than `limit`
+    means: that is all."""
+    kinds = _kinds(kind)
+    if before is None and kinds:
+        rule = "kinds are chosen when reading backwards"
+        raise InvalidInput.of(FieldProblem(path="query.kind", rule=rule, value=kind, remedy="add before=0"))
+    if before is not None and after:
+        rule = "a log is read either forwards or backwards"
+        raise InvalidInput.of(FieldProblem(path="query.after", rule=rule, value=after, remedy="leave one out"))
+    events = (
+        decisions.load_events(shared.db, study.id, after_seq=after, limit=limit)
+        if before is None
+        else decisions.latest_events(shared.db, study.id, before=before, kinds=kinds, limit=limit)
+    )
     items = [
         schemas.LogEvent(
             seq=event.seq,
@@ -58,9 +77,19 @@ def read_events(
             epoch=event.epoch,
             payload=event.payload.to_json(),
         )
-        for event in decisions.load_events(shared.db, study.id, after_seq=after, limit=limit)
+        for event in events
     ]
     return schemas.Items[schemas.LogEvent].model_construct(items=items)
+
+
+def _kinds(text: str) -> tuple[str, ...]:
+    kinds = tuple(dict.fromkeys(part.strip() for part in text.split(",") if part.strip()))
+    for kind in kinds:
+        if kind not in PAYLOADS:
+            rule = "unknown kind of event"
+            remedy = nearest(kind, sorted(PAYLOADS))
+            raise InvalidInput.of(FieldProblem(path="query.kind", rule=rule, value=kind, remedy=remedy))
+    return kinds
 
 
 def _stream(shared: Shared, wanted: Callable[[str, str], bool], seen: dict[str, int] | None) -> Response:

@@ -8,13 +8,14 @@ from typing import Annotated, Any, Literal
 from fastapi import APIRouter, Path, Query, Request, Response
 from fastapi.responses import FileResponse, StreamingResponse
 
-from hpo_service.api import checkpoints, comparing, exporting, schemas
+from hpo_service.api import checkpoints, comparing, curve_metrics, exporting, schemas
 from hpo_service.api.access import Role
-from hpo_service.api.filters import SORTABLE, Names, known_names, parse_filters, parse_sort
+from hpo_service.api.filters import SORTABLE, known_names, parse_filters, parse_sort
 from hpo_service.api.requests import Annotate, Configurations, Retry
 from hpo_service.api.routes.studies import Cursor, Limit, answer, visible
 from hpo_service.api.routing import role, router
 from hpo_service.api.state import PrincipalDep, Shared, SharedDep, StudyDep
+from hpo_service.api.viewing import names_of
 from hpo_service.core.definition import parse
 from hpo_service.core.states import ENDED_STUDY, TERMINAL_TRIAL, Origin, StudyState, TrialState, goes_on_to
 from hpo_service.errors import Conflict, FieldProblem, InvalidInput
@@ -22,8 +23,6 @@ from hpo_service.store import logs, reading, studies
 from hpo_service.store.reading import Filter
 from hpo_service.store.rows import StudyRow
 from search_spaces import SpaceError
-from search_spaces.catalog import RECIPES
-from search_spaces.errors import nearest
 
 routes: APIRouter = router(tag="trials")
 
@@ -39,9 +38,10 @@ def list_trials(
     sort: Annotated[str, Query(description="A field, parameter or metric; a minus sorts descending.")] = "number",
     cursor: Cursor = None,
     limit: Limit = 50,
-) -> schemas.Page[schemas.Trial]:
+    stats: Annotated[str, Query(max_length=4096, description="Metrics whose curves are summed up: a,b")] = "",
+) -> schemas.Page[schemas.ListedTrial]:
     """A page of trials: filtered, in any order; those without a value come last."""
-    plain = not filter and sort.removeprefix("-") in SORTABLE  # no need to look up what other names mean
+    plain = not filter and not stats and sort.removeprefix("-") in SORTABLE  # no need to look up what other names mean
     names = known_names((), ()) if plain else names_of(shared, study)
     page = reading.trials(
         shared.db,
@@ -51,8 +51,12 @@ def list_trials(
         cursor=cursor,
         limit=limit,
     )
-    items = [schemas.trial_answer(row) for row in page.rows]
-    return schemas.Page[schemas.Trial].model_construct(items=items, next_cursor=page.next_cursor, total=page.total)
+    wanted = curve_metrics.wanted(stats, names.metrics, study.definition)
+    found = reading.curve_stats(shared.db, study.id, [row.number for row in page.rows], wanted)
+    items = [schemas.listed_trial(row, found.get(row.number, {}) if wanted else None) for row in page.rows]
+    return schemas.Page[schemas.ListedTrial].model_construct(
+        items=items, next_cursor=page.next_cursor, total=page.total
+    )
 
 
 @routes.post("/studies/{study_id}/trials", status_code=201, openapi_extra=role(Role.EDITOR))
@@ -180,31 +184,6 @@ def list_rungs(study: StudyDep, shared: SharedDep) -> schemas.Items[schemas.Rung
     return schemas.Items[schemas.RungAnswer].model_construct(items=items)
 
 
-@routes.get("/studies/{study_id}/curves", openapi_extra=role(Role.VIEWER))
-def get_curves(
-    study: StudyDep,
-    shared: SharedDep,
-    metric: Annotated[str | None, Query(max_length=200, description="The objective's, if left out.")] = None,
-    trials: Annotated[str | None, Query(max_length=10_000, description="Numbers, comma separated.")] = None,
-    top: Annotated[int | None, Query(ge=1, le=1000, description="The best so many, if no trials are named.")] = None,
-    max_points: Annotated[int, Query(ge=2, le=10_000, description="Per trial.")] = 200,
-) -> schemas.Curves:
-    """Columnar, downsampled learning curves, best trials first."""
-    chosen = metric or parse(study.definition).objective.metric
-    numbers = _numbers(trials) if trials is not None else None
-    found = reading.curves(
-        shared.db,
-        study.id,
-        chosen,
-        numbers=numbers,
-        top=top if top is not None or numbers is not None else 20,
-        max_points=max_points,
-    )
-    if metric and not found["trials"]:
-        _require_metric(shared, study, metric)
-    return schemas.Curves.model_validate({"metric": chosen, **found})
-
-
 @routes.get("/compare", openapi_extra=role(Role.VIEWER))
 def compare_studies(
     shared: SharedDep, caller: PrincipalDep, study: Annotated[list[str], Query(description="Repeat: study=A&study=B")]
@@ -238,30 +217,6 @@ def export_study(
     )
     headers = {"content-disposition": f'attachment; filename="{study.id}.{format}"'}
     return StreamingResponse(pieces, media_type=exporting.MEDIA_TYPES[format], headers=headers)
-
-
-def names_of(shared: Shared, study: StudyRow) -> Names:
-    """What bare names may mean in this study: its parameters, its reported metrics and those of its recipe."""
-    metrics = reading.metric_names(shared.db, study.id)
-    recipe = RECIPES.get(str(study.definition["trainer"].get("recipe")))
-    if recipe is not None:
-        metrics += [metric.name for metric in recipe.metrics]
-    return known_names(study.definition["space"], metrics)
-
-
-def _require_metric(shared: Shared, study: StudyRow, metric: str) -> None:
-    known = names_of(shared, study).metrics
-    if metric not in known:
-        rule = "the metric must be one that this study's trials report"
-        raise InvalidInput.of(FieldProblem(path="query.metric", rule=rule, value=metric, remedy=nearest(metric, known)))
-
-
-def _numbers(text: str) -> list[int]:
-    parts = [part.strip() for part in text.split(",")]
-    if not all(part.isdecimal() and len(part) < 16 for part in parts):
-        rule = "trials are numbers, comma separated"
-        raise InvalidInput.of(FieldProblem(path="query.trials", rule=rule, value=text, remedy="write trials=1,2"))
-    return [int(part) for part in parts]
 
 
 def _failed(shared: Shared, study: StudyRow) -> dict[int, Mapping[str, Any]]:
