@@ -1,0 +1,37 @@
+// What the charts need to know of a study definition: objectives, parameters, words for its resource. Pure: no requests, no DOM.
+
+const LOG = new Set(["loguniform", "qloguniform", "log_integer", "power_of_two", "lognormal"]);
+const WHOLE = new Set(["integer", "log_integer", "power_of_two"]);
+const LISTED = new Set(["choice", "ordinal", "constant"]);
+const RUNGS = new Set(["successive_halving", "hyperband", "bohb", "asha"]);
+
+export function objectives(definition) {
+  const given = definition?.objective ?? [];
+  return (Array.isArray(given) ? given : [given]).map(({ metric, direction }) => ({ metric, direction: direction ?? "minimize" }));
+}
+
+export function parameters(definition) {
+  return Object.entries(definition?.space ?? {}).map(([name, one]) => parameter(name, one));
+}
+
+function parameter(name, one) {
+  const when = one.when ?? null;
+  if (LISTED.has(one.type)) {
+    const values = one.type === "constant" ? [one.value] : one.values ?? [];
+    return { name, type: "category", log: false, integer: false, low: 0, high: values.length - 1, values, labels: values.map(word), when, constant: one.type === "constant" };
+  }
+  return {
+    name, type: "number", log: LOG.has(one.type), integer: WHOLE.has(one.type),
+    low: one.low ?? null, high: one.high ?? null, labels: [], values: [], when, constant: false,
+  };
+}
+
+// As the filter language writes it.
+export const word = (value) => (typeof value === "string" ? value : value === null ? "null" : String(value));
+
+export const resourceName = (definition) => (definition?.trainer?.recipe ? "epochs" : "resource");
+export const hasRungs = (definition) => RUNGS.has(definition?.algorithm?.name);
+export const hasModel = (definition) => {
+  const { name, sampler } = definition?.algorithm ?? {};
+  return name === "bayesian" || sampler === "tpe" || sampler === "gp";
+};

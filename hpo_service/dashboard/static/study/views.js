@@ -1,0 +1,23 @@
+// Which panels each view of a study holds, and in which order. Data only; panels.js mounts them.
+
+const chart = (id, title, options = {}) => ({ kind: "chart", id, title, ...options });
+const part = (id, title, options = {}) => ({ kind: "part", id, title, wide: true, ...options });
+
+export const VIEWS = [
+  { id: "overview", label: "Overview", holds: () => [
+    chart("progress", "Best so far"), chart("curves", "Learning curves"), chart("parallel", "Parallel coordinates", { wide: true }),
+    part("table", "Trials", { options: { compact: true } })] },
+  { id: "brackets", label: "Brackets", holds: () => [chart("brackets", "Brackets and rungs", { wide: true })] },
+  { id: "parameters", label: "Parameters", holds: (page) => [
+    chart("importance", "Importance"), chart("distribution", "Distribution of values"), chart("slices", "Slices", { wide: true }),
+    chart("contour", "Two parameters"), chart("sensitivity", "Around the baseline"),
+    ...(page.objectives.length > 1 ? [chart("pareto", "Pareto front", { wide: true })] : [])] },
+  { id: "model", label: "Model", holds: () => [chart("surrogate", "What the sampler believes", { wide: true })] },
+  { id: "timeline", label: "Timeline", holds: () => [chart("timeline", "Attempts by worker", { wide: true })] },
+  { id: "trials", label: "Trials", holds: () => [part("table", "Trials")] },
+  { id: "about", label: "About", holds: () => [part("notes", "Notes and tags"), part("definition", "Definition"), part("events", "Event log")] },
+];
+
+// Brackets are for algorithms with rungs, the model for those that fit one; an address may name them all the same.
+export const offered = (page, current) => VIEWS.filter(({ id }) =>
+  id === current || ((id !== "brackets" || page.hasRungs) && (id !== "model" || page.hasModel)));
