@@ -50,6 +50,9 @@ class BaseParameter(BaseModel):
     continuous one that was drawn or has at most 12 digits (see `scales`).
     """
 
+    logarithmic: ClassVar[bool] = False
+    """Whether equal factors, not equal differences, are equally likely: charts draw such an axis in logarithms."""
+
     model_config = ConfigDict(frozen=True, extra="forbid")
     positional: ClassVar[tuple[str, ...]] = ("low", "high")
 
@@ -221,6 +224,8 @@ class Uniform(BaseParameter):
 class LogUniform(BaseParameter):
     """A real number whose logarithm is equally likely anywhere in [log low, log high]."""
 
+    logarithmic: ClassVar[bool] = True
+
     type: Literal["loguniform"] = "loguniform"
     low: Number = Field(description="The smallest value, > 0.")
     high: Number = Field(description="The largest value.")
@@ -260,6 +265,8 @@ class QUniform(BaseParameter):
 
 class QLogUniform(BaseParameter):
     """A real number on the grid low, low + step, …, drawn on a logarithmic scale."""
+
+    logarithmic: ClassVar[bool] = True
 
     positional: ClassVar[tuple[str, ...]] = ("low", "high", "step")
     type: Literal["qloguniform"] = "qloguniform"
@@ -308,6 +315,8 @@ class Integer(BaseParameter):
 class LogInteger(BaseParameter):
     """A whole number of [low, high], drawn on a logarithmic scale."""
 
+    logarithmic: ClassVar[bool] = True
+
     type: Literal["log_integer"] = "log_integer"
     low: Whole = Field(description="The smallest value, >= 1.")
     high: Whole = Field(description="The largest value, at most 2**40.")
@@ -328,6 +337,8 @@ class LogInteger(BaseParameter):
 
 class PowerOfTwo(BaseParameter):
     """A power of two inside [low, high], equally likely: 16, 32, 64, …"""
+
+    logarithmic: ClassVar[bool] = True
 
     type: Literal["power_of_two"] = "power_of_two"
     low: Whole = Field(description="No value is smaller; >= 1.")
@@ -451,6 +462,8 @@ class Normal(BaseParameter):
 
 class LogNormal(BaseParameter):
     """A number whose natural logarithm is normal (mu, sigma); drawn within six sigma."""
+
+    logarithmic: ClassVar[bool] = True
 
     positional: ClassVar[tuple[str, ...]] = ("mu", "sigma")
     type: Literal["lognormal"] = "lognormal"

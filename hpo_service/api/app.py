@@ -15,7 +15,7 @@ from hpo_service.api.middleware import BodyLimit, HostAndOrigin, SecurityHeaders
 from hpo_service.api.notices import Notices
 from hpo_service.api.problems import add_handlers
 from hpo_service.api.replay import Replay
-from hpo_service.api.routes import events, external, health, studies, tokens, trials
+from hpo_service.api.routes import charts, events, external, health, studies, tokens, trials
 from hpo_service.api.routing import Route
 from hpo_service.api.state import Shared
 from hpo_service.dashboard import pages
@@ -26,6 +26,7 @@ from hpo_service.store import access
 from hpo_service.store.database import Database
 from hpo_service.store.groupwriter import GroupWriter
 from hpo_service.store.heads import heads
+from hpo_service.views.columns import ColumnsCache
 
 API = "/api/v1"
 DESCRIPTION = """Hyperparameter optimisation as a service. Errors are RFC 9457 problem documents; lists page by cursor;
@@ -67,7 +68,7 @@ def create_app(
     app.state.shared = shared
     app.router.route_class = Route
     app.router.redirect_slashes = False
-    for module in (studies, trials, external, events, tokens, health):
+    for module in (studies, trials, charts, external, events, tokens, health):
         app.include_router(module.routes, prefix=API)
     app.include_router(health.root)
     pages.add_pages(app)
@@ -94,6 +95,7 @@ def _shared(
         settings=settings,
         db=db,
         decider=Decider(db),
+        columns=ColumnsCache(db),
         writer=GroupWriter(db),
         notices=Notices(lambda: heads(db)),
         replay=Replay(db),

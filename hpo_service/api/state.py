@@ -11,6 +11,7 @@ from typing import Annotated, Any
 from fastapi import Depends, Request
 
 from hpo_service.api.access import ANY_PROJECT, Principal
+from hpo_service.api.answers import Answers
 from hpo_service.api.metrics import Metrics
 from hpo_service.api.notices import Notices
 from hpo_service.api.replay import Replay
@@ -21,6 +22,7 @@ from hpo_service.store import studies
 from hpo_service.store.database import Database
 from hpo_service.store.groupwriter import GroupWriter
 from hpo_service.store.rows import StudyRow
+from hpo_service.views.columns import ColumnsCache
 
 
 @dataclass
@@ -34,9 +36,11 @@ class Shared:
     notices: Notices
     replay: Replay
     metrics: Metrics
+    columns: ColumnsCache
     notify: Callable[[str], None]
     controller_alive: Callable[[], bool] | None = None  # None: this process supervises none
     patching: threading.Lock = field(default_factory=threading.Lock)
+    answers: Answers = field(default_factory=Answers)
     params: BestParams = field(default_factory=lambda: BestParams())
 
 

@@ -38,8 +38,8 @@ def curves(
     top: int | None = None,
     max_points: int = 200,
 ) -> dict[str, Any]:
-    """The canonical curves of `metric`: {"metric", "trials": [{"number", "state", "bracket", "resource": […],
-    "value": […]}], "shown", "of"}; values as JSON holds them.
+    """The canonical curves of `metric`: {"metric", "trials": [{"number", "state", "bracket", "rung", "reason",
+    "horizon", "resource": […], "value": […]}], "shown", "of"}; values as JSON holds them.
 
     Shown are the trials `numbers`, or the `top` best by the first objective, or the newest hundred that reported;
     `of` is how many trials the study has. A curve has at most `max_points` points, its first and last among them.
@@ -67,7 +67,8 @@ def _chosen(
     tx: Tx, study_id: str, maximize: bool, numbers: Sequence[int] | None, top: int | None
 ) -> Sequence[Row[Any]]:
     c = trials.c
-    statement = select(c.number, c.state, c.bracket).where(c.study_id == study_id)
+    columns = (c.number, c.state, c.bracket, c.rung, c.reason, c.horizon)
+    statement = select(*columns).where(c.study_id == study_id)
     if numbers is not None:
         return tx.all(statement.where(tx.among(c.number, numbers)).order_by(c.number))
     if top is not None:
@@ -90,6 +91,9 @@ def _curve(trial: Row[Any], rows: Sequence[Row[Any]], metric: str, max_points: i
         "number": trial.number,
         "state": trial.state,
         "bracket": trial.bracket,
+        "rung": trial.rung,
+        "reason": trial.reason,
+        "horizon": trial.horizon,
         "resource": [resource[i] for i in picked],
         "value": [value[i] for i in picked],
     }

@@ -26,6 +26,7 @@ ALLOWED: dict[str, set[str]] = {
     "schedulers": {"core", "errors", "search_spaces"},
     "algorithms": {"core", "errors", "search_spaces", "samplers", "schedulers"},
     "store": {"core", "errors", "settings", "search_spaces"},
+    "views": {"core", "errors", "store", "algorithms", "search_spaces"},
     "executors": {"workers.contract", "errors", "settings"},
     "decider": {"core", "algorithms", "store", "errors"},
     "controller": {
@@ -45,6 +46,7 @@ ALLOWED: dict[str, set[str]] = {
         "algorithms",
         "store",
         "decider",
+        "views",
         "errors",
         "settings",
         "documents",

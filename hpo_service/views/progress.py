@@ -1,0 +1,78 @@
+"""Best so far, and all trials as points against trials, resource, time and money. Pure; improvements as they happened
+come from the store, which notes each when it happens."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from hpo_service.views.columns import KINDS, STATES, Bools, Floats, Ints, StudyColumns
+from hpo_service.views.sampling import choose
+
+POINTS = 2_000
+
+
+def by_trial(columns: StudyColumns) -> tuple[Ints, Floats]:
+    """Best so far in the order of trial numbers, one entry per improvement: numbers and values. A value at a higher
+    resource beats every one at a lower, as `core.analysis.best_so_far` has it."""
+    maximize = columns.definition.objective.maximize
+    numbers = np.flatnonzero(columns.ranks)
+    resource, value = columns.resource[numbers], columns.sort_value[numbers]
+    furthest = np.maximum.accumulate(resource) if numbers.size else resource
+    candidates = resource == furthest
+    numbers, value, furthest = numbers[candidates], value[candidates], furthest[candidates]
+    better = np.maximum if maximize else np.minimum
+    kept: list[Ints] = []
+    for level in np.unique(furthest):
+        here = np.flatnonzero(furthest == level)
+        best = better.accumulate(value[here])
+        improved = np.ones(here.size, dtype=np.bool_)
+        improved[1:] = best[1:] != best[:-1]
+        kept.append(here[improved])
+    found = np.concatenate(kept) if kept else np.zeros(0, dtype=np.int64)
+    return numbers[found], value[found]
+
+
+def clock(columns: StudyColumns) -> Floats:
+    """When each trial came to its value, seconds since 1970: its end, else its start and the time that it trained."""
+    so_far = columns.started_at + np.nan_to_num(columns.seconds)
+    found: Floats = np.where(np.isnan(columns.ended_at), so_far, columns.ended_at)
+    return found
+
+
+def spent(columns: StudyColumns) -> tuple[Floats, Ints]:
+    """Resource and micro-dollars of each trial and all that came before it by the clock."""
+    order = np.argsort(clock(columns), kind="stable")
+    resource, cost = np.empty(columns.n), np.empty(columns.n, dtype=np.int64)
+    resource[order] = np.cumsum(columns.resource[order])
+    cost[order] = np.cumsum(columns.cost[order])
+    return resource, cost
+
+
+def points(columns: StudyColumns, mask: Bools, *, started_at: float | None) -> Mapping[str, Any]:
+    """At most `POINTS` trials that have a finite value, as columns; `hours` counts from the study's first dispatch."""
+    numbers, chosen = choose(columns, mask, POINTS)
+    numbers = numbers[~np.isnan(columns.value[numbers])]
+    resource, cost = columns.remember("spent", lambda: spent(columns))
+    begin = np.nan if started_at is None else started_at
+    bracket = columns.bracket[numbers]
+    return {
+        "points": {
+            "number": numbers,
+            "value": columns.value[numbers],
+            "resource": columns.resource[numbers],
+            "state": [STATES[code] for code in columns.state[numbers]],
+            "bracket": [None if b < 0 else int(b) for b in bracket],
+            "hours": (clock(columns)[numbers] - begin) / 3600,
+            "spent_resource": resource[numbers],
+            "cost_microdollars": cost[numbers],
+            "matches": mask[numbers].astype(np.int8),
+        },
+        "shown": int(numbers.size),
+        "of": columns.n,
+        "chosen": chosen,
+        "matching": int(np.count_nonzero(mask)),
+        "not_finite": int(np.count_nonzero(columns.kind > KINDS.index("finite"))),
+    }
