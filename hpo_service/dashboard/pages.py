@@ -1,37 +1,75 @@
-"""Two plain pages, the list of studies and one study. They hold no data: their script asks the public API."""
+"""The pages of the dashboard and the files they load. They hold no data: their scripts ask the public API.
+
+What a page shows lives in `static/pages/NAME.js`, its frame in `templates/NAME.html`.
+"""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from fastapi import FastAPI, Request, Response
 from jinja2 import Environment, FileSystemLoader, select_autoescape
+from starlette.exceptions import HTTPException
 from starlette.responses import HTMLResponse
-from starlette.routing import Mount, Route
-from starlette.staticfiles import StaticFiles
+from starlette.routing import Match, Mount, Route
+from starlette.types import Scope
 
-from hpo_service.errors import NotFound
+from hpo_service.dashboard.assets import PLOTLY_ROUTE, StaticGzip, plotly, plotly_path
 
 FOLDER = Path(__file__).parent
 STUDY_ID = re.compile(r"[A-Za-z0-9_\-]{1,64}")
+TRIAL_NUMBER = re.compile(r"[0-9]{1,9}")
+NOT_PAGES = ("/api", "/static")
+Page = Callable[[Request], Response]
+
+
+class Elsewhere(Route):
+    """Whatever no other route serves, except what programs ask for: they get problem documents, 405 among them."""
+
+    def matches(self, scope: Scope) -> tuple[Match, Scope]:
+        if scope["type"] == "http" and scope["path"].startswith(NOT_PAGES):
+            return Match.NONE, {}
+        return super().matches(scope)
 
 
 def add_pages(app: FastAPI) -> None:
-    """Serve the pages and their files. They are public: what they show needs whatever the API asks for."""
+    """Serve the pages and their files. They are public: what they show needs whatever the API asks for. Comes after
+    every other route, for it answers all paths that are left."""
     environment = Environment(loader=FileSystemLoader(FOLDER / "templates"), autoescape=select_autoescape())
 
-    def index(_: Request) -> Response:
-        return HTMLResponse(environment.get_template("studies.html").render())
+    def render(name: str, status: int = 200, **values: Any) -> Response:
+        text = environment.get_template(f"{name}.html").render(page=name, plotly=plotly_path(), **values)
+        return HTMLResponse(text, status)
+
+    def plain(name: str) -> Page:
+        return lambda _: render(name)
+
+    def missing(request: Request) -> Response:
+        if "text/html" not in request.headers.get("accept", ""):
+            raise HTTPException(404)
+        return render("missing", 404, path=request.scope["path"][:200])
 
     def study(request: Request) -> Response:
         study_id = request.path_params["study_id"]
-        if not STUDY_ID.fullmatch(study_id):
-            raise NotFound("there is no such page", remedy="go to /")
-        return HTMLResponse(environment.get_template("study.html").render(study_id=study_id))
+        return render("study", study_id=study_id) if STUDY_ID.fullmatch(study_id) else missing(request)
+
+    def trial(request: Request) -> Response:
+        study_id, number = request.path_params["study_id"], request.path_params["number"]
+        if not STUDY_ID.fullmatch(study_id) or not TRIAL_NUMBER.fullmatch(number):
+            return missing(request)
+        return render("trial", study_id=study_id, number=int(number))
 
     app.router.routes += [
-        Route("/", index, methods=["GET"]),
+        Route("/", plain("studies"), methods=["GET"]),
+        Route("/new", plain("new"), methods=["GET"]),
+        Route("/compare", plain("compare"), methods=["GET"]),
+        Route("/workers", plain("workers"), methods=["GET"]),
         Route("/studies/{study_id}", study, methods=["GET"]),
-        Mount("/static", StaticFiles(directory=FOLDER / "static"), name="static"),
+        Route("/studies/{study_id}/trials/{number}", trial, methods=["GET"]),
+        Route(PLOTLY_ROUTE, plotly, methods=["GET"]),
+        Mount("/static", StaticGzip(directory=FOLDER / "static"), name="static"),
+        Elsewhere("/{path:path}", missing, methods=["GET"]),
     ]

@@ -1,6 +1,7 @@
 // Charts: Plotly, loaded once, dressed in the page's theme. What a chart shows is its caller's business.
 //
 // plot(node, traces, layout, {onClick(customdata, point), onSelect({x: [lo, hi]|null, y: …}|null), label, height}) → Promise<node>
+//     traces and layout may be functions, called again when the theme changes (so that colours() in them follows).
 //     label states the essence in words, for those who do not see the chart. Draws again with the same node; keeps zoom (uirevision) until the caller changes layout.uirevision.
 //     layout is merged over the themed one: give titles, types, ranges. dataset.ready on node = "SEQ": pass layout.meta = {seq}; else a count of drawings.
 // clear(node) → forgets the chart · robustRange(values, {log}?) → {range: [lo, hi]|null, outside: n, low, high, text: "3 values lie outside …"|""}
@@ -28,6 +29,7 @@ export function ready() {
 
 // Plotly reads a few HTML tags in its texts; names of users are shown as they are.
 export const plain = (text) => String(text).replaceAll("&", "&amp;").replaceAll("<", "&lt;").replaceAll(">", "&gt;");
+const made = (given) => (typeof given === "function" ? given() : given);
 export const pointTrace = (n) => (n > 2000 ? "scattergl" : "scatter");
 export const stateColour = (state) => colours()[STATES[stateKind(state)] || "quiet"];
 export const bracketColour = (i) => colours().categories[(i ?? 0) % 8];
@@ -35,6 +37,7 @@ export const bracketColour = (i) => colours().categories[(i ?? 0) % 8];
 export async function plot(node, traces, layout = {}, options = {}) {
   const Plotly = await ready();
   drawn.set(node, { traces, layout, options });
+  [traces, layout] = [made(traces), made(layout)];
   node.classList.add("plot");
   node.tabIndex = 0;
   node.setAttribute("role", "img");

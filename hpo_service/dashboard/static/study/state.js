@@ -123,7 +123,7 @@ export function makePage(id) {
     take(await get(base));
     if (selection.text) await useFilter(selection.text);
     document.addEventListener("visibilitychange", () => { if (!document.hidden && wanted) catchUp(); });
-    watch({ study: id, on: (at) => { if (at > seq) catchUp(); }, status: () => {} });
+    watch({ study: id, on: (at) => { if (at === null || at > seq) catchUp(); } });
     emit("study", study);
   };
   return page;

@@ -1,0 +1,116 @@
+// What several charts share: fates and their shapes, a stage inside the panel, choosers, notes, who matches the filter, places on an axis. No requests but `matching`.
+//
+// FATES                          {promoted: {word, colour(), shape, symbol}, …}: what became of a trial at a rung, or its state
+// markPath(shape, r)             an SVG path around 0,0 · markNode(fate, r) the mark as a node
+// stage(panel, ...nodes)         show() puts the nodes into the panel's body again after it was empty or showed a problem; onTheme(draw) while they are there
+// chooser({label, options, get, set}) → {node, fill(options)}    a labelled <select> over one param of the URL
+// matching(page, numbers)        Promise of the Set of those numbers that match the filter, null without a filter
+// noteOf(answer, {noun, more})   "showing 2,000 of 100,000 trials: every 50th; 312 match the filter"
+// jitter(number, width)          always the same for the same trial
+// placed(field, values, numbers) where a sample's column lies on its axis: categories beside their line
+// axisOf(field, values)          the Plotly axis of a sample's field: log where the parameter is, labels where it has some, robust
+// safe(text, most)               text that Plotly must not read as markup, cut to `most` characters
+
+import { h, replace, svg } from "../core/dom.js";
+import { integer, number } from "../core/format.js";
+import { robustRange, stateColour } from "../core/plot.js";
+import { onTheme } from "../core/theme.js";
+
+const like = (state) => () => stateColour(state);
+export const FATES = {
+  promoted: { word: "promoted", colour: like("promoted"), shape: "onward", symbol: "triangle-right" },
+  finished: { word: "finished", colour: like("finished"), shape: "disc", symbol: "circle" },
+  running: { word: "running", colour: like("running"), shape: "ring", symbol: "circle-open" },
+  paused: { word: "paused", colour: like("paused"), shape: "bars", symbol: "square-open" },
+  waiting: { word: "waiting", colour: like("waiting"), shape: "diamond", symbol: "diamond-open" },
+  stopped: { word: "stopped", colour: like("stopped"), shape: "square", symbol: "square" },
+  failed: { word: "failed", colour: like("failed"), shape: "cross", symbol: "x" },
+};
+export const fateOf = (name) => FATES[name] ?? FATES.waiting;
+
+const SHAPES = {
+  onward: (r) => `M${-r * 0.8},${-r * 1.05}L${r * 1.1},0L${-r * 0.8},${r * 1.05}Z`,
+  disc: (r) => `M${-r},0A${r},${r} 0 1 0 ${r},0A${r},${r} 0 1 0 ${-r},0Z`,
+  ring: (r) => `M${-r},0A${r},${r} 0 1 0 ${r},0A${r},${r} 0 1 0 ${-r},0Z`,
+  diamond: (r) => `M0,${-r * 1.15}L${r * 1.15},0L0,${r * 1.15}L${-r * 1.15},0Z`,
+  square: (r) => `M${-r * 0.8},${-r * 0.8}H${r * 0.8}V${r * 0.8}H${-r * 0.8}Z`,
+  bars: (r) => `M${-r * 0.5},${-r * 0.9}V${r * 0.9}M${r * 0.5},${-r * 0.9}V${r * 0.9}`,
+  cross: (r) => `M${-r * 0.8},${-r * 0.8}L${r * 0.8},${r * 0.8}M${-r * 0.8},${r * 0.8}L${r * 0.8},${-r * 0.8}`,
+};
+export const markPath = (shape, r) => (SHAPES[shape] ?? SHAPES.disc)(r);
+const HOLLOW = new Set(["ring", "diamond", "bars", "cross"]);
+
+export function markNode(name, r, more = {}) {
+  const { shape, colour } = fateOf(name);
+  const hollow = HOLLOW.has(shape);
+  return svg("path", { d: markPath(shape, r), fill: hollow ? "none" : colour(), stroke: colour(), "stroke-width": hollow ? 2 : 1, ...more });
+}
+
+export function legendOf(names) {
+  return h("ul", { class: "chart-legend", "aria-label": "What the marks mean" }, names.map((name) =>
+    h("li", null, svg("svg", { viewBox: "-7 -7 14 14", width: 14, height: 14, "aria-hidden": "true" }, markNode(name, 5)), fateOf(name).word)));
+}
+
+export function stage(panel, ...nodes) {
+  const node = h("div", { class: "chart-stage" }, nodes);
+  return { node, show() { panel.ready(); if (node.parentNode !== panel.body) replace(panel.body, node); }, onTheme: (draw) => onTheme(() => { if (node.isConnected) draw(); }) };
+}
+
+export function chooser({ label, options = [], get, set }) {
+  const select = h("select", { on: { change: () => set(select.value) } });
+  const fill = (given) => {
+    const all = given.map((one) => (typeof one === "string" ? { id: one, label: one } : one));
+    replace(select, all.map(({ id, label: text }) => h("option", { value: id }, text)));
+    select.value = all.some((one) => one.id === get()) ? get() : all[0]?.id ?? "";
+    select.disabled = all.length < 2;
+  };
+  fill(options);
+  return { node: h("label", { class: "select" }, h("span", null, label), select), fill };
+}
+
+// Views without a filter of their own: which of the shown trials match? The sample prefers those that do, so as many as are shown is enough.
+export async function matching(page, numbers) {
+  if (!page.filter) return null;
+  const shown = [...new Set(numbers)];
+  if (!shown.length) return new Set();
+  const answer = await page.get("/sample", { fields: "number", filter: `${page.filter} number:${shown.join(",")}`, limit: Math.min(5000, shown.length) });
+  return new Set(answer.number.filter((_, i) => answer.matches[i]));
+}
+
+export function noteOf(answer, { noun = "trials", more = [] } = {}) {
+  const { shown, of, chosen, matching: match } = answer;
+  const parts = [shown < of ? `showing ${integer(shown)} of ${integer(of)} ${noun}${chosen ? `: ${chosen}` : ""}` : `all ${integer(of)} ${noun}`];
+  if (Number.isInteger(match) && match < of) parts.push(`${integer(match)} match the filter`);
+  return [...parts, ...more].filter(Boolean).join("; ");
+}
+
+export const outsideNote = (count, what) => (count ? `${integer(count)} beyond ${what}` : "");
+
+export function jitter(number_, width) {
+  let x = Math.imul(number_ + 1, 2654435761) >>> 0;
+  x = Math.imul(x ^ (x >>> 15), 2246822519) >>> 0;
+  return ((((x ^ (x >>> 13)) >>> 0) / 4294967296) - 0.5) * width;
+}
+
+export function placed(field, values, numbers) {
+  if (field.type !== "category") return values;
+  return values.map((one, i) => (one === null ? null : one + jitter(numbers[i], 0.55)));
+}
+
+export function axisOf(field, values, { most = 12 } = {}) {
+  if (field.type === "category") {
+    const labels = field.labels.map((one) => safe(one, most));
+    return { axis: { tickvals: labels.map((_, i) => i), ticktext: labels, range: [-0.6, labels.length - 0.4], showgrid: false, zeroline: false }, outside: 0 };
+  }
+  const { range, outside } = robustRange(values, { log: field.log });
+  return { axis: { type: field.log ? "log" : "linear", ...(range ? { range } : {}), zeroline: false }, outside };
+}
+
+export function safe(text, most = 40) {
+  const plain = String(text).replace(/[\u0000-\u001f\u007f\u200e\u200f\u202a-\u202e\u2066-\u2069]/g, " ");
+  const letters = [...plain];
+  const cut = letters.length > most ? `${letters.slice(0, most - 1).join("")}…` : plain;
+  return cut.replaceAll("&", "&amp;").replaceAll("<", "&lt;").replaceAll(">", "&gt;");
+}
+
+export const wordOf = (field, value) => (value === null ? "not used" : field.type === "category" ? String(field.labels[value] ?? value) : number(value));

@@ -1,0 +1,105 @@
+// Slices: each parameter against the value, as small multiples with one vertical axis. Points from /sample; a box selects trials everywhere.
+
+import { h, replace } from "../core/dom.js";
+import { metric as metricText, plural } from "../core/format.js";
+import { plot, pointTrace, robustRange } from "../core/plot.js";
+import { colours } from "../core/theme.js";
+import { emptyState } from "../core/ui.js";
+import { param } from "../core/url.js";
+import { axisOf, chooser, noteOf, outsideNote, placed, safe, stage, wordOf } from "./common.js";
+
+export const info = {
+  id: "slices", title: "Slices",
+  help: "Every trial's value against one parameter at a time. A clear slope or valley means that the parameter matters; a flat cloud means that it hardly does, or that others hide it. "
+    + "Drag a box to select these trials everywhere; click a point for one trial. Colour shows the order, so you see where the search went.",
+};
+
+const COLOURS = [{ id: "number", label: "trial number" }, { id: "started_at", label: "start time" }, { id: "resource", label: "resource" }, { id: "none", label: "none" }];
+const LIMIT = 2000, MOST = 20, CELL = 210;
+const colourBy = param("sl.c", "number");
+const logValue = param("sl.y", "linear");
+
+export function mount(panel, page) {
+  const figure = h("div", null);
+  const view = stage(panel, figure);
+  const again = () => page.refresh(panel);
+  const tools = [chooser({ label: "Colour", options: COLOURS, get: colourBy.get, set: (id) => colourBy.set(id) }),
+    chooser({ label: "Value", options: ["linear", "log"], get: logValue.get, set: (id) => logValue.set(id) })];
+  replace(panel.tools, tools.map((one) => one.node));
+  colourBy.on(again);
+  logValue.on(again);
+  let data = null, fields = [], listening = false, columns = 0;
+
+  async function refresh() {
+    const names = page.parameters.filter((one) => !one.constant).slice(0, MOST).map((one) => `param.${one.name}`);
+    if (!names.length) return panel.empty("The space has no parameter that varies.");
+    const colour = colourBy.get() === "none" || colourBy.get() === "number" ? [] : [colourBy.get()];
+    data = await page.get("/sample", { fields: ["value", ...names, ...colour].join(","), limit: LIMIT });
+    fields = data.fields.filter((one) => one.kind === "param");
+    if (!data.columns.value?.some((one) => one !== null)) return panel.empty(emptyState({ title: "No values yet", text: "Each trial becomes a point in every box with its first value." }));
+    view.show();
+    await render();
+    return undefined;
+  }
+
+  async function render() {
+    columns = Math.max(1, Math.min(fields.length, Math.floor((figure.clientWidth || 800) / CELL)));
+    const rows = Math.ceil(fields.length / columns);
+    const log = logValue.get() === "log" && data.columns.value.every((one) => one === null || one > 0);
+    const y = robustRange(data.columns.value, { log });
+    const layout = layoutOf({ data, fields, columns, rows, log, y, page });
+    await plot(figure, tracesOf(), { ...layout.layout, meta: { seq: data.seq }, uirevision: `${columns}/${log}` },
+      { height: rows * 190 + 46, label: `${page.metricName} against each of ${fields.map((one) => one.name).join(", ")}`, onClick: (n) => Number.isInteger(n) && page.selection.toggleNumber(n) });
+    if (!listening) figure.on("plotly_selected", brush);
+    listening = true;
+    panel.note(noteOf(data, { more: [outsideNote(y.outside, "the vertical axis"), data.not_finite?.value ? `${plural(data.not_finite.value, "trial")} without a finite value` : "", page.parameters.length > MOST ? `the first ${MOST} parameters` : ""] }));
+  }
+
+  function tracesOf() {
+    const colour = colours();
+    const by = colourBy.get() === "none" ? null : colourBy.get() === "number" ? data.number : data.columns[colourBy.get()];
+    const scale = by && robustRange(by);
+    const kind = pointTrace(data.number.length * fields.length > 6000 ? 2001 : data.number.length);
+    const value = data.columns.value;
+    return fields.flatMap((field, k) => {
+      const x = placed(field, data.columns[field.name] ?? data.columns[`param.${field.name}`], data.number);
+      const pick = (wanted) => data.number.map((_, i) => i).filter((i) => x[i] !== null && value[i] !== null && Boolean(data.matches[i]) === wanted);
+      const trace = (rows, marker, more) => ({ type: kind, mode: "markers", x: rows.map((i) => x[i]), y: rows.map((i) => value[i]), customdata: rows.map((i) => data.number[i]),
+        xaxis: k ? `x${k + 1}` : "x", yaxis: k ? `y${k + 1}` : "y", marker: { size: 5, line: { width: 0 }, ...marker }, ...more });
+      const full = pick(true);
+      return [trace(pick(false), { color: colour.quiet, opacity: 0.16 }, { hoverinfo: "skip" }),
+        trace(full, { opacity: 0.75, ...(by ? { color: full.map((i) => by[i]), cmin: scale.low ?? 0, cmax: scale.high ?? 1, colorscale: colour.scale } : { color: colour.accent }) },
+          { hovertemplate: "%{text}<extra></extra>", text: full.map((i) => `Trial ${data.number[i]}<br>${safe(field.name)} ${safe(wordOf(field, (data.columns[field.name] ?? [])[i]))}<br>${safe(page.metricName)} ${metricText(page.metricName, value[i])}`) })];
+    });
+  }
+
+  // The box tells which of the small multiples it was drawn in by the name of its axis.
+  function brush(event) {
+    const key = Object.keys(event?.range ?? {}).find((one) => one.startsWith("x"));
+    if (!key) return;
+    const field = fields[key === "x" ? 0 : Number(key.slice(1)) - 1];
+    const ordered = (pair) => [...pair].sort((a, b) => a - b);
+    const [lo, hi] = ordered(event.range[key]);
+    if (field.type === "category") page.selection.term(field.name, ":", field.labels.filter((_, i) => i >= lo && i <= hi));
+    else page.selection.range(field.name, lo, hi);
+    page.selection.range("value", ...ordered(event.range[key.replace("x", "y")]));
+  }
+
+  view.onTheme(() => data && render());
+  return { refresh };
+}
+
+function layoutOf({ data, fields, columns, rows, log, y, page }) {
+  const layout = { dragmode: "select", margin: { l: 8, r: 8, t: 6, b: 8 }, showlegend: false };
+  const gap = 0.028, left = 0.0;
+  const wide = (1 - left - gap * (columns - 1)) / columns, tall = 1 / rows;
+  const room = 46 / (rows * 190);
+  fields.forEach((field, k) => {
+    const row = Math.floor(k / columns), column = k % columns, id = k ? k + 1 : "";
+    const { axis } = axisOf(field, data.columns[field.name] ?? [], { most: columns > 2 ? 10 : 16 });
+    layout[`xaxis${id}`] = { ...axis, domain: [left + column * (wide + gap), left + column * (wide + gap) + wide], anchor: `y${id}`, title: { text: safe(field.name, 28) }, automargin: false, nticks: 4 };
+    layout[`yaxis${id}`] = { type: log ? "log" : "linear", ...(y.range ? { range: y.range } : {}), domain: [1 - (row + 1) * tall + room, 1 - row * tall - 0.01], anchor: `x${id}`, zeroline: false, nticks: 5,
+      ...(k ? { matches: "y" } : {}), showticklabels: column === 0, ...(column === 0 ? { title: { text: safe(page.metricName, 24) } } : {}), automargin: column === 0 };
+  });
+  return { layout };
+}
