@@ -3,6 +3,7 @@
 // selection.text · set(text, {push}?) · on(fn(text)) → off · clear()
 // terms(text?) → [{field, op, value, raw, start, end}]      `lr>1e-3 state:failed optimizer:"two words"`; what does not parse has field "" and op ""; "=" is told as ":"
 // range(field, lo, hi)     replaces this field's range terms; null leaves a side open, both null remove them
+// ranges({field: [lo, hi]|null, …})  the same for several fields in one step: a box of two dimensions
 // term(field, op, value)   replaces the terms of the same field and op; value null removes them; value may be an array (number:1,2,3)
 // toggleNumber(n)          puts trial n into, or takes it out of, `number:…`
 // remove(raw)              takes one term away
@@ -43,10 +44,14 @@ export const selection = {
   on: (fn) => filter.on(fn),
   clear() { this.set(""); },
   terms: (text = filter.get()) => parse(text),
-  range(field, lo, hi) {
-    const kept = without((one) => bare(one.field) === bare(field) && RANGE.has(one.op));
-    if (lo !== null && lo !== undefined) kept.push(`${field}>=${quoted(lo)}`);
-    if (hi !== null && hi !== undefined) kept.push(`${field}<=${quoted(hi)}`);
+  range(field, lo, hi) { this.ranges({ [field]: [lo, hi] }); },
+  ranges(given) {
+    const kept = without((one) => Object.hasOwn(given, one.field) && RANGE.has(one.op));
+    for (const [field, range] of Object.entries(given)) {
+      const [lo, hi] = range ?? [];
+      if (lo !== null && lo !== undefined) kept.push(`${field}>=${quoted(lo)}`);
+      if (hi !== null && hi !== undefined) kept.push(`${field}<=${quoted(hi)}`);
+    }
     this.set(kept.join(" "));
   },
   term(field, op, value) {

@@ -63,23 +63,28 @@ export function makePage(id) {
     reload: () => catchUp(),
     refresh: () => Promise.resolve(), // board.js puts the panels' here
     view: "overview",
+    problem: null, // why the newest filter is not in force
     show: () => {},
   };
 
   // The filter in force follows the selection, once it is known to parse: at once where this page can tell, else after asking the server.
   let asked = 0;
+  const tell = (error) => {
+    page.problem = error;
+    emit("problem", error);
+  };
   async function useFilter(text) {
     const mine = ++asked;
     if (!check(text, page)) {
       try {
         await get(`${base}/trials${query({ filter: text, limit: 1 })}`);
       } catch (error) {
-        if (mine === asked) emit("problem", error);
+        if (mine === asked) tell(error);
         return;
       }
       if (mine !== asked) return;
     }
-    emit("problem", null);
+    tell(null);
     if (text === filter) return;
     filter = text;
     emit("filter", text);
