@@ -46,7 +46,8 @@ export const selection = {
   terms: (text = filter.get()) => parse(text),
   range(field, lo, hi) { this.ranges({ [field]: [lo, hi] }); },
   ranges(given) {
-    const kept = without((one) => Object.hasOwn(given, one.field) && RANGE.has(one.op));
+    const names = new Set(Object.keys(given).map(bare));
+    const kept = without((one) => names.has(bare(one.field)) && RANGE.has(one.op));
     for (const [field, range] of Object.entries(given)) {
       const [lo, hi] = range ?? [];
       if (lo !== null && lo !== undefined) kept.push(`${field}>=${quoted(lo)}`);
