@@ -37,6 +37,14 @@ class Plan:
     notes: tuple[str, ...] = ()
 
 
+class View(Protocol):
+    """What a model sees, for people to look at."""
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values, ready to be stored."""
+        ...
+
+
 class Algorithm(Protocol):
     """A fold. Guarantees that the conformance suite holds every algorithm to:
 
@@ -44,6 +52,7 @@ class Algorithm(Protocol):
     - At most `slots` of the returned proposals are Start or Continue; Stop and Finish need no slot.
     - With `slots=0` it still returns the Stop and Finish proposals that are due.
     - Trial numbers of new trials count on from the greatest number seen, without gaps, in canonical order.
+    - `view` changes nothing that a later `propose` can see, and is seen by none.
     - A trial in state paused gets a Continue, Stop or Finish, sooner or later, or stays paused with the study ended.
     """
 
@@ -65,4 +74,9 @@ class Algorithm(Protocol):
 
     def rungs(self) -> Sequence[RungView]:
         """The rungs as they stand, for people to look at; empty for algorithms without rungs."""
+        ...
+
+    def view(self, *, final: bool) -> View | None:
+        """What the model that chose the newest trial sees, for people to look at; None without a model. `final`: the
+        model of all that is known now instead, which may take seconds to fit."""
         ...

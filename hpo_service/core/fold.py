@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from hpo_service.core.algorithm import RungView
+from hpo_service.core.algorithm import RungView, View
 from hpo_service.core.budget import Ledger, Purse, Standing
 from hpo_service.core.definition import StudyDefinition, parse
 from hpo_service.core.events import (
@@ -27,7 +27,7 @@ from hpo_service.core.events import (
 )
 from hpo_service.core.history import History, TrialRecord
 from hpo_service.core.proposals import UNLIMITED, Continue, Proposal, Start
-from hpo_service.core.roles import Ask, Batch, Draw, Pending, Place, Sampler, Scheduler
+from hpo_service.core.roles import Ask, Batch, Draw, Pending, Place, Sampler, Scheduler, Viewed
 from hpo_service.core.states import Origin
 from search_spaces import SpaceError
 
@@ -71,6 +71,7 @@ class StudyFold:
         self._scheduler = scheduler
         self._segment_target = segment_target
         self._drawn: dict[int, Draw | None] = {}  # draws since the last event: asking again costs nothing
+        self._underway: dict[int, str] = {}  # trials in their first segment, and why they were started; for views
 
     @property
     def history(self) -> History:
@@ -122,6 +123,19 @@ class StudyFold:
     def rungs(self) -> Sequence[RungView]:
         """The rungs as they stand."""
         return self._scheduler.rungs()
+
+    def view(self, *, final: bool) -> View | None:
+        """What the sampler's model sees, where it has one."""
+        if not isinstance(self._sampler, Viewed):
+            return None
+        return self._sampler.view(self._next_ask() if final else None, self._underway)
+
+    def _next_ask(self) -> Ask:
+        """What would be asked for the next new trial; without room for one, as if a new bracket began now."""
+        place = next(self._scheduler.places(), None)
+        if place is None:
+            place = Place(reason="", basis=frozenset(t.bracket for t in self.history if t.bracket is not None))
+        return self._ask(self.history.next_number, place, Batch(self.history))
 
     def _halted(self) -> str | None:
         """Why nothing is started or continued: bounds that end all training."""
@@ -262,6 +276,7 @@ class StudyFold:
     def _apply(self, proposal: Proposal, observed_seq: int) -> None:
         if isinstance(proposal, Start):
             trial = self.history.start(proposal)
+            self._underway[trial.number] = proposal.reason
             self.state.ledger.reserve(trial)
             self._scheduler.started(trial, proposal, observed_seq)
             self._sampler.started(trial)
@@ -278,6 +293,7 @@ class StudyFold:
     def _rested(self, trial: TrialRecord, seq: int) -> None:
         if not trial.at_rest:
             return
+        self._underway.pop(trial.number, None)
         self.state.ledger.settle(trial)
         self._scheduler.rested(trial, seq)
         self._sampler.rested(trial)

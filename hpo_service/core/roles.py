@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
-from hpo_service.core.algorithm import RungView
+from hpo_service.core.algorithm import RungView, View
 from hpo_service.core.budget import Purse
 from hpo_service.core.history import History, TrialRecord
 from hpo_service.core.proposals import Continue, Finish, Proposal, Start, Stop
@@ -91,6 +91,16 @@ class Sampler(Protocol):
 
     def rested(self, trial: TrialRecord) -> None:
         """A segment ended: the trial is paused at `trial.target`, or over."""
+        ...
+
+
+@runtime_checkable
+class Viewed(Protocol):
+    """A sampler with a model that can be looked at. Looking changes nothing that a later `draw` can see."""
+
+    def view(self, ask: Ask | None, underway: Mapping[int, str]) -> View | None:
+        """The newest model that a draw asked, or the one that `ask` would be answered by; None where there is none.
+        `underway`: trials in their first segment with the reasons that they were started for."""
         ...
 
 

@@ -48,10 +48,10 @@ class Encoding:
     def encode(self, params: Mapping[str, Any]) -> dict[str, Any]:
         """The parameters that are in the configuration and legal in this space."""
         found: dict[str, Any] = {}
-        for name, distribution in self.distributions.items():
+        for name in self.distributions:
             if name in params:
                 try:
-                    found[name] = self._code(name, distribution, params[name])
+                    found[name] = self.code(name, params[name])
                 except SpaceError:
                     continue
         return found
@@ -62,8 +62,8 @@ class Encoding:
         if any(name in params and name not in known for name in self.distributions):
             return None
         return {
-            name: known[name] if name in known else self._code(name, distribution, self.space.parameters[name].center)
-            for name, distribution in self.distributions.items()
+            name: known[name] if name in known else self.code(name, self.space.parameters[name].center)
+            for name in self.distributions
         }
 
     def decode(self, name: str, code: Any) -> Any:
@@ -73,10 +73,11 @@ class Encoding:
             return parameter.from_unit(float(code))
         return parameter.from_unit((int(code) + 0.5) / (parameter.cardinality or 1))
 
-    def _code(self, name: str, distribution: BaseDistribution, value: Any) -> Any:
+    def code(self, name: str, value: Any) -> Any:
+        """The code of a legal value."""
         parameter = self.space.parameters[name]
         place = parameter.to_unit(value)
-        if isinstance(distribution, FloatDistribution):
+        if isinstance(self.distributions[name], FloatDistribution):
             return place
         count = parameter.cardinality or 1
         return min(count - 1, int(place * count))

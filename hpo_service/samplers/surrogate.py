@@ -3,14 +3,16 @@
 
 Every trial gets a fresh sampler, seeded by (study seed, trial number), over data made from the log alone: a draw after
 a restart is the draw that would have been. Here: which data, which seed, conditions. Not here: Optuna (see
-`optuna_view`, imported when the first model is asked, for it is slow to import).
+`optuna_view` and `optuna_models`, imported when the first model is asked, for it is slow to import), and what the
+newest model looks like (`surrogate_view`), which is noted here and read by no draw.
 """
 
 from __future__ import annotations
 
 import importlib
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from hpo_service.core import seeds
@@ -18,11 +20,21 @@ from hpo_service.core.history import History, TrialRecord
 from hpo_service.core.roles import Ask, Draw
 from hpo_service.samplers.independent import RandomSampler
 from hpo_service.samplers.observations import Basis, Observations, selection, worst
+from hpo_service.samplers.surrogate_view import (
+    MAX_NEXT,
+    DensityModel,
+    ProcessModel,
+    Scene,
+    SurrogateView,
+    incumbent,
+    look,
+)
 from search_spaces import SearchSpace
 
 if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
 
+    from hpo_service.samplers.optuna_models import Densities
     from hpo_service.samplers.optuna_view import Encoding
 
 STARTUP_TRIALS = 10
@@ -33,6 +45,26 @@ RUNNING_FED = {"tpe": 1_000, "gp": 100}
 """The most trials on their way that it is given: the newest."""
 TRIES = {"tpe": 8, "gp": 2}
 """Draws of a configuration that is allowed and new, before an independent draw takes its place."""
+NAMES = {"tpe": "TPE", "gp": "Gaussian process"}
+
+
+@dataclass(frozen=True, slots=True)
+class _Data:
+    """A model's data: `used` are its observations with their values, `trials` those and the ones on their way."""
+
+    trials: list[FrozenTrial]
+    used: tuple[tuple[int, float | None], ...]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Fit:
+    """The newest model: whom it was for, its data, and what the Gaussian process is asked by."""
+
+    number: int
+    space_version: int
+    basis: Basis
+    data: _Data
+    acquisition: Any
 
 
 class SurrogateSampler:
@@ -59,7 +91,8 @@ class SurrogateSampler:
         self._observations = Observations(history)
         self._encodings: dict[int, Encoding] = {}
         self._codes: dict[tuple[int, int], dict[str, Any] | None] = {}
-        self._view: tuple[Any, list[FrozenTrial]] = (None, [])
+        self._data: tuple[Any, _Data] = (None, _Data([], ()))
+        self._newest: _Fit | None = None  # for `view` alone
 
     def draw(self, ask: Ask) -> Draw | None:
         """The model's choice; an independent draw at first, and where the model finds nothing new."""
@@ -73,9 +106,11 @@ class SurrogateSampler:
         encoding = self._encoding(ask.space_version, ask.space)
         if not encoding.distributions:
             return self._independently(ask, "nothing to model")
-        trials = self._trials(ask, basis, encoding)
+        data = self._trials(ask, basis, encoding)
         for attempt in range(TRIES[self._surrogate]):
-            params = self._suggest(trials, encoding, seeds.seed32(self._seed, ask.number, *([attempt] * (attempt > 0))))
+            sampler = self._sampler(seeds.seed32(self._seed, ask.number, *([attempt] * (attempt > 0))))
+            params = self._suggest(sampler, data.trials, encoding)
+            self._note(sampler, ask, basis, data)
             if ask.space.is_forbidden(params):
                 continue
             key = ask.space.config_key(params)
@@ -95,14 +130,81 @@ class SurrogateSampler:
         """There is something to learn."""
         self._observations.rested(trial)
 
+    def view(self, ask: Ask | None, underway: Mapping[int, str]) -> SurrogateView | None:
+        """The newest model, or the one that `ask` would be answered by; None where there is none. `underway`: the
+        trials on their way with the reasons that they were started for."""
+        fit = self._newest if ask is None else self._fit(ask) or self._newest
+        if fit is None:
+            return None
+        encoding = self._encoding(fit.space_version, self._history.spaces[fit.space_version])
+        trials, maximize = self._history.trials, self._history.objective.maximize
+        best = incumbent(fit.data.used, trials, encoding, maximize=maximize)
+        if best is None:
+            return None
+        chosen = [number for number, why in underway.items() if why.startswith(f"{NAMES[self._surrogate]} on ")]
+        scene = Scene(
+            surrogate=self._surrogate,
+            trial=fit.number,
+            resource=fit.basis.resource,
+            used=fit.data.used,
+            of=len(fit.basis.observed),
+            trials=trials,
+            incumbent=best,
+            next=tuple(trials[number] for number in sorted(chosen)[-MAX_NEXT:]),
+            encoding=encoding,
+        )
+        return look(scene, self._model(fit, encoding, best))
+
+    def _model(self, fit: _Fit, encoding: Encoding, best: TrialRecord) -> ProcessModel | DensityModel:
+        models = _optuna_models()
+        if self._surrogate == "gp":
+            values = [trial.value for trial in fit.data.trials if trial.value is not None]
+            maximize = self._history.objective.maximize
+            return ProcessModel(models.fitted(fit.acquisition, values, maximize=maximize))
+        # Parzen estimators are quick to make: here along the incumbent's conditions, which a draw may not have met.
+        sampler = self._sampler(seeds.seed32(self._seed, fit.number))
+        codes = encoding.encode_whole(best.params) or {}
+        levels: list[Densities] = []
+
+        def follow(study: Any, trial: Any, space: dict[str, Any]) -> dict[str, Any]:
+            sampler.sample_relative(study, trial, space)
+            levels.append(models.Densities(distributions=space, good=sampler.densities[0], bad=sampler.densities[1]))
+            return {name: codes[name] for name in space}
+
+        study, trial = self._asking(sampler, fit.data.trials, encoding)
+        _parents_first(encoding, lambda space: follow(study, trial, space))
+        return DensityModel(levels)
+
+    def _fit(self, ask: Ask) -> _Fit | None:
+        """The model that `ask` would be answered by."""
+        basis = None if ask.number < self._startup else self._basis(ask)
+        encoding = self._encoding(ask.space_version, ask.space)
+        if basis is None or not encoding.distributions:
+            return None
+        data = self._trials(ask, basis, encoding)
+        acquisition = None
+        if self._surrogate == "gp":
+            sampler = self._sampler(seeds.seed32(self._seed, ask.number), only_fit=True)
+            self._suggest(sampler, data.trials, encoding)
+            acquisition = sampler.acquisition
+        return _Fit(number=ask.number, space_version=ask.space_version, basis=basis, data=data, acquisition=acquisition)
+
+    def _note(self, sampler: Any, ask: Ask, basis: Basis, data: _Data) -> None:
+        self._newest = _Fit(
+            number=ask.number,
+            space_version=ask.space_version,
+            basis=basis,
+            data=data,
+            acquisition=sampler.acquisition if self._surrogate == "gp" else None,
+        )
+
     def _independently(self, ask: Ask, why: str) -> Draw | None:
         draw = self._independent.draw(ask)
         return None if draw is None else Draw(params=draw.params, key=draw.key, reason=f"{draw.reason}: {why}")
 
     def _reason(self, basis: Basis) -> str:
-        name = {"tpe": "TPE", "gp": "Gaussian process"}[self._surrogate]
         level = "" if math.isinf(basis.resource) else f" at resource {basis.resource:g}"
-        return f"{name} on {len(basis.observed)} results{level}"
+        return f"{NAMES[self._surrogate]} on {len(basis.observed)} results{level}"
 
     def _basis(self, ask: Ask) -> Basis | None:
         enough = len(ask.space.names) + 1 if self._scheduled else 2
@@ -115,34 +217,37 @@ class SurrogateSampler:
             self._encodings[version] = _optuna_view().Encoding(space)
         return self._encodings[version]
 
-    def _trials(self, ask: Ask, basis: Basis, encoding: Encoding) -> list[FrozenTrial]:
+    def _trials(self, ask: Ask, basis: Basis, encoding: Encoding) -> _Data:
         """The model's data: what is observed and on its way, and the trials of this round of proposals."""
         stamp = (self._observations.stamp, ask.space_version, ask.basis)
-        if self._view[0] != stamp:
-            self._view = (stamp, self._logged(ask, basis, encoding))
-        trials = list(self._view[1])
+        if self._data[0] != stamp:
+            self._data = (stamp, self._logged(ask, basis, encoding))
+        logged = self._data[1]
+        trials = list(logged.trials)
         for pending in ask.batch.pending:
             code = self._code(pending.params, encoding)
             if code is not None:
                 trials.append(_optuna_view().running(len(trials), code, encoding))
-        return trials
+        return _Data(trials, logged.used)
 
-    def _logged(self, ask: Ask, basis: Basis, encoding: Encoding) -> list[FrozenTrial]:
+    def _logged(self, ask: Ask, basis: Basis, encoding: Encoding) -> _Data:
         maximize = self._history.objective.maximize
         chosen = dict(selection(basis.observed, FED[self._surrogate], maximize=maximize))
         failed = worst(basis.observed, maximize=maximize)
         view = _optuna_view()
         trials: list[FrozenTrial] = []
+        used: list[tuple[int, float | None]] = []
         for number in sorted([*chosen, *basis.running[-RUNNING_FED[self._surrogate] :]]):
             code = self._logged_code(number, ask.space_version, encoding)
             if code is None:
                 continue
             if number in chosen:
                 value = chosen[number]
+                used.append((number, value))
                 trials.append(view.observed(len(trials), code, encoding, failed if value is None else value))
             else:
                 trials.append(view.running(len(trials), code, encoding))
-        return trials
+        return _Data(trials, tuple(used))
 
     def _logged_code(self, number: int, version: int, encoding: Encoding) -> dict[str, Any] | None:
         if (number, version) not in self._codes:
@@ -152,18 +257,22 @@ class SurrogateSampler:
     def _code(self, params: Any, encoding: Encoding) -> dict[str, Any] | None:
         return encoding.encode_whole(params) if self._surrogate == "gp" else encoding.encode(params)
 
-    def _suggest(self, trials: Sequence[FrozenTrial], encoding: Encoding, seed: int) -> dict[str, Any]:
-        import optuna  # slow to import: only studies with a model need it
-
+    def _sampler(self, seed: int, *, only_fit: bool = False) -> Any:
+        models = _optuna_models()
         if self._surrogate == "gp":
             # One thread: the matrices are small, and sums do not hang on the number of cores.
             importlib.import_module("torch").set_num_threads(1)
-            sampler: Any = optuna.samplers.GPSampler(seed=seed, n_startup_trials=0, warn_independent_sampling=False)
-        else:
-            sampler = optuna.samplers.TPESampler(seed=seed, n_startup_trials=0, multivariate=True, constant_liar=True)
+            return models.GaussianProcess(seed, only_fit=only_fit)
+        return models.ParzenEstimators(seed)
+
+    def _asking(self, sampler: Any, trials: Sequence[FrozenTrial], encoding: Encoding) -> tuple[Any, FrozenTrial]:
+        """The study that a sampler reads, and the trial that it draws for."""
         view = _optuna_view()
         study = view.View(trials, maximize=self._history.objective.maximize).study(sampler)
-        trial = view.running(len(trials), {}, encoding)
+        return study, view.running(len(trials), {}, encoding)
+
+    def _suggest(self, sampler: Any, trials: Sequence[FrozenTrial], encoding: Encoding) -> dict[str, Any]:
+        study, trial = self._asking(sampler, trials, encoding)
         if self._surrogate == "gp":
             codes = sampler.sample_relative(study, trial, dict(encoding.distributions))
             return _build(encoding, codes)
@@ -189,3 +298,7 @@ def _parents_first(encoding: Encoding, sample: Any) -> dict[str, Any]:
 
 def _optuna_view() -> Any:
     return importlib.import_module("hpo_service.samplers.optuna_view")
+
+
+def _optuna_models() -> Any:
+    return importlib.import_module("hpo_service.samplers.optuna_models")
