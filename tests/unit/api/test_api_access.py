@@ -17,7 +17,10 @@ from hpo_service.store.database import Database
 from tests.unit.api.support import DEFINITION, filled, operations
 
 Bearer = Callable[..., dict[str, str]]
-PAGES = {"/", "/studies/{study_id}", "/static", "/api/v1/openapi.json"}
+PAGES = {
+    "/", "/new", "/compare", "/workers", "/studies/{study_id}", "/studies/{study_id}/trials/{number}", "/static",
+    "/static/vendor/plotly-{version}.min.js", "/{path:path}", "/api/v1/openapi.json",
+}  # fmt: skip
 RANK = {role.value: rank for rank, role in enumerate(Role)}
 
 

@@ -207,8 +207,6 @@ def test_the_pages_hold_no_data_and_load_nothing_foreign(client: TestClient, stu
         assert "script-src 'self'" in page.headers["content-security-policy"]
         assert "http://" not in page.text.replace("http://www.w3.org", "")
         assert "<script>" not in page.text
-    for name in ("page.css", "api.js", "studies.js", "study.js"):
-        assert client.get(f"/static/{name}").status_code == 200
     check(client.get("/studies/<script>"), 404)
 
 
