@@ -12,6 +12,7 @@ from typing import Any, Generic, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from hpo_service.api.notes import notes_html
 from hpo_service.core.states import AttemptState, Origin, StudyState, TrialState
 from hpo_service.store.curve_stats import CurveStats as StoredStats
 from hpo_service.store.rows import AttemptRow, ReportRecord, StudyRow, TokenRow, TrialRow, WorkerRow
@@ -46,6 +47,28 @@ class Best(Answer):
     params: dict[str, Any]
 
 
+class Rate(Answer):
+    """What a study does in an hour, measured over the last minutes (`seconds`)."""
+
+    trials_per_hour: float = Field(description="Trials that came to rest: finished, stopped, failed or paused.")
+    resource_per_hour: float
+    seconds: float
+
+
+class BudgetRow(Answer):
+    name: str = Field(examples=["trials"])
+    used: float | None = Field(description="Null where only the algorithm knows: patience.")
+    limit: float
+    unit: str
+
+
+class Sparkline(Answer):
+    """Best so far: when it changed, in hours since the first dispatch, and to what."""
+
+    hours: list[float]
+    value: list[float]
+
+
 class Study(Answer):
     """A study as it stands."""
 
@@ -77,6 +100,15 @@ class Study(Answer):
     cost_microdollars: int
     started_at: datetime | None
     ended_at: datetime | None
+    budget: list[BudgetRow] = Field(default_factory=list, description="Every bound that is set, with what is used.")
+    rate: Rate | None = Field(default=None, description="Null unless it runs, and in its first seconds.")
+    time_left_s: float | None = Field(
+        default=None, description="What is left of the budget at this rate; null where that cannot be foreseen."
+    )
+    decision_reason: str | None = Field(default=None, description="Of the newest decision. Null in lists.")
+    last_report_at: datetime | None = Field(default=None, description="Null in lists.")
+    notes_html: str | None = Field(default=None, description="The notes' Markdown as safe HTML. Null in lists.")
+    sparkline: Sparkline | None = Field(default=None, description="In lists, with ?sparkline=1.")
 
 
 class Trial(Answer):
@@ -170,6 +202,7 @@ class Attempt(Answer):
 
 class TrialWithAttempts(Trial):
     attempt_rows: list[Attempt]
+    notes_html: str = Field(description="The notes' Markdown as safe HTML.")
 
 
 class Report(Answer):
@@ -387,7 +420,9 @@ def listed_trial(row: TrialRow, stats: Mapping[str, StoredStats] | None) -> List
 def trial_with_attempts(row: TrialRow, attempts: list[AttemptRow]) -> TrialWithAttempts:
     """The wire form of a trial and all its attempts, oldest first."""
     return TrialWithAttempts.model_construct(
-        **_trial_fields(row), attempt_rows=[Attempt.model_construct(**asdict(a)) for a in attempts]
+        **_trial_fields(row),
+        attempt_rows=[Attempt.model_construct(**asdict(a)) for a in attempts],
+        notes_html=notes_html(row.notes),
     )
 
 

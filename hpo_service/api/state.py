@@ -15,6 +15,7 @@ from hpo_service.api.answers import Answers
 from hpo_service.api.metrics import Metrics
 from hpo_service.api.notices import Notices
 from hpo_service.api.replay import Replay
+from hpo_service.api.standing import Paces
 from hpo_service.decider import Decider
 from hpo_service.errors import NotFound
 from hpo_service.settings import Settings
@@ -42,6 +43,7 @@ class Shared:
     patching: threading.Lock = field(default_factory=threading.Lock)
     answers: Answers = field(default_factory=Answers)
     params: BestParams = field(default_factory=lambda: BestParams())
+    paces: Paces = field(default_factory=Paces)
 
 
 class BestParams:

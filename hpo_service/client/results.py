@@ -56,6 +56,30 @@ class Best(Result):
     params: Mapping[str, Any] = Field(default_factory=dict)
 
 
+class Rate(Result):
+    """What a study does in an hour, measured over its last minutes (`seconds`)."""
+
+    trials_per_hour: float
+    resource_per_hour: float
+    seconds: float = 0.0
+
+
+class BudgetRow(Result):
+    """One bound of a study's budget, with what is used of it; None where only the algorithm knows."""
+
+    name: str
+    used: float | None = None
+    limit: float
+    unit: str = ""
+
+
+class Sparkline(Result):
+    """Best so far in a few points: when it changed, in hours since the first dispatch, and to what."""
+
+    hours: tuple[float, ...] = ()
+    value: tuple[float, ...] = ()
+
+
 class StudySnapshot(Result):
     """A study as it stood when the server answered."""
 
@@ -84,6 +108,13 @@ class StudySnapshot(Result):
     cost_microdollars: int = 0
     started_at: datetime | None = None
     ended_at: datetime | None = None
+    budget: tuple[BudgetRow, ...] = ()
+    rate: Rate | None = None
+    time_left_s: float | None = None  # what is left of the budget at that rate; None where that cannot be foreseen
+    decision_reason: str | None = None  # None in lists, as are the next two
+    last_report_at: datetime | None = None
+    notes_html: str | None = None
+    sparkline: Sparkline | None = None  # in lists, where it was asked for
 
     @property
     def ended(self) -> bool:
@@ -171,11 +202,12 @@ class TrialSnapshot(Result):
     ended_at: datetime | None = None
     tags: tuple[str, ...] = ()
     notes: str = ""
+    notes_html: str | None = None  # None in lists
     attempt_rows: tuple[Attempt, ...] = ()
 
     def to_record(self) -> dict[str, Any]:
         """One flat row: `param.NAME` and `metric.NAME` beside the trial's own fields."""
-        own = self.model_dump(exclude={"study_id", "params", "values", "attempt_rows", "tags"})
+        own = self.model_dump(exclude={"study_id", "params", "values", "attempt_rows", "tags", "notes_html"})
         own["tags"] = ",".join(self.tags)
         own |= {f"param.{name}": value for name, value in self.params.items()}
         return own | {f"metric.{name}": value for name, value in self.values.items()}

@@ -7,9 +7,10 @@ names none. `collecting` appends in the transaction that changes the best; here 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Row, select
+from sqlalchemy import Row, func, or_, select
 
 from hpo_service.store.database import Database
 from hpo_service.store.rows import Improvement
@@ -47,6 +48,23 @@ def improvements_of(db: Database, ids: Sequence[str], *, after_seq: int = 0) -> 
         few = c.study_id == ids[0] if len(ids) == 1 else tx.among(c.study_id, ids)
         for row in tx.all(statement.where(few)):
             found[row.study_id].append(_improvement(row))
+    return found
+
+
+def sparklines(db: Database, ids: Sequence[str], *, most: int = 40) -> dict[str, list[tuple[datetime, float | None]]]:
+    """When each study's best changed and to which value: at most `most` changes, the first and the last among them."""
+    c = table.c
+    place = func.row_number().over(partition_by=c.study_id, order_by=c.seq) - 1
+    count = func.count().over(partition_by=c.study_id)
+    found: dict[str, list[tuple[datetime, float | None]]] = {study_id: [] for study_id in ids}
+    with db.read() as tx:
+        rows = select(c.study_id, c.seq, c.at, c.value, place.label("place"), count.label("n"))
+        r = rows.where(tx.among(c.study_id, ids)).subquery().c
+        step = most - 2  # of the rows between: one wherever the running share of `step` reaches a whole number
+        moved = r.place * step // r.n != (r.place - 1) * step // r.n
+        kept = or_(r.place == 0, r.place == r.n - 1, moved)
+        for row in tx.all(select(r.study_id, r.at, r.value).where(kept).order_by(r.study_id, r.seq)):
+            found[row.study_id].append((to_datetime(row.at), row.value))
     return found
 
 

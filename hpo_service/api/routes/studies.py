@@ -8,14 +8,15 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Body, Query, Request, Response
 
 from hpo_service import storage
-from hpo_service.api import patching, planning, schemas
+from hpo_service.api import patching, planning, schemas, standing
 from hpo_service.api.access import ANY_PROJECT, Principal, Role
+from hpo_service.api.notes import notes_html
 from hpo_service.api.requests import Because, PatchStudy
 from hpo_service.api.routing import role, router
 from hpo_service.api.state import PrincipalDep, Shared, SharedDep, StudyDep, find_visible
 from hpo_service.core.states import StudyState, goes_on_to
 from hpo_service.errors import FieldProblem, Forbidden, InvalidInput
-from hpo_service.store import reading, studies
+from hpo_service.store import pulse, reading, studies
 from hpo_service.store.rows import StudyRow
 
 routes: APIRouter = router(prefix="/studies", tag="studies")
@@ -39,16 +40,23 @@ Cursor = Annotated[str | None, Query(max_length=2000, description="`next_cursor`
 Limit = Annotated[int, Query(ge=1, le=1000)]
 
 
-def answer(shared: Shared, row: StudyRow, *, definition: bool = True) -> schemas.Study:
-    """The wire form of a study with its best trial's parameters."""
+def answer(shared: Shared, row: StudyRow, *, definition: bool = True, listed: bool = False) -> schemas.Study:
+    """The wire form of a study with its best trial's parameters and its pace; in lists without what takes a look-up."""
     params = None
     if row.best_trial is not None:
         number = row.best_trial
         params = shared.params.get((row.id, number), lambda: reading.trial(shared.db, row.id, number).params)
-    return schemas.study_answer(row, params, definition=definition)
+    found = schemas.study_answer(row, params, definition=definition)
+    standing.add_to(found, shared.paces.standing(row))
+    if not listed:
+        last = pulse.pulse(shared.db, row.id)
+        found.decision_reason = last.decision_reason or row.reason
+        found.last_report_at = last.last_report_at
+        found.notes_html = notes_html(row.notes)
+    return found
 
 
-@routes.post("", status_code=201, openapi_extra=role(Role.EDITOR))
+@routes.post("", status_code=201, openapi_extra=role(Role.EDITOR, located=True))
 def create_study(request: Request, document: Document, shared: SharedDep, caller: PrincipalDep) -> schemas.Study:
     """Submit a study. Refused with every broken field; otherwise it starts as soon as workers are free."""
     definition = planning.checked(document, caller)
@@ -60,7 +68,7 @@ def create_study(request: Request, document: Document, shared: SharedDep, caller
     return answer(shared, row)
 
 
-@routes.post("/validate", openapi_extra=role(Role.VIEWER))
+@routes.post("/validate", openapi_extra=role(Role.VIEWER, located=True))
 def validate_study(document: Document, shared: SharedDep, caller: PrincipalDep) -> schemas.Validated:
     """What a definition would run and cost, without submitting it."""
     return planning.validated(shared.db, shared.settings, planning.checked(document, caller))
@@ -76,6 +84,7 @@ def list_studies(
     search: Annotated[str | None, Query(max_length=200, description="Text in name, tags or notes.")] = None,
     name: Annotated[str | None, Query(max_length=200, description="Exactly this name.")] = None,
     definition: Annotated[bool, Query(description="Whether to send the definitions too.")] = False,
+    sparkline: Annotated[bool, Query(description="Whether to send best so far as a few points.")] = False,
     cursor: Cursor = None,
     limit: Limit = 50,
 ) -> schemas.Page[schemas.Study]:
@@ -87,7 +96,9 @@ def list_studies(
     page = studies.list_studies(
         shared.db, state=state, project=project, tag=tag, search=search, name=name, cursor=cursor, limit=limit
     )
-    items = [answer(shared, row, definition=definition) for row in page.rows]
+    items = [answer(shared, row, definition=definition, listed=True) for row in page.rows]
+    if sparkline:
+        standing.add_sparklines(shared.db, items)
     return schemas.Page[schemas.Study].model_construct(items=items, next_cursor=page.next_cursor, total=page.total)
 
 

@@ -7,7 +7,7 @@ import math
 from sqlalchemy import func, select
 
 from hpo_service.core.states import StudyState
-from hpo_service.store import improvements, studies
+from hpo_service.store import improvements, pulse, reading, studies
 from hpo_service.store.database import Database
 from hpo_service.store.tables import improvements as table
 from tests.storelib import World
@@ -76,3 +76,28 @@ def test_deleted_with_the_study(world: World) -> None:
     studies.delete_study(world.db, world.id)
     with world.db.read() as tx:
         assert tx.execute(select(func.count()).select_from(table)).scalar_one() == 0
+
+
+def test_a_sparkline_has_few_points_with_the_first_and_the_last(db: Database) -> None:
+    world, quiet = World(db), World(db)
+    (a,) = world.start()
+    for step in range(100):
+        world.collect(world.report(a, step, 1.0 / (step + 1)))
+    points = improvements.sparklines(db, [world.id, quiet.id])
+    values = [value for _, value in points[world.id]]
+    assert 30 <= len(values) <= 40
+    assert (values[0], values[-1]) == (1.0, 0.01)
+    assert values == sorted(values, reverse=True)  # type: ignore[type-var]  # none is missing
+    assert points[quiet.id] == []
+    assert len(improvements.sparklines(db, [world.id], most=1000)[world.id]) == 100
+
+
+def test_the_pulse_is_the_newest_decision_and_report(world: World) -> None:
+    assert pulse.pulse(world.db, world.id) == pulse.Pulse(decision_reason=None, last_report_at=None)
+    (a,) = world.start()
+    world.collect(world.report(a, 0, 0.5))
+    found = pulse.pulse(world.db, world.id)
+    assert found.decision_reason == "drawn"
+    assert found.last_report_at == reading.reports(world.db, world.id, a)[0].at
+    world.stop(a)
+    assert pulse.pulse(world.db, world.id).decision_reason == "worse than the median"
