@@ -16,6 +16,7 @@ from hpo_service.store.tables import (
     reports,
     studies,
     study_tags,
+    surrogate_views,
     trial_params,
     trial_tags,
     trial_values,
@@ -83,7 +84,7 @@ def _purge_chunk(tx: Tx, study_id: str) -> bool:
 
 
 def _purge_rest(tx: Tx, study_id: str) -> None:
-    for table in (events, improvements, study_tags):
+    for table in (events, improvements, study_tags, surrogate_views):
         tx.execute(delete(table).where(table.c.study_id == study_id))
     emptied = {"purged": True, "definition": "{}", "tags": "[]", "notes": ""}
     tx.execute(update(studies).where(studies.c.id == study_id).values(emptied))

@@ -307,6 +307,17 @@ reports = Table(
 )
 Index("reports_by_seq", reports.c.study_id, reports.c.seq)
 
+surrogate_views = Table(
+    "surrogate_views",
+    metadata,
+    _text("study_id"),
+    _int("seq"),
+    _int("at"),
+    _text("document"),
+    PrimaryKeyConstraint("study_id"),
+    ForeignKeyConstraint(["study_id"], ["studies.id"]),
+)
+
 log_chunks = Table(
     "log_chunks",
     metadata,

@@ -13,7 +13,17 @@ from sqlalchemy import select
 
 import hpo_service.store
 from hpo_service.core.states import StudyState
-from hpo_service.store import access, decisions, deleting, external, logs, retention, studies, workers
+from hpo_service.store import (
+    access,
+    decisions,
+    deleting,
+    external,
+    logs,
+    retention,
+    studies,
+    surrogate_views,
+    workers,
+)
 from hpo_service.store.database import Database
 from hpo_service.store.rows import Placement, Remember, WorkerRow
 from hpo_service.store.tables import metadata
@@ -110,6 +120,10 @@ CASES: dict[str, Case] = {
     "retention.let_go": (
         lambda w: w.collect(w.saved(1, 0), w.ended(1, "failed")) and None,
         lambda w: retention.let_go(w.db, retention_s=60),
+    ),
+    "surrogate_views.put": (
+        lambda w: surrogate_views.put_view(w.db, w.id, seq=1, document={"trial": 1}),
+        lambda w: surrogate_views.put_view(w.db, w.id, seq=2, document={"trial": 2}),
     ),
     "workers.see": (_nothing, lambda w: workers.see_worker(w.db, _worker(w.db))),
     "workers.forget": (lambda w: workers.see_worker(w.db, _worker(w.db)), lambda w: workers.forget_workers(w.db, "c1")),
