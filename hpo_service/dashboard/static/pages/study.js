@@ -12,6 +12,7 @@
 // page.objectives              [{metric, direction}], the first one decides; page.metricName, page.direction and page.maximize are those of the first
 // page.parameters              [{name, type: "number"|"category", log: bool, integer: bool, low, high, labels: [text], values: […], when}] in the definition's order
 // page.metrics()               names of the metrics seen so far, the objectives first
+// page.running()               numbers of the trials that run now (≤ 1,000)
 // page.resourceName            "epochs" or "resource", for axis titles
 // page.hasRungs                whether the algorithm compares trials at rungs
 // page.get(rest, query, options) GET /studies/{id}{rest}; adds the filter to the query (pass {filter: null} to leave it out)

@@ -3,7 +3,7 @@
 import { ApiError, download, patch, post } from "../core/api.js";
 import { plural } from "../core/format.js";
 import { h } from "../core/dom.js";
-import { confirmed, dialog, menu, toast } from "../core/ui.js";
+import { confirmed, dialog, icon, menu, toast } from "../core/ui.js";
 
 const GOES_ON = ["finished", "stopped", "failed"];
 
@@ -15,13 +15,13 @@ export function actionsFor(page) {
     running && { id: "pause", label: "Pause", title: "Launch nothing more; running segments pause at their next report", run: () => steer(page, "pause", "Paused") },
     state === "paused" && { id: "resume", label: "Resume", kind: "primary", run: () => steer(page, "resume", "Resumed") },
     GOES_ON.includes(state) && { id: "resume", label: "Go on", title: "Resume this study; one that has used up its budget needs a larger one", run: () => steer(page, "resume", "Going on") },
-    (running || state === "paused") && { id: "stop", label: "Stop", kind: "danger-quiet", title: "End the study; running trials are cancelled", run: () => stop(page) },
+    (running || state === "paused") && { id: "stop", label: "Stop", kind: "danger", title: "End the study; running trials are cancelled", run: () => stop(page) },
     counts.failed > 0 && { id: "retry", label: `Retry ${counts.failed} failed`, title: "Failed trials are tried again as new trials; those tried again before are left out", run: () => retry(page) },
   ].filter(Boolean);
 }
 
 export function moreMenu(page) {
-  const button = h("button", { type: "button", class: "button quiet", "aria-label": "More actions" }, "More ▾");
+  const button = h("button", { type: "button", class: "button quiet", "aria-label": "More actions" }, "More", icon("down"));
   const save = (format) => ({ label: `Export ${format.toUpperCase()}`, run: () => attempt(() => download(`${page.path("/export")}?format=${format}`, `${page.study().name.replace(/[^\w.-]+/g, "_").slice(0, 80)}.${format}`)) });
   return menu(button, () => [
     { label: "Change budget and parallel …", run: () => edit(page) },

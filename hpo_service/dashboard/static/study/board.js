@@ -1,6 +1,7 @@
 // The study page put together: header, filter bar, tabs and the views, each built when it is first shown. What panels do is in panels.js.
 
 import { byId, h, replace } from "../core/dom.js";
+import { missing } from "../core/frame.js";
 import { shortcut } from "../core/keys.js";
 import { problemBox, tabs } from "../core/ui.js";
 import { param } from "../core/url.js";
@@ -15,7 +16,7 @@ export async function start() {
   try {
     await page.begin();
   } catch (error) {
-    replace(byId("study-head"), missing(error));
+    stay(error, page.id);
     return;
   }
   mountHeader(byId("study-head"), page);
@@ -24,10 +25,9 @@ export async function start() {
   document.body.dataset.ready = "1";
 }
 
-function missing(error) {
-  const gone = error.status === 404;
-  return h("div", { class: "panel" }, h("h1", null, gone ? "There is no such study" : "The study cannot be shown"), problemBox(error),
-    h("p", null, h("a", { href: "/" }, "All studies")));
+function stay(error, id) {
+  if (error.status === 404) { missing({ what: "study", id, text: error.detail }); return; }
+  replace(byId("study-head"), h("h1", null, "The study cannot be shown"), problemBox(error, () => location.reload()));
 }
 
 function mountViews(page) {

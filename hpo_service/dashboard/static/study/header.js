@@ -22,11 +22,14 @@ function frame(page) {
   const parts = {
     name: h("h1", { class: "study-name", dir: "auto" }), badge: h("span", { class: "study-badge", role: "status" }), reason: h("p", { class: "study-reason", dir: "auto" }),
     actions: h("div", { class: "row study-actions" }), best: h("div", { class: "fact fact-best" }), bounds: h("div", { class: "fact fact-bounds" }),
-    states: h("div", { class: "fact fact-states" }), spend: h("div", { class: "fact fact-spend" }), sub: h("p", { class: "quiet small study-sub" }),
+    states: h("div", { class: "fact fact-states" }), spend: h("div", { class: "fact fact-spend" }), sub: h("p", { class: "quiet small study-sub" }), age: h("time", { datetime: page.study().created_at, title: format.when(page.study().created_at) }),
   };
+  const study = page.study();
+  replace(parts.sub, h("span", null, h("code", null, study.id), copyButton(study.id)), h("span", null, page.definition().algorithm.name.replaceAll("_", " ")),
+    h("span", null, "project ", h("bdi", null, study.project)), h("span", null, "by ", h("bdi", null, study.created_by)), parts.age);
   parts.node = h("div", { class: "study-head", dataset: { test: "study-header" } },
     h("div", { class: "study-title" },
-      h("div", { class: "study-title-text" }, h("nav", { "aria-label": "Breadcrumb", class: "crumb" }, h("a", { href: "/" }, "Studies")),
+      h("div", { class: "study-title-text" }, h("nav", { "aria-label": "Breadcrumb", class: "crumbs" }, h("a", { href: "/" }, "Studies")),
         h("div", { class: "row study-line" }, parts.name, parts.badge), parts.sub),
       h("div", { class: "row study-actions-bar" }, parts.actions, moreMenu(page))),
     parts.reason,
@@ -100,9 +103,9 @@ function patchStates(parts, page) {
 
 function patchTimes(parts, page) {
   const study = page.study();
-  replace(parts.sub, `${study.project} · by ${study.created_by} · ${page.definition().algorithm.name.replaceAll("_", " ")} · created `,
-    h("time", { datetime: study.created_at, title: format.when(study.created_at) }, format.ago(study.created_at)), " · ", h("code", null, study.id), " ", copyButton(study.id));
-  replace(parts.bounds, term("Budget"), bounds(page).map(boundRow), h("button", { type: "button", class: "link small", on: { click: () => edit(page) } }, "Change …"));
+  replace(parts.bounds, h("div", { class: "fact-head" }, term("Budget"), h("button", { type: "button", class: "link small", "aria-label": "Change budget", on: { click: () => edit(page) } }, "Change")),
+    h("div", { class: "bounds" }, bounds(page).map(boundRow)));
+  parts.age.textContent = `created ${format.ago(study.created_at)}`;
   const { trials_per_hour: trials, resource_per_hour: resource } = study.rate ?? {};
   const end = study.ended_at ? format.seconds(study.ended_at) : Date.now() / 1000;
   const elapsed = study.started_at ? end - format.seconds(study.started_at) : null;
@@ -114,7 +117,7 @@ function patchTimes(parts, page) {
 const round = (x) => (x >= 100 ? Math.round(x) : Number((x ?? 0).toPrecision(2)));
 const term = (text) => h("p", { class: "fact-term" }, text);
 
-function boundRow({ label, used, limit, text, left, share }) {
-  return h("div", { class: "bound" }, h("div", { class: "bound-words" }, h("span", null, label), h("span", { class: "num" }, text), h("span", { class: "quiet bound-left" }, left)),
+function boundRow({ name, label, used, limit, text, left, share }) {
+  return h("div", { class: "bound", dataset: { test: `bound-${name}` } }, h("div", { class: "bound-words" }, h("span", { class: "bound-name" }, label), h("span", null, text), h("span", { class: "bound-left" }, left)),
     share === null ? null : progress({ value: used, max: limit, label: `${label}: ${text}` }));
 }

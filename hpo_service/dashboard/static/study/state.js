@@ -14,7 +14,7 @@ export function makePage(id) {
   const listeners = { study: new Set(), changes: new Set(), filter: new Set(), hover: new Set(), problem: new Set() };
   const base = `/studies/${encodeURIComponent(id)}`;
   const metrics = new Set();
-  let study = null, definition = null, seq = 0, filter = "", parameters = [], objectives = [];
+  let study = null, definition = null, seq = 0, filter = "", parameters = [], objectives = [], running = [];
 
   function emit(kind, value) {
     for (const fn of [...listeners[kind]]) {
@@ -48,6 +48,7 @@ export function makePage(id) {
     get hasModel() { return facts.hasModel(definition); },
     get filter() { return filter; },
     metrics: () => [...metrics],
+    running: () => running,
     learnMetrics(names) { for (const name of names) metrics.add(name); },
     on(kind, fn) { listeners[kind].add(fn); return () => listeners[kind].delete(fn); },
     hover: (number) => emit("hover", number),
@@ -92,11 +93,11 @@ export function makePage(id) {
   selection.on((text) => useFilter(typeof text === "string" ? text : selection.text));
 
   // One request for changes at a time, none while the tab is hidden; what came meanwhile is asked for when it is shown.
-  let wanted = false, running = false;
+  let wanted = false, busy = false;
   async function catchUp() {
     wanted = true;
-    if (running || document.hidden || !study) return;
-    running = true;
+    if (busy || document.hidden || !study) return;
+    busy = true;
     try {
       while (wanted && !document.hidden) {
         wanted = false;
@@ -104,7 +105,7 @@ export function makePage(id) {
         await new Promise((done) => setTimeout(done, LEAST_MS));
       }
     } finally {
-      running = false;
+      busy = false;
     }
   }
 
@@ -119,6 +120,7 @@ export function makePage(id) {
     take({ ...changes.study, definition: null, decision_reason: changes.decision_reason ?? changes.study?.decision_reason });
     if (study.definition_version !== before) take(await get(base));
     seq = Math.max(seq, changes.seq);
+    running = changes.running ?? [];
     for (const trial of changes.trials ?? []) page.learnMetrics(Object.keys(trial.values ?? {}));
     emit("study", study);
     if (changes.changed || changes.truncated) emit("changes", changes);
@@ -130,6 +132,7 @@ export function makePage(id) {
     document.addEventListener("visibilitychange", () => { if (!document.hidden && wanted) catchUp(); });
     watch({ study: id, on: (at) => { if (at === null || at > seq) catchUp(); } });
     emit("study", study);
+    catchUp();
   };
   return page;
 }
