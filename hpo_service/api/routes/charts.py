@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal
 
@@ -16,9 +17,11 @@ from hpo_service.api.routes.studies import answer
 from hpo_service.api.routing import role, router
 from hpo_service.api.state import Shared, SharedDep, StudyDep
 from hpo_service.api.viewing import FilterText
+from hpo_service.core import values
 from hpo_service.core.definition import parse
 from hpo_service.errors import FieldProblem, InvalidInput
 from hpo_service.store import bulk, improvements, reading
+from hpo_service.store.curves import sample as thinned
 from hpo_service.store.rows import Improvement, StudyRow
 from hpo_service.views import progress, sample
 from hpo_service.views.columns import STATES, Bools, Ints, StudyColumns
@@ -33,6 +36,7 @@ MAX_CURVES = 200
 CURVE_POINTS = 12_000
 """Points of all curves together: what keeps the answer under 500 KB."""
 MAX_FIELDS = 64
+MAX_IMPROVEMENTS = 500
 COLUMNAR: dict[str, Any] = {"response_class": Response, "responses": {200: {"content": {"application/json": {}}}}}
 
 
@@ -59,7 +63,7 @@ def get_progress(request: Request, study: StudyDep, shared: SharedDep, filter: F
 
     def build(columns: StudyColumns, mask: Bools) -> Mapping[str, Any]:
         objective = columns.definition.objective
-        numbers, values = columns.remember("by_trial", lambda: progress.by_trial(columns))
+        numbers, best = columns.remember("by_trial", lambda: progress.by_trial(columns))
         points = progress.points(columns, mask, started_at=started_at)
         return {
             "metric": objective.metric,
@@ -67,7 +71,7 @@ def get_progress(request: Request, study: StudyDep, shared: SharedDep, filter: F
             "target": columns.definition.budget.target,
             "started_at": started_at,
             "improvements": improvement_columns(improvements.improvements(shared.db, study.id), started_at),
-            "by_trial": {"trial": numbers, "value": values},
+            "by_trial": {"trial": numbers, "value": best},
             **points,
             "points": {name: _compact(column) for name, column in points["points"].items()},
         }
@@ -135,8 +139,10 @@ def get_curves(
     return viewing.view(request, shared, study, filter=filter, build=build)
 
 
-def improvement_columns(rows: Sequence[Improvement], started_at: float | None) -> dict[str, Any]:
-    """Improvements as columns; `hours` counts from the study's first dispatch."""
+def improvement_columns(improved: Sequence[Improvement], started_at: float | None) -> dict[str, Any]:
+    """At most 500 improvements as columns, spikes kept; `hours` counts from the study's first dispatch."""
+    picked = thinned([values.to_json(math.nan if r.value is None else r.value) for r in improved], MAX_IMPROVEMENTS)
+    rows = [improved[index] for index in picked]
     at = [row.at.timestamp() for row in rows]
     return {
         "trial": [row.trial for row in rows],
