@@ -26,9 +26,7 @@ class Ladder:
 
 def has_rungs(definition: StudyDefinition) -> bool:
     """Whether the study's algorithm compares trials at levels."""
-    return isinstance(
-        definition.algorithm, SuccessiveHalvingSpec | HyperbandSpec | BohbSpec | AshaSpec | MedianSpec
-    )
+    return isinstance(definition.algorithm, SuccessiveHalvingSpec | HyperbandSpec | BohbSpec | AshaSpec | MedianSpec)
 
 
 def synchronous(definition: StudyDefinition) -> bool:
@@ -36,9 +34,7 @@ def synchronous(definition: StudyDefinition) -> bool:
     return isinstance(definition.algorithm, SuccessiveHalvingSpec | HyperbandSpec | BohbSpec)
 
 
-def ladders(
-    definition: StudyDefinition, entered: Sequence[int], *, judged: bool
-) -> tuple[list[Ladder], list[Ladder]]:
+def ladders(definition: StudyDefinition, entered: Sequence[int], *, judged: bool) -> tuple[list[Ladder], list[Ladder]]:
     """Those of the brackets that began, and those that are to come: at most one round ahead.
 
     `entered` counts the trials that entered each bracket; `judged` says whether the newest one's lowest rung was.

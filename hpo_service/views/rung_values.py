@@ -12,9 +12,7 @@ from hpo_service.core.tables import TOLERANCE
 from hpo_service.views.columns import Floats, Ints
 
 
-def at_levels(
-    rows: Sequence[Sequence[Any]], levels: Sequence[float], objective: Objective
-) -> tuple[Ints, Floats]:
+def at_levels(rows: Sequence[Sequence[Any]], levels: Sequence[float], objective: Objective) -> tuple[Ints, Floats]:
     """Trial numbers, ascending, and their values at the levels, shape (trials, levels), NaN where there is none.
 
     `rows` as `store.looking.values` gives them. A trial's value at a level is that of its canonical curve up to there:

@@ -1,0 +1,38 @@
+"""What charts of one study ask of single trials: why they are where they are, what they had reported by a level, and
+which attempts ran when. Bounded reads, as columns. Writes nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from sqlalchemy import func, select
+
+from hpo_service.store.database import Database
+from hpo_service.store.tables import reports, trials
+
+
+def reasons(db: Database, study_id: str, numbers: Sequence[int]) -> dict[int, str]:
+    """Why each of the trials is in its state, as stored last."""
+    c = trials.c
+    with db.read() as tx:
+        rows = tx.all(select(c.number, c.reason).where(c.study_id == study_id, tx.among(c.number, numbers)))
+    return {row.number: row.reason for row in rows}
+
+
+def report_count(db: Database, study_id: str, number: int) -> int:
+    """How many reports one trial has."""
+    r = reports.c
+    with db.read() as tx:
+        statement = select(func.count()).where(r.study_id == study_id, r.trial == number)
+        return int(tx.execute(statement).scalar() or 0)
+
+
+def values(db: Database, study_id: str, numbers: Sequence[int]) -> Sequence[Sequence[Any]]:
+    """The trials' reports of the first objective as columns: trial, step, fence, resource, value (None where missing or
+    not finite); by trial, step and fence."""
+    r = reports.c
+    statement = select(r.trial, r.step, r.fence, r.resource, r.value).where(r.study_id == study_id)
+    with db.read() as tx:
+        rows = tx.all(statement.where(tx.among(r.trial, numbers)).order_by(r.trial, r.step, r.fence))
+    return list(zip(*rows, strict=True)) if rows else [()] * 5

@@ -1,0 +1,140 @@
+"""Brackets from columns are what a fold of the log says, for whole studies on virtual workers."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from hpo_service.core import events as ev
+from hpo_service.core.definition import StudyDefinition, parse
+from hpo_service.core.proposals import Continue
+from hpo_service.core.values import split
+from hpo_service.store import bulk
+from hpo_service.views.brackets import MAX_SHOWN, Reads, brackets
+from hpo_service.views.columns import StudyColumns
+from tests.conformance.driver import Driver, Nature
+
+SPECS: dict[str, dict[str, Any]] = {
+    "successive_halving": {"name": "successive_halving", "trials": 18, "max_resource": 27},
+    "hyperband": {"name": "hyperband", "max_resource": 27},
+    "asha": {"name": "asha", "max_resource": 27},
+    "median": {"name": "median", "max_resource": 9, "interval": 2, "min_trials": 2},
+}
+
+
+def definition(spec: Mapping[str, Any], **more: Any) -> StudyDefinition:
+    return parse(
+        {
+            "name": "views",
+            "objective": {"metric": "loss"},
+            "space": {"lr": {"type": "loguniform", "low": 1e-5, "high": 1.0}},
+            "algorithm": dict(spec),
+            "trainer": {"external": True},
+            "budget": {"trials": 60},
+            "parallel": 4,
+            **more,
+        }
+    )
+
+
+def columns_of(driver: Driver) -> StudyColumns:
+    """What the store would hold of the driver's study."""
+    found = StudyColumns("s", driver.definition)
+    rows = []
+    for record in sorted(driver.algorithm.history, key=lambda r: r.number):
+        row = driver.rows[record.number]
+        kind, value = (None, None) if record.value is None else split(record.value)
+        ranks = value is not None and row.state != "failed"
+        rows.append(
+            (
+                record.number, row.state.value, record.origin.value, record.bracket, record.rung, record.target,
+                record.resource, kind and kind.value, value, value if ranks else None, 0.0, 0, 0, None, None,
+                record.fence, 0, None, json.dumps(dict(record.params)), "{}",
+            )
+        )  # fmt: skip
+    found.take(list(zip(*rows, strict=True)) if rows else [[] for _ in bulk.FIELDS])
+    found.seq = len(driver.log)
+    return found
+
+
+def reads_of(driver: Driver) -> Reads:
+    reports = sorted(
+        (r.trial, r.step, r.fence, r.resource, r.values[0] if math.isfinite(r.values[0]) else None)
+        for event in driver.log
+        if isinstance(event.payload, ev.Reported)
+        for r in event.payload.reports
+    )
+
+    def values(numbers: Sequence[int]) -> Sequence[Sequence[Any]]:
+        rows = [row for row in reports if row[0] in set(numbers)]
+        return list(zip(*rows, strict=True)) if rows else [()] * 5
+
+    def reasons(numbers: Sequence[int]) -> dict[int, str]:
+        return {n: (driver.rows[n].reasons or [""])[-1] for n in numbers}
+
+    return Reads(reasons=reasons, values=values, count=lambda number: sum(row[0] == number for row in reports))
+
+
+def settle(driver: Driver) -> None:
+    """Commit what needs no slot, as the decider does at once, and one promotion of a rung that nobody lost."""
+    while proposals := driver.propose(0):
+        driver.commit(proposals, len(driver.log))
+    going = [p for p in driver.algorithm.propose(1000) if isinstance(p, Continue)]
+    for bracket in {p.bracket for p in going}:
+        driver.commit([next(p for p in going if p.bracket == bracket)], len(driver.log))
+
+
+def seen(driver: Driver) -> dict[tuple[int, int], dict[str, Any]]:
+    found = brackets(columns_of(driver), reads_of(driver))
+    return {(b["bracket"], rung["rung"]): rung for b in found["brackets"] for rung in b["rungs"]}
+
+
+def compare(driver: Driver) -> int:
+    settle(driver)
+    mine = seen(driver)
+    folded = {(view.bracket, view.rung): view for view in driver.algorithm.rungs()}
+    for key, view in folded.items():
+        rung = mine[key]
+        assert rung["entered"] == rung["of"] == len(view.entered), key
+        assert rung["promoted"] == len(view.promoted), key
+        assert rung["resource"] == view.resource
+        shown = rung["trials"]["number"].tolist()
+        if len(view.entered) <= MAX_SHOWN:
+            assert shown == sorted(view.entered)
+        promoted = [n for n, fate in zip(shown, rung["trials"]["fate"], strict=True) if fate == "promoted"]
+        assert set(promoted) <= set(view.promoted)
+        of_fold = dict(zip(view.entered, view.values, strict=True))
+        for number, value in zip(shown, rung["trials"]["value"].tolist(), strict=True):
+            told = of_fold[number]
+            assert (told is None) == math.isnan(value), (key, number)
+            assert told is None or value == pytest.approx(told, rel=1e-6)
+        ranked = [of_fold[n] for n in view.promoted if of_fold[n] is not None]
+        assert rung["threshold"] == (pytest.approx(max(ranked)) if ranked else None)
+        assert all(said for said in rung["trials"]["reason"])
+    for key, rung in mine.items():
+        assert key in folded or rung["entered"] == 0
+    return len(folded)
+
+
+@pytest.mark.parametrize("name", ["successive_halving", "hyperband", "asha"])
+@settings(max_examples=10, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(data=st.data())
+def test_counts_values_and_levels_are_those_of_a_fold(name: str, data: st.DataObject) -> None:
+    early = 0.0 if name == "asha" else data.draw(st.sampled_from([0.0, 0.3]))
+    nature = Nature(seed=data.draw(st.integers(0, 99)), failing=data.draw(st.sampled_from([0.0, 0.2])), early=early)
+    study = definition(SPECS[name], objective={"metric": "loss", "at": data.draw(st.sampled_from(["last", "best"]))})
+    driver = Driver(study, nature, workers=data.draw(st.integers(1, 9)), seed=data.draw(st.integers(0, 99)))
+    driver.losing = data.draw(st.sampled_from([0.0, 0.05]))
+    every, checked = data.draw(st.integers(5, 25)), 0
+    while driver.open or not driver.log[1:] or driver.step():
+        if not all(driver.step() for _ in range(every)):
+            break
+        checked += compare(driver)
+    assert compare(driver) + checked
