@@ -9,11 +9,13 @@
 // jitter(number, width)          always the same for the same trial
 // placed(field, values, numbers) where a sample's column lies on its axis: categories beside their line
 // axisOf(field, values)          the Plotly axis of a sample's field: log where the parameter is, labels where it has some, robust
+// brushed(selection, [[field, [lo, hi]], …])    a box drawn in a chart becomes terms of the filter
 // safe(text, most)               text that Plotly must not read as markup, cut to `most` characters
 
 import { h, replace, svg } from "../core/dom.js";
 import { integer, number } from "../core/format.js";
 import { robustRange, stateColour } from "../core/plot.js";
+import { quoted } from "../core/selection.js";
 import { onTheme } from "../core/theme.js";
 
 const like = (state) => () => stateColour(state);
@@ -111,6 +113,20 @@ export function safe(text, most = 40) {
   const letters = [...plain];
   const cut = letters.length > most ? `${letters.slice(0, most - 1).join("")}…` : plain;
   return cut.replaceAll("&", "&amp;").replaceAll("<", "&lt;").replaceAll(">", "&gt;");
+}
+
+// One change of the filter for a whole box: every [field, [lo, hi]] replaces what the filter said of that field.
+export function brushed(selection, sides) {
+  const spans = sides.filter(([, pair]) => pair);
+  const names = new Set(spans.map(([{ name }]) => name));
+  const kept = selection.terms().filter((one) => !names.has(one.field)).map((one) => one.raw);
+  const terms = spans.flatMap(([{ name, type, labels }, pair]) => {
+    const [lo, hi] = [...pair].sort((a, b) => a - b);
+    if (type !== "category") return [`${name}>=${quoted(lo)}`, `${name}<=${quoted(hi)}`];
+    const inside = labels.filter((_, i) => i >= lo - 0.3 && i <= hi + 0.3);
+    return inside.length ? [`${name}:${inside.map(quoted).join(",")}`] : [];
+  });
+  selection.set([...kept, ...terms].join(" "));
 }
 
 export const wordOf = (field, value) => (value === null ? "not used" : field.type === "category" ? String(field.labels[value] ?? value) : number(value));

@@ -6,7 +6,7 @@ import { plot, pointTrace, robustRange } from "../core/plot.js";
 import { colours } from "../core/theme.js";
 import { emptyState } from "../core/ui.js";
 import { param } from "../core/url.js";
-import { axisOf, chooser, noteOf, outsideNote, placed, safe, stage, wordOf } from "./common.js";
+import { axisOf, brushed, chooser, noteOf, outsideNote, placed, safe, stage, wordOf } from "./common.js";
 
 export const info = {
   id: "slices", title: "Slices",
@@ -78,11 +78,7 @@ export function mount(panel, page) {
     const key = Object.keys(event?.range ?? {}).find((one) => one.startsWith("x"));
     if (!key) return;
     const field = fields[key === "x" ? 0 : Number(key.slice(1)) - 1];
-    const ordered = (pair) => [...pair].sort((a, b) => a - b);
-    const [lo, hi] = ordered(event.range[key]);
-    if (field.type === "category") page.selection.term(field.name, ":", field.labels.filter((_, i) => i >= lo && i <= hi));
-    else page.selection.range(field.name, lo, hi);
-    page.selection.range("value", ...ordered(event.range[key.replace("x", "y")]));
+    brushed(page.selection, [[field, event.range[key]], [{ name: "value", type: "number" }, event.range[key.replace("x", "y")]]]);
   }
 
   view.onTheme(() => data && render());

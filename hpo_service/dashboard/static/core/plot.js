@@ -4,9 +4,9 @@
 //     traces and layout may be functions, called again when the theme changes (so that colours() in them follows).
 //     label states the essence in words, for those who do not see the chart. Draws again with the same node; keeps zoom (uirevision) until the caller changes layout.uirevision.
 //     layout is merged over the themed one: give titles, types, ranges. dataset.ready on node = "SEQ": pass layout.meta = {seq}; else a count of drawings.
-// clear(node) → forgets the chart · robustRange(values, {log}?) → {range: [lo, hi]|null, outside: n, low, high, text: "3 values lie outside …"|""}
+// clear(node) → forgets the chart · robustRange(values, {log}?) (range is ready for axis.range: exponents on a log axis) → {range: [lo, hi]|null, outside: n, low, high, text: "3 values lie outside …"|""}
 // stateColour(state) · bracketColour(i) · pointTrace(n) → "scatter" for ≤ 2,000 points, "scattergl" above · ready() → Promise<Plotly>
-// axis(title, {log, share}?) → layout of an axis · loss-proof hover: text(…) is not needed, Plotly's labels come escaped by plain(text)
+// axis(title, {log, share}?) → layout of an axis · plain(text) → a name for Plotly texts (titles, hover), where tags would be read
 
 import { stateKind } from "./ui.js";
 import { colours, onTheme } from "./theme.js";
@@ -81,8 +81,8 @@ function themed(layout, { onSelect = null, height = null }, node) {
 
 // 1, 10, 100 and not 2, 5 between: a log axis of few decades shows too many figures otherwise.
 function ticks(axis) {
-  if (axis.type !== "log" || axis.dtick || axis.tickvals) return axis;
-  const [lo, hi] = axis.range || [0, 9];
+  if (axis.type !== "log" || axis.dtick || axis.tickvals || !axis.range) return axis;
+  const [lo, hi] = axis.range;
   return hi - lo >= 1.5 ? { dtick: Math.max(1, Math.ceil((hi - lo) / 7)), ...axis } : axis;
 }
 
@@ -109,11 +109,17 @@ function listen(node) {
   node.dataset.listening = "1";
   const options = () => drawn.get(node)?.options || {};
   node.on("plotly_click", ({ points }) => { if (points?.length) options().onClick?.(points[0].customdata, points[0]); });
-  node.on("plotly_selected", (event) => { if (event?.range) options().onSelect?.(ranges(event.range)); });
+  node.on("plotly_selected", (event) => {
+    if (!event?.range) return;
+    const chosen = ranges(event.range);
+    // The page marks what is chosen, in all charts alike: a box of Plotly's own would stay behind when the filter changes.
+    window.Plotly.update(node, { selectedpoints: null }, { selections: [] });
+    options().onSelect?.(chosen);
+  });
   node.on("plotly_deselect", () => options().onSelect?.(null));
 }
 
-// A brush on a log axis tells exponents for lines drawn by us, values for Plotly's own selections; these are values.
+// Values also on a log axis, where Plotly tells values of selections (and exponents only of axis ranges).
 function ranges(range) {
   const side = (name) => Object.entries(range).find(([key]) => key.startsWith(name))?.[1] ?? null;
   const ordered = (pair) => (pair ? [...pair].sort((a, b) => a - b) : null);
@@ -126,14 +132,21 @@ export function robustRange(values, { log = false } = {}) {
   if (usable.length < 3) return none;
   const sorted = Float64Array.from(usable, (x) => (log ? Math.log10(x) : x)).sort();
   const at = (share) => sorted[Math.round(share * (sorted.length - 1))];
-  const [first, third] = [at(0.01), at(0.99)];
-  const room = Math.max(third - first, Math.abs(third) * 1e-9, 1e-12);
-  // Whatever lies within one more width of the middle 98 % is no outlier, just the edge.
-  const low = Math.max(sorted[0], first - room), high = Math.min(sorted.at(-1), third + room);
+  const [low, high] = fences(sorted, at);
   const outside = sorted.reduce((n, x) => n + (x < low || x > high ? 1 : 0), 0);
-  const edge = 0.05 * Math.max(high - low, room * 0.2);
+  const edge = 0.05 * (high - low) || Math.abs(high) * 0.05 || 0.5;
   const text = outside ? `${outside.toLocaleString("en-GB")} ${outside === 1 ? "value lies" : "values lie"} outside the axis` : "";
   return { range: [low - edge, high + edge], outside, low, high, text };
+}
+
+// The outermost values that still belong: within one more width of the middle 98 %, and, since a few values have no 1 %, within ten widths of the middle half.
+function fences(sorted, at) {
+  const [first, last, lower, upper] = [at(0.01), at(0.99), at(0.25), at(0.75)];
+  const half = upper - lower;
+  const from = half > 0 ? Math.max(first, lower - 10 * half) : first;
+  const to = half > 0 ? Math.min(last, upper + 10 * half) : last;
+  const inside = sorted.filter((x) => x >= from - (to - from) && x <= to + (to - from));
+  return [inside[0], inside[inside.length - 1]];
 }
 
 onTheme(() => {

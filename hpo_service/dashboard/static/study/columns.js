@@ -5,7 +5,7 @@
 //           field: name in the filter language | null, raw(row), text(raw, row), metric, stat, log, goodIsHigh: bool|null}
 // ids in the URL: number, state, value, …; param.NAME; metric.NAME (its last value); first.NAME, best.NAME, min.NAME, max.NAME
 
-import { duration, integer, isShare, metric as asMetric, money, NONE, number, value, when } from "../core/format.js";
+import { duration, integer, isShare, metric as asMetric, money, NONE, value, when } from "../core/format.js";
 
 export const STATS = ["best", "first", "min", "max"];
 export const STAT_WORDS = { last: "last", best: "best", first: "first", min: "lowest", max: "highest" };
@@ -61,7 +61,8 @@ const unambiguous = (page, name) => !FIELD_NAMES.has(name) && page.parameters.so
 const sentence = (word) => word.charAt(0).toUpperCase() + word.slice(1);
 
 export function allColumns(page) {
-  return [...fields(page), ...page.parameters.map((one) => parameterColumn(page, one)), ...page.metrics().flatMap((name) => metricColumns(page, name))];
+  const ofMetrics = page.metrics().flatMap((name) => metricColumns(page, name).slice(name === page.metricName ? 1 : 0)); // its last value is the column "value"
+  return [...fields(page), ...page.parameters.map((one) => parameterColumn(page, one)), ...ofMetrics];
 }
 
 export function chosenColumns(page, ids) {
@@ -100,5 +101,3 @@ export const shown = (column, row) => {
   const raw = column.raw(row);
   return raw === undefined || raw === null ? NONE : column.text(raw, row);
 };
-
-export { number };

@@ -6,13 +6,15 @@
 export function scale(values, { log = false } = {}) {
   const finite = values.filter((one) => typeof one === "number" && Number.isFinite(one)).sort((a, b) => a - b);
   if (finite.length < 2) return () => null;
-  const decades = finite[0] > 0 && quantile(finite, 0.95) / quantile(finite, 0.05) > 1000;
-  const bend = (log && finite[0] > 0) || decades ? Math.log : (one) => one;
-  const low = bend(quantile(finite, 0.05)), high = bend(quantile(finite, 0.95));
+  const [first, last] = middle(finite);
+  const bend = finite[0] > 0 && (log || last / first > 1000) ? Math.log : (one) => one;
+  const low = bend(first), high = bend(last);
   if (!(high > low)) return () => null;
   return (one) => (typeof one === "number" && Number.isFinite(one) ? Math.min(1, Math.max(0, (bend(one) - low) / (high - low))) : null);
 }
 
-function quantile(sorted, share) {
-  return sorted[Math.round(share * (sorted.length - 1))];
+// Rounded inwards, so that a single outlier among ten falls outside; of fewer than five values all count.
+function middle(sorted) {
+  if (sorted.length < 5) return [sorted[0], sorted.at(-1)];
+  return [sorted[Math.ceil(0.05 * (sorted.length - 1))], sorted[Math.floor(0.95 * (sorted.length - 1))]];
 }

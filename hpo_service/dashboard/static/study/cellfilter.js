@@ -1,0 +1,49 @@
+// A click on a cell narrows the linked selection to what the cell shows: a word at once, a number by a small menu.
+//
+// offer(td, column, raw, page)      acts on the filter · termOf(column, op, raw) → text of the term · narrow(page, column, op, raw)
+
+import { h } from "../core/dom.js";
+import { menu } from "../core/ui.js";
+
+const LOOKS_OTHERWISE = /^(true|false|[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?)$/i; // text that would be read as a number or truth value
+const PLAIN = /^[^\s"'<>=!,]+$/;
+
+export function termOf(column, op, raw) {
+  if (typeof raw === "number") return `${column.field}${op}${raw}`;
+  if (typeof raw === "boolean" || raw === null) return `${column.field}${op}${raw}`;
+  const text = String(raw);
+  if (PLAIN.test(text) && !(LOOKS_OTHERWISE.test(text) && column.group === "Parameters")) return `${column.field}${op}${text}`;
+  return `${column.field}${op}${text.includes('"') ? `'${text}'` : `"${text}"`}`;
+}
+
+export function narrow(page, column, op, raw) {
+  const same = { ">=": [">=", ">"], "<=": ["<=", "<"], ":": [":", "=", "==", "!="], "!=": [] }[op];
+  const kept = page.selection.terms().filter((one) => one.field !== column.field || !same.includes(one.op)).map((one) => one.raw);
+  const term = termOf(column, op, raw);
+  page.selection.set([...kept.filter((one) => one !== term), term].join(" "));
+}
+
+export function offer(td, column, raw, page) {
+  if (!column.field || raw === undefined || (typeof raw === "string" && raw.length > 200)) return;
+  if (column.kind !== "number" || (column.group === "Trial" && ["bracket", "rung"].includes(column.id))) {
+    if (raw !== null) narrow(page, column, ":", raw);
+    return;
+  }
+  if (typeof raw !== "number") return;
+  const shown = column.text(raw, null);
+  const item = (words, op) => ({ label: `${column.label} ${words} ${shown}`, run: () => narrow(page, column, op, raw) });
+  const mine = page.selection.terms().filter((one) => one.field === column.field);
+  const forget = mine.length ? { label: `Any ${column.label} again`, run: () => page.selection.set(page.selection.terms().filter((one) => !mine.some((m) => m.raw === one.raw)).map((one) => one.raw).join(" ")) } : null;
+  open(td, [item("≥", ">="), item("≤", "<="), item("=", ":"), forget]);
+}
+
+// The menu hangs on a button that lives in the cell for as long as the menu is open; the cell has the focus again afterwards.
+function open(td, items) {
+  td.closest("table").querySelector(".cell-anchor")?.remove();
+  const anchor = h("button", { type: "button", class: "cell-anchor", tabindex: "-1", "aria-label": "Filter by this value" });
+  anchor.addEventListener("focus", () => { if (anchor.dataset.opened) { td.focus(); anchor.remove(); } });
+  td.append(anchor);
+  menu(anchor, items);
+  anchor.click();
+  anchor.dataset.opened = "1";
+}
