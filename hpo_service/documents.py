@@ -44,7 +44,7 @@ def load_yaml(text: str | bytes) -> Any:
     """
     builder = _Builder()
     try:
-        for event in _events(_decoded(text)):
+        for event in events(_decoded(text)):
             builder.take(event)
     except yaml.MarkedYAMLError as error:
         raise _refused(_reason(error), error.problem_mark or error.context_mark) from None
@@ -53,7 +53,8 @@ def load_yaml(text: str | bytes) -> Any:
     return builder.root
 
 
-def _events(text: str) -> Iterator[Any]:
+def events(text: str) -> Iterator[Any]:
+    """The parser's events of a YAML text. Raises `yaml.YAMLError` on the way."""
     return iter(yaml.parse(text, Loader=_LOADER))
 
 
@@ -249,5 +250,7 @@ def _reason(error: yaml.MarkedYAMLError) -> str:
 
 
 def _refused(rule: str, mark: Any, remedy: str = "") -> InvalidInput:
-    place = f"line {mark.line + 1}, column {mark.column + 1}" if mark is not None else ""
-    return InvalidInput.of(FieldProblem(path=place, rule=rule, remedy=remedy or "correct the text at that place"))
+    line, column = (mark.line + 1, mark.column + 1) if mark is not None else (None, None)
+    place = f"line {line}, column {column}" if mark is not None else ""
+    remedy = remedy or "correct the text at that place"
+    return InvalidInput.of(FieldProblem(path=place, rule=rule, remedy=remedy, line=line, column=column))

@@ -27,12 +27,15 @@ from typing import Any, ClassVar
 
 @dataclass(frozen=True, kw_only=True)
 class FieldProblem:
-    """One broken rule: `path` is dotted from the document's root, `space.lr.low`."""
+    """One broken rule: `path` is dotted from the document's root, `space.lr.low`; `line` and `column`, counted from 1,
+    say where that is in the text, where a text was read."""
 
     path: str
     rule: str
     value: Any = None
     remedy: str = ""
+    line: int | None = None
+    column: int | None = None
 
     def __str__(self) -> str:
         text = f"{self.path}: {self.rule}" if self.path else self.rule
@@ -73,10 +76,13 @@ class HpoError(Exception):
         if self.remedy:
             document["remedy"] = self.remedy
         if self.problems:
-            document["errors"] = [
-                {"path": p.path, "rule": p.rule, "value": _short(p.value), "remedy": p.remedy} for p in self.problems
-            ]
+            document["errors"] = [_wire(problem) for problem in self.problems]
         return document
+
+
+def _wire(problem: FieldProblem) -> dict[str, Any]:
+    found = {"path": problem.path, "rule": problem.rule, "value": _short(problem.value), "remedy": problem.remedy}
+    return found if problem.line is None else {**found, "line": problem.line, "column": problem.column}
 
 
 class InvalidInput(HpoError):
@@ -158,6 +164,8 @@ def from_problem(document: Mapping[str, Any], status: int) -> HpoError:
             rule=str(e.get("rule", "")),
             value=e.get("value"),
             remedy=str(e.get("remedy", "")),
+            line=e.get("line") if isinstance(e.get("line"), int) else None,
+            column=e.get("column") if isinstance(e.get("column"), int) else None,
         )
         for e in document.get("errors", ())
     ]

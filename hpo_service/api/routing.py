@@ -15,21 +15,21 @@ from fastapi.routing import APIRoute
 from starlette.concurrency import run_in_threadpool
 
 from hpo_service.api.access import ANONYMOUS, Principal, Role, authenticate
-from hpo_service.api.bodies import parse_body
+from hpo_service.api.bodies import located_in, parse_body
 from hpo_service.api.state import Shared
 from hpo_service.errors import FieldProblem, InvalidInput
 from hpo_service.store.rows import Remember
 from search_spaces.errors import nearest
 
-ROLE, NATURAL, SECRET = "x-role", "x-idempotent", "x-secret"
+ROLE, NATURAL, SECRET, LOCATED = "x-role", "x-idempotent", "x-secret", "x-located"
 MAX_KEY = 200
 Handler = Callable[[Request], Coroutine[Any, Any, Response]]
 
 
-def role(least: Role, *, natural: bool = False, secret: bool = False) -> dict[str, Any]:
+def role(least: Role, *, natural: bool = False, secret: bool = False, located: bool = False) -> dict[str, Any]:
     """The `openapi_extra` of a route that callers of at least this role may use. `natural`: told again, it does nothing
-    more by itself; `secret`: its answer must not be stored."""
-    marks = {NATURAL: natural, SECRET: secret}
+    more by itself; `secret`: its answer must not be stored; `located`: its refusals say at which line of the body."""
+    marks = {NATURAL: natural, SECRET: secret, LOCATED: located}
     return {ROLE: least.value, **{name: True for name, given in marks.items() if given}}
 
 
@@ -40,6 +40,8 @@ class Route(APIRoute):
         extra = self.openapi_extra or {}
         least = Role(extra[ROLE])
         original = super().get_route_handler()
+        if extra.get(LOCATED):
+            original = _locating(original)
         names = frozenset(_query_names(self.dependant))
         natural, secret = bool(extra.get(NATURAL)), bool(extra.get(SECRET))
 
@@ -50,6 +52,7 @@ class Route(APIRoute):
             request.state.remember = None
             _refuse_unknown(request, names)
             prepared = await _with_document(request)
+            prepared.state.content_type = request.headers.get("content-type", "")
             key = request.headers.get("idempotency-key")
             if request.method != "POST" or key is None:
                 return await original(prepared)
@@ -59,6 +62,19 @@ class Route(APIRoute):
             return await shared.replay.run(remember, answer, natural=natural, secret=secret)
 
         return handle
+
+
+def _locating(handler: Handler) -> Handler:
+    """The handler, its refusals naming the lines of the body that they are about."""
+
+    async def handle(request: Request) -> Response:
+        try:
+            return await handler(request)
+        except InvalidInput as error:
+            kind = request.state.content_type
+            raise await run_in_threadpool(located_in, await request.body(), kind, error) from None
+
+    return handle
 
 
 def router(*, prefix: str = "", tag: str) -> APIRouter:

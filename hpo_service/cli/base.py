@@ -144,12 +144,18 @@ def error_lines(error: HpoError) -> list[Text]:
     if len(error.problems) > 1:
         lines = [Text.assemble(("error: ", "bold red"), f"{len(error.problems)} rules are broken")]
         return lines + [Text(f"  {problem}") for problem in map(readable, error.problems)]
+    line = error.problems[0].line if error.problems else None
+    if line is not None and not error.problems[0].path.startswith("line "):
+        return [Text.assemble(("error: ", "bold red"), f"line {line}, {error}")]
     return [Text.assemble(("error: ", "bold red"), str(error))]
 
 
 def readable(problem: FieldProblem) -> str:
     """A broken rule; a value that came over the wire is its own representation already."""
-    text = f"{problem.path}: {problem.rule}" if problem.path else problem.rule
+    place = problem.path
+    if problem.line is not None and not place.startswith("line "):
+        place = f"line {problem.line}, {place}" if place else f"line {problem.line}"
+    text = f"{place}: {problem.rule}" if place else problem.rule
     if problem.value not in (None, "None"):
         text += f", but got {problem.value}"
     return f"{text}; {problem.remedy}" if problem.remedy else text

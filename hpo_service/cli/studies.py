@@ -29,10 +29,12 @@ def submit(
     sets: Sets = None,
 ) -> None:
     """Submit a study."""
-    from hpo_service.client.definitions import prepare_definition, with_changes
+    from hpo_service.client.definitions import naming_lines_of, prepare_definition, with_changes
 
     session = session_of(context)
-    study = session.client.create_study(with_changes(prepare_definition(file, name=name), sets or ()))
+    document = with_changes(prepare_definition(file, name=name), sets or ())
+    with naming_lines_of(file):
+        study = session.client.create_study(document)
     if session.json and not watch:
         session.emit(study.info.to_json())
         return
@@ -46,10 +48,12 @@ def submit(
 def validate(context: typer.Context, file: File, sets: Sets = None) -> None:
     """Check a definition; show what it would run and cost. Stores nothing."""
     from hpo_service.cli.render import validation_sheet
-    from hpo_service.client.definitions import prepare_definition, with_changes
+    from hpo_service.client.definitions import naming_lines_of, prepare_definition, with_changes
 
     session = session_of(context)
-    found = session.client.validate(with_changes(prepare_definition(file), sets or ()))
+    document = with_changes(prepare_definition(file), sets or ())
+    with naming_lines_of(file):
+        found = session.client.validate(document)
     if session.json:
         session.emit(found.to_json())
     else:

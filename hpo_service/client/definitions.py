@@ -5,14 +5,17 @@ Only shapes are handled here; whether a definition is right is the server's to s
 
 from __future__ import annotations
 
+import contextlib
+import dataclasses
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from hpo_service.client.protocol import plain
 from hpo_service.documents import MAX_TEXT_BYTES, load_yaml
 from hpo_service.errors import FieldProblem, InvalidInput
+from hpo_service.positions import located
 
 
 def prepare_definition(definition: Mapping[str, Any] | str | Path, *, name: str | None = None) -> dict[str, Any]:
@@ -56,6 +59,18 @@ def read_definition(path: str | Path) -> Any:
         return _read_json(text) if path.suffix.lower() == ".json" else load_yaml(text)
     except InvalidInput as error:
         raise InvalidInput(f"{path}: {error.message}", remedy=error.remedy, problems=error.problems) from None
+
+
+@contextlib.contextmanager
+def naming_lines_of(path: Path) -> Iterator[None]:
+    """What the server finds wrong in the definition of this file, told at the file's lines."""
+    try:
+        yield
+    except InvalidInput as error:
+        bare = [dataclasses.replace(problem, line=None, column=None) for problem in error.problems]
+        plain_error = type(error)(error.message, remedy=error.remedy, problems=bare)
+        text = path.read_text(encoding="utf-8-sig", errors="replace")
+        raise located(plain_error, text, is_json=path.suffix.lower() == ".json") from None
 
 
 def _read_json(text: bytes) -> Any:

@@ -94,9 +94,22 @@ def test_a_refused_definition_names_every_field(run: Run, server: FakeServer, fi
     assert done.stdout == ""
     assert done.stderr.splitlines() == [
         "error: 2 rules are broken",
-        "  space.lr.low: low must be < high, but got 3; swap them",
-        "  budget: unknown field, but got 'trails'; did you mean 'trials'?",
+        "  line 1, space.lr.low: low must be < high, but got 3; swap them",
+        f"  line {line_of('budget:')}, budget: unknown field, but got 'trails'; did you mean 'trials'?",
     ]
+
+
+def line_of(word: str) -> int:
+    """The line of the definition's file that holds the word."""
+    return next(number for number, line in enumerate(YAML.splitlines(), 1) if word in line)
+
+
+def test_a_single_mistake_is_at_its_line_too(run: Run, server: FakeServer, file: str) -> None:
+    errors = [{"path": "budget.trails", "rule": "unknown field", "value": "3", "remedy": "", "line": 1, "column": 900}]
+    server.faults = [problem("invalid-input", 422, "budget.trails: unknown field", errors=errors)]
+    done = run("validate", file)
+    assert done.exit_code == 1
+    assert done.stderr.splitlines() == [f"error: line {line_of('budget:')}, budget.trails: unknown field"]
 
 
 def test_studies_are_listed(run: Run, server: FakeServer) -> None:
