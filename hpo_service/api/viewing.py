@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Annotated, Any
 
+import numpy as np
 from fastapi import Query, Request, Response
 
 from hpo_service.api import answers
@@ -45,6 +46,12 @@ def read_filter(shared: Shared, study: StudyRow, text: str) -> tuple[Filter, ...
 def mask_of(shared: Shared, columns: StudyColumns, filters: Sequence[Filter]) -> Bools:
     """Which trials meet the filters."""
     return matches(columns, filters, lambda tag: reading.tagged(shared.db, columns.study_id, tag))
+
+
+def count(shared: Shared, study: StudyRow, filters: Sequence[Filter]) -> int:
+    """How many trials meet the filters."""
+    with shared.columns.at(study.id, study.last_seq) as columns:
+        return int(np.count_nonzero(mask_of(shared, columns, filters)))
 
 
 def names_of(shared: Shared, study: StudyRow) -> Names:

@@ -67,29 +67,35 @@ def trial_columns_of(db: Database, study_id: str, numbers: Sequence[int]) -> Seq
     return list(zip(*rows, strict=True)) if rows else [[] for _ in FIELDS]
 
 
+def head(db: Database, study_id: str) -> int:
+    """The log's last sequence number; 0 for an unknown study."""
+    with db.read() as tx:
+        return int(tx.execute(select(studies.c.last_seq).where(studies.c.id == study_id)).scalar() or 0)
+
+
 def moves(db: Database, study_id: str, after_seq: int) -> Moves:
     """Which trials moved after `after_seq`, by the log. Tags and notes of trials are no events and not told."""
     e = events.c
     with db.read() as tx:
-        head = tx.execute(select(studies.c.last_seq).where(studies.c.id == study_id)).scalar() or 0
-        if head <= after_seq:
+        newest = int(tx.execute(select(studies.c.last_seq).where(studies.c.id == study_id)).scalar() or 0)
+        if newest <= after_seq:
             return Moves(seq=after_seq, trials=frozenset(), definition=False)
         statement = (
             select(e.seq, e.kind, e.payload)
-            .where(e.study_id == study_id, e.seq > after_seq, e.seq <= head)
+            .where(e.study_id == study_id, e.seq > after_seq, e.seq <= newest)
             .order_by(e.seq)
             .limit(FEW_EVENTS + 1)
         )
         rows = tx.all(statement)
         if len(rows) > FEW_EVENTS:
-            return Moves(seq=head, trials=None, definition=True)
+            return Moves(seq=newest, trials=None, definition=True)
         found: set[int] = set()
         for row in rows:
             found.update(_numbers(row))
         if any(row.kind == Reported.kind for row in rows):
-            found |= _reported(tx, study_id, after_seq, head)
+            found |= _reported(tx, study_id, after_seq, newest)
     changed = any(row.kind == DefinitionChanged.kind for row in rows)
-    return Moves(seq=head, trials=frozenset(found), definition=changed)
+    return Moves(seq=newest, trials=frozenset(found), definition=changed)
 
 
 def _numbers(row: Row[Any]) -> Iterator[int]:

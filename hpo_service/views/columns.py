@@ -251,15 +251,24 @@ class ColumnsCache:
             return self._known.setdefault(study_id, made)
 
     def _refresh(self, columns: StudyColumns) -> None:
+        if columns.seq == 0:
+            self._read_all(columns, bulk.head(self._db, columns.study_id))
+            return
         moved = bulk.moves(self._db, columns.study_id, columns.seq)
         if moved.definition:
             columns.definition = parse(studies.get_study(self._db, columns.study_id).definition)
-        if columns.seq == 0 or moved.trials is None:
-            for chunk in bulk.trial_columns(self._db, columns.study_id):
-                columns.take(chunk)
-        elif moved.trials:
+        if moved.trials is None:
+            self._read_all(columns, moved.seq)
+            return
+        if moved.trials:
             columns.take(bulk.trial_columns_of(self._db, columns.study_id, sorted(moved.trials)))
         columns.seq = moved.seq
+
+    def _read_all(self, columns: StudyColumns, seq: int) -> None:
+        """All trials afresh; `seq` was read before them, so that what moves meanwhile is read again."""
+        for chunk in bulk.trial_columns(self._db, columns.study_id):
+            columns.take(chunk)
+        columns.seq = seq
 
     def _shrink(self) -> None:
         with self._guard:

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 from fastapi import APIRouter, Path, Query, Request, Response
 from fastapi.responses import FileResponse, StreamingResponse
 
-from hpo_service.api import checkpoints, comparing, curve_metrics, exporting, schemas
+from hpo_service.api import checkpoints, comparing, curve_metrics, exporting, schemas, viewing
 from hpo_service.api.access import Role
 from hpo_service.api.filters import SORTABLE, known_names, parse_filters, parse_sort
 from hpo_service.api.requests import Annotate, Configurations, Retry
@@ -43,20 +43,17 @@ def list_trials(
     """A page of trials: filtered, in any order; those without a value come last."""
     plain = not filter and not stats and sort.removeprefix("-") in SORTABLE  # no need to look up what other names mean
     names = known_names((), ()) if plain else names_of(shared, study)
+    filters = parse_filters(filter, names)
     page = reading.trials(
-        shared.db,
-        study.id,
-        filters=parse_filters(filter, names),
-        sort=parse_sort(sort, names),
-        cursor=cursor,
-        limit=limit,
-    )
+        shared.db, study.id, filters=filters, sort=parse_sort(sort, names), cursor=cursor, limit=limit
+    )  # fmt: skip
+    total = page.total
+    if total is None and cursor is None:  # the first page says how many match; only a long answer has to be counted
+        total = viewing.count(shared, study, filters) if page.next_cursor else len(page.rows)
     wanted = curve_metrics.wanted(stats, names.metrics, study.definition)
     found = reading.curve_stats(shared.db, study.id, [row.number for row in page.rows], wanted)
     items = [schemas.listed_trial(row, found.get(row.number, {}) if wanted else None) for row in page.rows]
-    return schemas.Page[schemas.ListedTrial].model_construct(
-        items=items, next_cursor=page.next_cursor, total=page.total
-    )
+    return schemas.Page[schemas.ListedTrial].model_construct(items=items, next_cursor=page.next_cursor, total=total)
 
 
 @routes.post("/studies/{study_id}/trials", status_code=201, openapi_extra=role(Role.EDITOR))
