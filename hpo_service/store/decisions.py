@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from hpo_service.store.collecting import lose_attempts
 from hpo_service.store.committing import commit
-from hpo_service.store.eventlog import latest_events, load_events
+from hpo_service.store.eventlog import latest_entries, load_events
 from hpo_service.store.leases import release_leases, renew_leases, take_lease
 from hpo_service.store.reopening import interrupted, open_attempts, reopen
 
 __all__ = [
     "commit",
     "interrupted",
-    "latest_events",
+    "latest_entries",
     "load_events",
     "lose_attempts",
     "open_attempts",

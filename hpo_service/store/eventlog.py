@@ -8,6 +8,8 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from sqlalchemy import Row, bindparam, select
@@ -18,6 +20,18 @@ from hpo_service.errors import Conflict, NotFound
 from hpo_service.store.database import Database
 from hpo_service.store.tables import events, reports, studies
 from hpo_service.store.tx import Tx, dump, to_datetime
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Entry:
+    """One entry of the log for people to read; programs that fold need `Event`."""
+
+    seq: int
+    kind: str
+    at: datetime
+    epoch: int
+    payload: dict[str, Any]
+
 
 _COLUMNS = ("study_id", "seq", "kind", "schema_version", "epoch", "decision", "observed_seq", "at", "payload")
 PAGE = 20_000
@@ -106,15 +120,14 @@ def load_events(db: Database, study_id: str, after_seq: int = 0, limit: int | No
         return [_event(row, batches) for row in rows]
 
 
-def latest_events(
+def latest_entries(
     db: Database, study_id: str, *, before: int = 0, kinds: Sequence[str] = (), limit: int = 100
-) -> list[Event]:
-    """The study's events before the sequence number `before` (0: its end), newest first, of the given kinds (none
-    given: of all). Raises as `load_events` does."""
+) -> list[Entry]:
+    """The log before the sequence number `before` (0: from its end), newest first, of the given kinds (none given: of
+    all), as it is stored: a `reported` entry holds only its `count`. Raises NotFound."""
     c = events.c
     with db.read() as tx:
-        study = tx.conn.execute(_HEAD, {"wanted": study_id}).first()
-        if study is None:
+        if tx.conn.execute(_HEAD, {"wanted": study_id}).first() is None:
             raise NotFound(f"there is no study {study_id!r}", remedy="list the studies with `hpo studies`")
         statement = select(events).where(c.study_id == study_id)
         if before:
@@ -122,8 +135,9 @@ def latest_events(
         if kinds:
             statement = statement.where(c.kind.in_(kinds))
         rows = tx.all(statement.order_by(c.seq.desc()).limit(limit))
-        batches = _report_rows(tx, study_id, list(reversed(rows)), json.loads(study.objectives))
-        return [_event(row, batches) for row in rows]
+    return [
+        Entry(seq=r.seq, kind=r.kind, at=to_datetime(r.at), epoch=r.epoch, payload=json.loads(r.payload)) for r in rows
+    ]
 
 
 def _event(row: Row[Any], batches: Mapping[int, list[ReportRow]]) -> Event:

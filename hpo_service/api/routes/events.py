@@ -22,6 +22,7 @@ routes: APIRouter = router(tag="events")
 LastId = Annotated[str | None, Header(max_length=200, description="`study:seq` of the last notice that was seen.")]
 EXAMPLE = 'id: s7h2k9x:12\nevent: notice\ndata: {"study":"s7h2k9x","seq":12}\n\n'
 STREAM: dict[int | str, dict[str, Any]] = {200: {"content": {"text/event-stream": {"example": EXAMPLE}}}}
+MAX_LISTED = 20
 HEADERS = {"x-accel-buffering": "no", "cache-control": "no-store"}
 
 
@@ -55,8 +56,9 @@ def read_events(
     kind: Annotated[str, Query(max_length=1000, description="Of these kinds only, comma separated.")] = "",
     limit: Annotated[int, Query(ge=1, le=1000)] = 500,
 ) -> schemas.Items[schemas.LogEvent]:
-    """The study's events after a sequence number, in order, or with `before` backwards from one; fewer than `limit`
-    means: that is all."""
+    """The study's events after a sequence number, in order, or with `before` backwards from one, for people to read:
+    `reported` then has only its `count`, and of long lists the first 20 are told. Fewer than `limit` means: that is
+    all."""
     kinds = _kinds(kind)
     if before is None and kinds:
         rule = "kinds are chosen when reading backwards"
@@ -64,11 +66,13 @@ def read_events(
     if before is not None and after:
         rule = "a log is read either forwards or backwards"
         raise InvalidInput.of(FieldProblem(path="query.after", rule=rule, value=after, remedy="leave one out"))
-    events = (
-        decisions.load_events(shared.db, study.id, after_seq=after, limit=limit)
-        if before is None
-        else decisions.latest_events(shared.db, study.id, before=before, kinds=kinds, limit=limit)
-    )
+    if before is not None:
+        entries = decisions.latest_entries(shared.db, study.id, before=before, kinds=kinds, limit=limit)
+        read = [
+            schemas.LogEvent(seq=e.seq, kind=e.kind, at=e.at, epoch=e.epoch, payload=_shortened(e.payload))
+            for e in entries
+        ]
+        return schemas.Items[schemas.LogEvent].model_construct(items=read)
     items = [
         schemas.LogEvent(
             seq=event.seq,
@@ -77,9 +81,20 @@ def read_events(
             epoch=event.epoch,
             payload=event.payload.to_json(),
         )
-        for event in events
+        for event in decisions.load_events(shared.db, study.id, after_seq=after, limit=limit)
     ]
     return schemas.Items[schemas.LogEvent].model_construct(items=items)
+
+
+def _shortened(payload: dict[str, Any]) -> dict[str, Any]:
+    """The payload with at most `MAX_LISTED` of any list in it; `NAME_more` says how many are left out."""
+    found: dict[str, Any] = {}
+    for name, value in payload.items():
+        if isinstance(value, list) and len(value) > MAX_LISTED:
+            found |= {name: value[:MAX_LISTED], f"{name}_more": len(value) - MAX_LISTED}
+        else:
+            found[name] = value
+    return found
 
 
 def _kinds(text: str) -> tuple[str, ...]:

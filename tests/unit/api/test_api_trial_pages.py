@@ -8,6 +8,7 @@ import httpx
 import pytest
 
 from hpo_service.api import curve_metrics
+from hpo_service.api.routes.events import _shortened
 from hpo_service.core.events import PAYLOADS
 from tests.unit.api.support import check
 
@@ -69,6 +70,17 @@ def test_whether_more_is_better_is_declared_or_guessed_by_words() -> None:
     ]  # fmt: skip
 
 
+def short(event: dict[str, Any]) -> dict[str, Any]:
+    """The payload as people read it."""
+    payload: dict[str, Any] = event["payload"]
+    return {"count": len(payload["reports"])} if event["kind"] == "reported" else payload
+
+
+def test_long_lists_of_the_log_are_cut() -> None:
+    assert _shortened({"a": list(range(20)), "b": 3}) == {"a": list(range(20)), "b": 3}
+    assert _shortened({"a": list(range(23))}) == {"a": list(range(20)), "a_more": 3}
+
+
 @pytest.mark.usefixtures("trials")
 def test_the_log_is_read_backwards_in_pages_and_by_kind(client: httpx.Client, study: str) -> None:
     def log(**query: Any) -> list[dict[str, Any]]:
@@ -77,7 +89,7 @@ def test_the_log_is_read_backwards_in_pages_and_by_kind(client: httpx.Client, st
         items: list[dict[str, Any]] = answer.json()["items"]
         return items
 
-    forwards = log()
+    forwards = [event | {"payload": short(event)} for event in log()]
     assert log(before=0) == forwards[::-1]
     walked: list[dict[str, Any]] = []
     while more := log(before=walked[-1]["seq"] if walked else 0, limit=2):
