@@ -20,13 +20,23 @@ from hpo_service.core.tables import HalvingTable, HyperbandTable, halving, hyper
 from hpo_service.samplers.grid import GridSampler
 from hpo_service.samplers.independent import RandomSampler
 from hpo_service.samplers.sobol import SobolSampler
-from hpo_service.samplers.surrogate import SurrogateSampler
+from hpo_service.samplers.surrogate import STARTUP_TRIALS, SurrogateSampler
 from hpo_service.schedulers.asynchronous import AsynchronousHalving
 from hpo_service.schedulers.median import MedianStopping
 from hpo_service.schedulers.single import SingleSegment
 from hpo_service.schedulers.synchronous import SynchronousHalving
 
-__all__ = ["SYNCHRONOUS", "VERSIONS", "build", "check", "check_change", "plan", "segment_target"]
+__all__ = [
+    "SYNCHRONOUS",
+    "VERSIONS",
+    "build",
+    "check",
+    "check_change",
+    "plan",
+    "segment_target",
+    "startup_trials",
+    "surrogate",
+]
 
 VERSIONS: Mapping[str, int] = {
     "grid": 1,
@@ -71,6 +81,19 @@ def fold(definition: StudyDefinition) -> StudyFold:
     )
 
 
+def surrogate(definition: StudyDefinition) -> str | None:
+    """The model that chooses the definition's configurations (`tpe`, `gp`), or None."""
+    spec = definition.algorithm
+    name = spec.surrogate if isinstance(spec, specs.BayesianSpec) else getattr(spec, "sampler", "random")
+    return None if name == "random" else str(name)
+
+
+def startup_trials(definition: StudyDefinition) -> int:
+    """How many trials are drawn at random before the model is asked."""
+    spec = definition.algorithm
+    return spec.startup_trials if isinstance(spec, specs.BayesianSpec) else STARTUP_TRIALS
+
+
 def _sampler(state: State) -> Sampler:
     definition, spec = state.definition, state.definition.algorithm
     seed, repeats = definition.seed, definition.repeats
@@ -78,8 +101,8 @@ def _sampler(state: State) -> Sampler:
         return GridSampler(seed, definition.search_space, spec.points, state.history)
     if isinstance(spec, specs.SobolSpec):
         return SobolSampler(seed, state.history, repeats=repeats)
-    name = spec.surrogate if isinstance(spec, specs.BayesianSpec) else getattr(spec, "sampler", "random")
-    if name == "random":
+    name = surrogate(definition)
+    if name is None:
         return RandomSampler(seed, repeats=repeats)
     startup = spec.startup_trials if isinstance(spec, specs.BayesianSpec) else None
     return SurrogateSampler(

@@ -12,6 +12,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 from hpo_service import algorithms
 from hpo_service.core.algorithm import Algorithm, RungView
@@ -37,6 +38,18 @@ class Fold:
     seq: int
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class FoldView:
+    """A view of a fold's model, and the log position that it is true for."""
+
+    seq: int
+    document: Mapping[str, Any]
+
+
+def _nobody(_: str) -> None:
+    """Where nobody wants to know."""
+
+
 class Decider:
     """Keeps the folds of the studies that were looked at last. Calls for one study take turns; studies do not wait
     for each other."""
@@ -47,6 +60,8 @@ class Decider:
         self._folds: OrderedDict[str, Fold] = OrderedDict()
         self._locks: dict[str, threading.RLock] = {}
         self._guard = threading.Lock()
+        self.chose: Callable[[str], None] = _nobody  # told of studies whose model may have chosen trials
+        self.ending: Callable[[str], None] = _nobody  # told of studies with a model, before they are finished
 
     def lock(self, study_id: str) -> threading.RLock:
         """The lock under which the study's fold is read and moved."""
@@ -109,12 +124,22 @@ class Decider:
             except DecisionMoved:
                 self.forget(study.id)
                 raise
-            return committed, proposals
+        if algorithms.surrogate(fold.definition) and any(isinstance(p, Start) for p in proposals):
+            self.chose(study.id)
+        return committed, proposals
 
     def rungs(self, study_id: str) -> list[RungView]:
         """The study's rungs as they stand."""
         with self.lock(study_id):
             return list(self.fold(study_id).algorithm.rungs())
+
+    def view(self, study_id: str, *, final: bool) -> FoldView | None:
+        """What the study's model sees, with the log position that it is true for; None without a model. `final`: of all
+        that is known now, which may mean a fit of seconds; else of the newest trial that a model chose here."""
+        with self.lock(study_id):
+            fold = self.fold(study_id)
+            found = fold.algorithm.view(final=final)
+            return None if found is None else FoldView(seq=fold.seq, document=found.to_json())
 
     def _remember(self, study_id: str, fold: Fold) -> None:
         with self._guard:
@@ -156,6 +181,9 @@ def finish_if_over(db: Database, decider: Decider, study: StudyRow) -> bool:
             return False
         if decisions.interrupted(db, study.id):
             return False
+        modelled = algorithms.surrogate(fold.definition) is not None
+    if modelled:
+        decider.ending(study.id)
     studies.set_state(db, study.id, StudyState.FINISHED, reason, epoch=study.epoch, decision=study.decision)
     return True
 

@@ -15,12 +15,13 @@ from hpo_service.api.middleware import BodyLimit, HostAndOrigin, SecurityHeaders
 from hpo_service.api.notices import Notices
 from hpo_service.api.problems import add_handlers
 from hpo_service.api.replay import Replay
-from hpo_service.api.routes import charts, events, external, health, studies, tokens, trials
+from hpo_service.api.routes import charts, context, events, external, health, studies, surrogate, tokens, trials
 from hpo_service.api.routing import Route
 from hpo_service.api.state import Shared
 from hpo_service.dashboard import pages
 from hpo_service.decider import Decider
 from hpo_service.errors import Conflict
+from hpo_service.model_views import SurrogateViews
 from hpo_service.settings import LOOPBACK_HOSTS, Settings
 from hpo_service.store import access
 from hpo_service.store.database import Database
@@ -52,7 +53,9 @@ def create_app(
 
     @contextlib.asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        shared.views.open()
         yield
+        shared.views.close()
         shared.notices.close()
         shared.writer.close()
 
@@ -68,7 +71,7 @@ def create_app(
     app.state.shared = shared
     app.router.route_class = Route
     app.router.redirect_slashes = False
-    for module in (studies, trials, charts, external, events, tokens, health):
+    for module in (studies, trials, context, charts, surrogate, external, events, tokens, health):
         app.include_router(module.routes, prefix=API)
     app.include_router(health.root)
     pages.add_pages(app)
@@ -91,10 +94,12 @@ def require_tokens(settings: Settings, db: Database) -> None:
 def _shared(
     settings: Settings, db: Database, notify: Callable[[str], None], controller_alive: Callable[[], bool] | None
 ) -> Shared:
+    decider = Decider(db)
     return Shared(
         settings=settings,
         db=db,
-        decider=Decider(db),
+        decider=decider,
+        views=SurrogateViews(db, decider),
         columns=ColumnsCache(db),
         writer=GroupWriter(db),
         notices=Notices(lambda: heads(db)),

@@ -18,6 +18,7 @@ from hpo_service.api.replay import Replay
 from hpo_service.api.standing import Paces
 from hpo_service.decider import Decider
 from hpo_service.errors import NotFound
+from hpo_service.model_views import SurrogateViews
 from hpo_service.settings import Settings
 from hpo_service.store import studies
 from hpo_service.store.database import Database
@@ -33,6 +34,7 @@ class Shared:
     settings: Settings
     db: Database
     decider: Decider
+    views: SurrogateViews
     writer: GroupWriter
     notices: Notices
     replay: Replay

@@ -24,6 +24,7 @@ from hpo_service.core.states import StudyState
 from hpo_service.decider import Decider, declare_spent, finish_if_over, settle
 from hpo_service.errors import Conflict, DecisionMoved, NotFound, Unavailable
 from hpo_service.executors.base import Executor
+from hpo_service.model_views import SurrogateViews
 from hpo_service.settings import Settings
 from hpo_service.store import decisions, retention, studies
 from hpo_service.store.database import Database
@@ -78,6 +79,7 @@ class Controller:
         self._orphans: set[str] = set()
         self._troubles = Troubles(self.db)
         self._turns = Turns(self._dirty.set)
+        self._views = SurrogateViews(self.db, self.decider)
         self.collector = Collector(
             self.db, self.executor, self.flights, self.prices, holder=self.holder, changed=self._wake
         )
@@ -106,6 +108,7 @@ class Controller:
         thread.start()
         threading.Thread(target=self._tidy, args=(stop,), name="retention", daemon=True).start()
         self._turns.open()
+        self._views.open()
         try:
             while not stop.is_set() and not failed:
                 again = self._pass(stop)
@@ -115,6 +118,7 @@ class Controller:
         finally:
             stop.set()
             self._turns.close()
+            self._views.close()
             self.executor.wake()
             thread.join(timeout=10)
         if failed:
@@ -199,7 +203,7 @@ class Controller:
                 found.append(mine)
         for study_id in set(self.led) - {row.id for row in rows}:
             self.led.pop(study_id)
-            self.decider.forget(study_id)
+            self._forget(study_id)
         self._turns.forget_all_but({row.id for row in rows})
         return found
 
@@ -224,15 +228,19 @@ class Controller:
     def _trouble(self, row: StudyRow, error: StudyBroken) -> None:
         """The study is looked at afresh, from its log."""
         self.led.pop(row.id, None)
-        self.decider.forget(row.id)
+        self._forget(row.id)
         self._troubles.add(row.id, error)
 
     def _drop(self, study_id: str) -> None:
         """Another controller leads the study now: what still runs here comes under an older fence soon. It pauses, for
         as long as its attempt is open, stopping it would end the trial."""
         self.led.pop(study_id, None)
-        self.decider.forget(study_id)
+        self._forget(study_id)
         self._cancel(self.flights.of_study(study_id), CancelMode.PAUSE)
+
+    def _forget(self, study_id: str) -> None:
+        self._views.forget(study_id)
+        self.decider.forget(study_id)
 
     def _cancel_orphans(self, active: Sequence[StudyRow], led: Sequence[StudyRow]) -> None:
         """Cancel, once, what runs for studies that were stopped or deleted; what another controller leads pauses."""

@@ -49,6 +49,7 @@ ALLOWED: dict[str, set[str]] = {
         "algorithms",
         "store",
         "decider",
+        "model_views",
         "views",
         "errors",
         "settings",
