@@ -6,10 +6,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import func, select
+from sqlalchemy import Row, func, select
 
 from hpo_service.store.database import Database
-from hpo_service.store.tables import reports, trials
+from hpo_service.store.tables import attempts, reports, trials
+
+_ATTEMPT = [
+    attempts.c[name]
+    for name in (
+        "trial", "fence", "state", "outcome", "worker_id", "client_id", "node", "device", "launch", "lane", "width",
+        "from_resource", "resumed_from", "resource", "opened_at", "started_at", "reported_at", "ended_at",
+    )
+]  # fmt: skip
 
 
 def reasons(db: Database, study_id: str, numbers: Sequence[int]) -> dict[int, str]:
@@ -36,3 +44,23 @@ def values(db: Database, study_id: str, numbers: Sequence[int]) -> Sequence[Sequ
     with db.read() as tx:
         rows = tx.all(statement.where(tx.among(r.trial, numbers)).order_by(r.trial, r.step, r.fence))
     return list(zip(*rows, strict=True)) if rows else [()] * 5
+
+
+def attempts_before(db: Database, study_id: str, until_us: int | None, limit: int) -> tuple[list[Row[Any]], int]:
+    """The newest attempts that were opened before `until_us` (None: all), newest first, at most `limit`; and the time
+    by the database's clock, microseconds since 1970."""
+    c = attempts.c
+    statement = select(*_ATTEMPT).where(c.study_id == study_id)
+    if until_us is not None:
+        statement = statement.where(c.opened_at < until_us)
+    with db.read() as tx:
+        rows = tx.all(statement.order_by(c.opened_at.desc(), c.trial.desc(), c.fence.desc()).limit(limit))
+        return list(rows), tx.now
+
+
+def open_attempts(db: Database, study_id: str, limit: int) -> list[Row[Any]]:
+    """The study's open attempts by trial number, at most `limit`, in the same columns."""
+    c = attempts.c
+    statement = select(*_ATTEMPT).where(c.study_id == study_id, c.state == "open").order_by(c.trial)
+    with db.read() as tx:
+        return list(tx.all(statement.limit(limit)))

@@ -278,6 +278,7 @@ attempts = Table(
     PrimaryKeyConstraint("study_id", "trial", "fence"),
     ForeignKeyConstraint(["study_id", "trial"], ["trials.study_id", "trials.number"]),
 )
+Index("attempts_by_time", attempts.c.study_id, attempts.c.opened_at)
 _partial("attempts_one_open", attempts, "study_id", "trial", where="state = 'open'", unique=True)
 _partial(
     "attempts_of_client",
