@@ -17,14 +17,14 @@ export const info = {
 
 const chosen = param("br", "");
 const scale = param("br.y", "value");
-const COUNTS = ["entered", "promoted", "stopped", "failed", "running", "waiting", "finished"];
+const COUNTS = ["entered", "promoted", "stopped", "failed", "running", "waiting", "paused", "finished"];
 
 export function mount(panel, page) {
   const overview = h("div", { class: "bracket-cards", role: "radiogroup", "aria-label": "Bracket" });
   const picture = h("div", { class: "bracket-box" });
   const card = h("div", { class: "bracket-card-hover", hidden: true, "aria-hidden": "true" });
   const legend = h("div", null);
-  const table = h("div", { class: "table-scroll bracket-table" });
+  const table = h("div", { class: "table-box bracket-table" });
   const view = stage(panel, overview, h("div", { class: "bracket-frame" }, picture, card), legend, table);
   let data = null, matches = null, seen = new Map(), asked = 0;
 
@@ -90,8 +90,8 @@ export function mount(panel, page) {
     const parts = [];
     const whole = all().length;
     if ((data.shown ?? whole) < (data.of ?? whole)) parts.push(`showing ${integer(data.shown)} of ${integer(data.of)} brackets`);
-    const cut = bracket.rungs.filter((rung) => rung.trials && rung.trials.shown < rung.trials.of);
-    if (cut.length) parts.push(`showing ${cut.map((rung) => `${integer(rung.trials.shown)} of ${integer(rung.trials.of)}`).join(", ")} trials per rung: the best, those that went on, then an even spread`);
+    const cut = bracket.rungs.filter((rung) => rung.trials && (rung.shown ?? 0) < (rung.of ?? 0));
+    if (cut.length) parts.push(`showing ${cut.map((rung) => `${integer(rung.shown)} of ${integer(rung.of)}`).join(", ")} trials per rung: the best, those that went on, then an even spread`);
     if (outside) parts.push(`${plural(outside, "value")} beyond the axis: drawn at its edge with an arrow`);
     if (matches) parts.push(`${plural(matches.size, "trial")} here ${matches.size === 1 ? "matches" : "match"} the filter`);
     return parts.join("; ");
@@ -201,7 +201,7 @@ function cardText(bracket, rungIndex, n, options) {
 
 function tableOf(brackets, current, { metric }) {
   const heads = ["Rung", "Resource", "Planned", ...COUNTS.map((name) => name[0].toUpperCase() + name.slice(1)), "Threshold", "Best"];
-  return h("table", { class: "data" }, h("caption", { class: "visually-hidden" }, "Every rung in figures"),
+  return h("table", { class: "tight" }, h("caption", { class: "visually-hidden" }, "Every rung in figures"),
     h("thead", null, h("tr", null, heads.map((text) => h("th", { scope: "col", class: "num" }, text)))),
     brackets.map((bracket) => h("tbody", { class: bracket === current ? "current" : null },
       brackets.length > 1 && h("tr", { class: "group" }, h("th", { scope: "rowgroup", colspan: heads.length }, `Bracket ${bracket.bracket}${bracket.label ? ` (${bracket.label})` : ""}`)),

@@ -14,13 +14,14 @@
 
 import { h, replace, svg } from "../core/dom.js";
 import { integer, number } from "../core/format.js";
-import { robustRange, stateColour } from "../core/plot.js";
+import { robustRange } from "../core/plot.js";
 import { quoted } from "../core/selection.js";
 import { onTheme } from "../core/theme.js";
 
-const like = (state) => () => stateColour(state);
+// As attributes of SVG these follow the theme by themselves.
+const like = (state) => () => `var(--mark-${state})`;
 export const FATES = {
-  promoted: { word: "promoted", colour: like("promoted"), shape: "onward", symbol: "triangle-right" },
+  promoted: { word: "promoted", colour: like("finished"), shape: "onward", symbol: "triangle-right" },
   finished: { word: "finished", colour: like("finished"), shape: "disc", symbol: "circle" },
   running: { word: "running", colour: like("running"), shape: "ring", symbol: "circle-open" },
   paused: { word: "paused", colour: like("paused"), shape: "bars", symbol: "square-open" },
@@ -40,6 +41,7 @@ const SHAPES = {
   cross: (r) => `M${-r * 0.8},${-r * 0.8}L${r * 0.8},${r * 0.8}M${-r * 0.8},${r * 0.8}L${r * 0.8},${-r * 0.8}`,
 };
 export const markPath = (shape, r) => (SHAPES[shape] ?? SHAPES.disc)(r);
+const MOST_TEXT = 4000;
 const HOLLOW = new Set(["ring", "diamond", "bars", "cross"]);
 
 export function markNode(name, r, more = {}) {
@@ -70,13 +72,20 @@ export function chooser({ label, options = [], get, set }) {
   return { node: h("label", { class: "select" }, h("span", null, label), select), fill };
 }
 
-// Views without a filter of their own: which of the shown trials match? The sample prefers those that do, so as many as are shown is enough.
+// Views without a filter of their own: which of the shown trials match? The sample prefers those that do, so as many as are asked about is enough.
 export async function matching(page, numbers) {
   if (!page.filter) return null;
-  const shown = [...new Set(numbers)];
-  if (!shown.length) return new Set();
-  const answer = await page.get("/sample", { fields: "number", filter: `${page.filter} number:${shown.join(",")}`, limit: Math.min(5000, shown.length) });
-  return new Set(answer.number.filter((_, i) => answer.matches[i]));
+  const room = Math.max(500, MOST_TEXT - page.filter.length); // a filter has at most 4,096 characters
+  const parts = [[]];
+  let used = 0;
+  for (const one of new Set(numbers)) {
+    used += String(one).length + 1;
+    if (used > room) { parts.push([]); used = String(one).length + 1; }
+    parts.at(-1).push(one);
+  }
+  const answers = await Promise.all(parts.filter((one) => one.length).map((some) =>
+    page.get("/sample", { fields: "number", filter: `${page.filter} number:${some.join(",")}`, limit: Math.max(1, some.length) })));
+  return new Set(answers.flatMap(({ number: found, matches }) => found.filter((_, i) => matches[i])));
 }
 
 export function noteOf(answer, { noun = "trials", more = [] } = {}) {
@@ -118,15 +127,19 @@ export function safe(text, most = 40) {
 // One change of the filter for a whole box: every [field, [lo, hi]] replaces what the filter said of that field.
 export function brushed(selection, sides) {
   const spans = sides.filter(([, pair]) => pair);
+  const bare = (name) => name.replace(/^(param|metric)\./, "");
   const names = new Set(spans.map(([{ name }]) => name));
-  const kept = selection.terms().filter((one) => !names.has(one.field)).map((one) => one.raw);
-  const terms = spans.flatMap(([{ name, type, labels }, pair]) => {
-    const [lo, hi] = [...pair].sort((a, b) => a - b);
-    if (type !== "category") return [`${name}>=${quoted(lo)}`, `${name}<=${quoted(hi)}`];
-    const inside = labels.filter((_, i) => i >= lo - 0.3 && i <= hi + 0.3);
-    return inside.length ? [`${name}:${inside.map(quoted).join(",")}`] : [];
-  });
-  selection.set([...kept, ...terms].join(" "));
+  const kept = selection.terms().filter((one) => !names.has(bare(one.field))).map((one) => one.raw);
+  selection.set([...kept, ...spans.flatMap(([field, pair]) => termsOf(field, [...pair].sort((a, b) => a - b)))].join(" "));
+}
+
+// A list of categories can name words without blanks only; a single one goes in quotes.
+function termsOf({ name, type, labels }, [lo, hi]) {
+  if (type !== "category") return [`${name}>=${quoted(lo)}`, `${name}<=${quoted(hi)}`];
+  const inside = labels.filter((_, i) => i >= lo - 0.3 && i <= hi + 0.3);
+  const plain = inside.every((one) => !/[\s,"'<>=!]/.test(one));
+  if (!inside.length || inside.length === labels.length || (inside.length > 1 && !plain)) return [];
+  return [`${name}:${plain ? inside.join(",") : `"${inside[0]}"`}`];
 }
 
 export const wordOf = (field, value) => (value === null ? "not used" : field.type === "category" ? String(field.labels[value] ?? value) : number(value));

@@ -32,7 +32,7 @@ const local = (s) => 1000 * s - 60000 * new Date(1000 * s).getTimezoneOffset();
 
 export function mount(panel, page) {
   const figure = h("div", null);
-  const table = h("div", { class: "table-scroll" });
+  const table = h("div", { class: "table-box" });
   const view = stage(panel, figure, table);
   const earlier = button("Earlier", () => data?.more_before && until.set(data.more_before, { push: true }), { small: true });
   const newest = button("Newest", () => until.set(0), { small: true });
@@ -97,7 +97,7 @@ function layoutOf(workers, { from, end, seq, until: at, narrow }) {
 }
 
 function tableOf(workers) {
-  return h("table", { class: "data" }, h("caption", { class: "visually-hidden" }, "Workers in the time shown"),
+  return h("table", { class: "tight" }, h("caption", { class: "visually-hidden" }, "Workers in the time shown"),
     h("thead", null, h("tr", null, ["Worker", "Node", "Device", "Busy", "Utilisation", "Attempts", "Failures"].map((text, i) => h("th", { scope: "col", class: i > 2 ? "num" : null }, text)))),
     h("tbody", null, workers.map((one) => h("tr", null, h("th", { scope: "row" }, h("bdi", null, one.id)), h("td", null, h("bdi", null, one.node ?? "–")), h("td", null, one.device ?? "–"),
       h("td", { class: "num" }, duration(one.busy_s)), h("td", { class: "num" }, h("span", { class: "utilisation" }, progress({ value: one.utilisation, max: 1, label: `${percent(one.utilisation, 0)} busy` }), percent(one.utilisation, 0))),
