@@ -216,6 +216,11 @@ def _implicit(text: str) -> str:
     return "float" if _FLOAT.fullmatch(text) else "str"
 
 
+def is_text(plain: str) -> bool:
+    """Whether a plain scalar, one without quotes, is read as text."""
+    return _implicit(plain) == "str"
+
+
 def _explicit(event: Any) -> str:
     if event.tag in (None, "!"):
         return "str"

@@ -15,7 +15,18 @@ from hpo_service.api.middleware import BodyLimit, HostAndOrigin, SecurityHeaders
 from hpo_service.api.notices import Notices
 from hpo_service.api.problems import add_handlers
 from hpo_service.api.replay import Replay
-from hpo_service.api.routes import charts, context, events, external, health, studies, surrogate, tokens, trials
+from hpo_service.api.routes import (
+    charts,
+    context,
+    definitions,
+    events,
+    external,
+    health,
+    studies,
+    surrogate,
+    tokens,
+    trials,
+)
 from hpo_service.api.routing import Route
 from hpo_service.api.state import Shared
 from hpo_service.dashboard import pages
@@ -71,7 +82,7 @@ def create_app(
     app.state.shared = shared
     app.router.route_class = Route
     app.router.redirect_slashes = False
-    for module in (studies, trials, context, charts, surrogate, external, events, tokens, health):
+    for module in (definitions, studies, trials, context, charts, surrogate, external, events, tokens, health):
         app.include_router(module.routes, prefix=API)
     app.include_router(health.root)
     pages.add_pages(app)

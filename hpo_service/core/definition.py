@@ -25,7 +25,7 @@ from pydantic import (
 from hpo_service.core.algorithm_specs import WITH_SCHEDULER, AlgorithmSpec
 from hpo_service.errors import FieldProblem, InvalidInput
 from search_spaces import SearchSpace, SpaceError
-from search_spaces.catalog import validate_trainer
+from search_spaces.catalog import recipes_schema, validate_trainer
 
 MAX_DOCUMENT_DEPTH = 32
 Name = Annotated[str, Field(min_length=1, max_length=200)]
@@ -191,7 +191,8 @@ def parse(document: Any) -> StudyDefinition:
 
 
 def json_schema() -> dict[str, Any]:
-    """JSON Schema (2020-12) of the document, for editors; `space` is described by `search_spaces.json_schema`."""
+    """JSON Schema (2020-12) of the document, for editors; `space` is described by `search_spaces.json_schema`, and
+    what recipes take under `x-recipes`, for a recipe's name decides what `trainer.params` may hold."""
     from search_spaces import json_schema as space_schema
 
     schema = StudyDefinition.model_json_schema()
@@ -202,7 +203,8 @@ def json_schema() -> dict[str, Any]:
     nested = space_schema()
     schema["$defs"] |= nested.pop("$defs", {})
     schema["properties"]["space"] = nested
-    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema, "title": "Study definition"}
+    draft = "https://json-schema.org/draft/2020-12/schema"
+    return {"$schema": draft, **schema, "title": "Study definition", "x-recipes": recipes_schema()}
 
 
 def _check_depth(document: Any) -> None:

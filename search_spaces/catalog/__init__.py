@@ -10,6 +10,7 @@ from search_spaces.catalog.declarations import (
     ParameterDeclaration,
     RecipeDeclaration,
 )
+from search_spaces.catalog.describe import recipes_schema
 
 __all__ = [
     "RECIPES",
@@ -20,5 +21,6 @@ __all__ = [
     "check_params",
     "complete",
     "metric_names",
+    "recipes_schema",
     "validate_trainer",
 ]

@@ -1,0 +1,69 @@
+"""Study definitions as text for people: ready ones to begin with, and a study's own without what is default anyway."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from hpo_service.core.definition import StudyDefinition, parse
+from hpo_service.writing import dump_yaml
+
+FOLDER = Path(__file__).parent / "templates"
+_ORDER = (
+    "name",
+    "objective",
+    "objectives",
+    "space",
+    "forbid",
+    "algorithm",
+    "trainer",
+    "budget",
+    "resources",
+    "parallel",
+)
+
+
+@dataclass(frozen=True)
+class Template:
+    """A ready definition; title and description are the first comments of its file."""
+
+    name: str
+    title: str
+    description: str
+    yaml: str
+
+
+@functools.cache
+def templates() -> tuple[Template, ...]:
+    """The ready definitions, in the order in which to show them."""
+    return tuple(_template(path) for path in sorted(FOLDER.glob("*.yaml")))
+
+
+def _template(path: Path) -> Template:
+    text = path.read_text(encoding="utf-8")
+    title, description = (line.removeprefix("# ") for line in text.splitlines()[:2])
+    return Template(path.stem.partition("-")[2], title, description, text)
+
+
+def as_yaml(document: Mapping[str, Any], *, comment: str = "") -> str:
+    """A stored definition as YAML: fields in the order in which people write them, defaults left out."""
+    found = shortened(parse(document))
+    ordered = {name: found[name] for name in (*_ORDER, *found) if name in found}
+    return (f"# {' '.join(comment.split())}\n" if comment else "") + dump_yaml(ordered)
+
+
+def shortened(definition: StudyDefinition) -> dict[str, Any]:
+    """The document without defaults; `parse(shortened(d)) == d`. Keeps name, direction and the algorithm's name."""
+    document = definition.model_dump(mode="json", exclude_none=True, exclude_defaults=True)
+    objectives = [{"metric": one.metric, "direction": one.direction} for one in definition.objectives]
+    for short, one in zip(objectives, definition.objectives, strict=True):
+        if one.at != "last":
+            short["at"] = one.at
+    document.pop("objectives")
+    document["objective"] = objectives[0] if len(objectives) == 1 else objectives
+    algorithm = document.get("algorithm", {})
+    document["algorithm"] = {"name": definition.algorithm.name, **{k: v for k, v in algorithm.items() if k != "name"}}
+    return {"name": definition.name, **document}
