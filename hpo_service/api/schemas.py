@@ -80,6 +80,8 @@ class Study(Answer):
     state: StudyState
     reason: str
     ending_reason: str = Field(description="Why nothing more is started while running segments end; else empty.")
+    metric: str = Field(default="", description="Of the first objective.", examples=["val_accuracy"])
+    direction: str = Field(default="", examples=["maximize"])
     definition: dict[str, Any] | None = Field(description="Null in lists, unless ?definition=1.")
     definition_version: int
     space_version: int
@@ -396,7 +398,11 @@ def study_answer(row: StudyRow, params: Mapping[str, Any] | None, *, definition:
     best = None
     if row.best_trial is not None:
         best = Best(trial=row.best_trial, value=row.best_value, resource=row.best_resource, params=dict(params or {}))
+    objective = row.definition.get("objective") or {}
+    objective = objective[0] if isinstance(objective, list) else objective
     fields |= {
+        "metric": objective.get("metric", ""),
+        "direction": objective.get("direction", ""),
         "definition": dict(row.definition) if definition else None,
         "counts": counts,
         "trials": sum(counts.values()),
