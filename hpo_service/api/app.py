@@ -16,6 +16,7 @@ from hpo_service.api.notices import Notices
 from hpo_service.api.problems import add_handlers
 from hpo_service.api.replay import Replay
 from hpo_service.api.routes import (
+    analyses,
     charts,
     context,
     definitions,
@@ -82,7 +83,7 @@ def create_app(
     app.state.shared = shared
     app.router.route_class = Route
     app.router.redirect_slashes = False
-    for module in (definitions, studies, trials, context, charts, surrogate, external, events, tokens, health):
+    for module in (definitions, studies, trials, context, charts, analyses, surrogate, external, events, tokens, health):
         app.include_router(module.routes, prefix=API)
     app.include_router(health.root)
     pages.add_pages(app)
