@@ -14,6 +14,10 @@ from collections.abc import AsyncIterator, Callable, Mapping
 POLL_S = 0.25
 CROWD = 10
 CROWD_POLL_S = 2.0
+READERS_PER_S = 20
+"""Of a larger crowd so many readers a second are told: each asks at once what changed, and trials need the machine too."""
+PACE_S = 5.0
+READERS_PER_PACE_S = 4
 HEARTBEAT_S = 15.0
 logger = logging.getLogger(__name__)
 
@@ -42,7 +46,14 @@ class Notices:
     @property
     def interval_s(self) -> float:
         """Seconds between two looks: a crowd of readers is told less often."""
-        return self._poll_s if self._readers <= CROWD else max(self._poll_s, CROWD_POLL_S)
+        if self._readers <= CROWD:
+            return self._poll_s
+        return max(self._poll_s, CROWD_POLL_S, self._readers / READERS_PER_S)
+
+    @property
+    def pace_s(self) -> float:
+        """How long a page is to leave its charts as they are, however much moves: longer for a larger crowd."""
+        return max(PACE_S, self._readers / READERS_PER_PACE_S)
 
     def close(self) -> None:
         """End every stream; may be called from a signal handler or another thread."""

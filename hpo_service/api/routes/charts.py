@@ -47,7 +47,8 @@ def get_changes(
     shared: SharedDep,
     since: Annotated[int, Query(ge=0, lt=2**53, description="`seq` of the answer before.")],
 ) -> Response:
-    """What moved since a sequence number: the study as it stands, at most 200 trials, the improvements."""
+    """What moved since a sequence number: the study as it stands, at most 200 trials, the improvements.
+    `pace_s` says how long a page should leave its charts as they are."""
 
     def make() -> Mapping[str, Any]:
         return _changes(shared, study, since)
@@ -166,6 +167,7 @@ def _changes(shared: Shared, study: StudyRow, since: int) -> Mapping[str, Any]:
     return {
         "seq": study.last_seq,
         "since": since,
+        "pace_s": shared.notices.pace_s,
         "study": answer(shared, study, definition=False).model_dump(mode="json"),
         "changed": -1 if moved.trials is None else len(moved.trials),
         "truncated": moved.trials is None or len(moved.trials) > MAX_CHANGED,

@@ -94,12 +94,15 @@ def test_many_readers_share_one_poller() -> None:
 def test_a_crowd_of_readers_is_told_less_often() -> None:
     async def main() -> None:
         notices = Notices(Source(), poll_s=0.01)
-        streams = [notices.stream(anything, None) for _ in range(11)]
+        streams = [notices.stream(anything, None) for _ in range(100)]
         for stream in streams[:10]:
             await anext(stream)
-        assert notices.interval_s == 0.01
+        assert (notices.interval_s, notices.pace_s) == (0.01, 5.0)
         await anext(streams[10])
         assert notices.interval_s == 2.0
+        for stream in streams[11:]:
+            await anext(stream)
+        assert (notices.interval_s, notices.pace_s) == (5.0, 25.0)
         for stream in streams:
             await stream.aclose()
 
