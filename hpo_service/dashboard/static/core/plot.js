@@ -5,7 +5,7 @@
 //     label states the essence in words, for those who do not see the chart. Draws again with the same node; keeps zoom (uirevision) until the caller changes layout.uirevision.
 //     layout is merged over the themed one: give titles, types, ranges. dataset.ready on node = "SEQ": pass layout.meta = {seq}; else a count of drawings.
 // clear(node) → forgets the chart · robustRange(values, {log}?) (range is ready for axis.range: exponents on a log axis) → {range: [lo, hi]|null, outside: n, low, high, text: "3 values lie outside …"|""}
-// stateColour(state) · bracketColour(i) · pointTrace(n) → "scatter" for ≤ 2,000 points, "scattergl" above · ready() → Promise<Plotly>
+// stateColour(state) · bracketColour(i) · pointTrace(n) → "scatter" (WebGL traces cannot work here, see below) · ready() → Promise<Plotly>
 // axis(title, {log, share}?) → layout of an axis · plain(text) → a name for Plotly texts (titles, hover), where tags would be read
 
 import { stateKind } from "./ui.js";
@@ -30,7 +30,8 @@ export function ready() {
 // Plotly reads a few HTML tags in its texts; names of users are shown as they are.
 export const plain = (text) => String(text).replaceAll("&", "&amp;").replaceAll("<", "&lt;").replaceAll(">", "&gt;");
 const made = (given) => (typeof given === "function" ? given() : given);
-export const pointTrace = (n) => (n > 2000 ? "scattergl" : "scatter");
+// Plotly's WebGL traces (scattergl, parcoords, …) build functions out of text, which the pages' policy forbids: they would only say that WebGL is missing.
+export const pointTrace = () => "scatter";
 export const stateColour = (state) => colours()[STATES[stateKind(state)] || "quiet"];
 export const bracketColour = (i) => colours().categories[(i ?? 0) % 8];
 
