@@ -2,7 +2,7 @@
 //
 // allColumns(page) → [column] in the chooser's order; find(page, id) → column|null
 // column = {id, label, group: "Trial"|"Parameters"|"Metrics", kind: "number"|"text"|"state"|"tags"|"time", sort: name for ?sort= | null,
-//           field: name in the filter language | null, raw(row), text(raw, row), metric, stat, log, goodIsHigh: bool|null}
+//           field: name in the filter language | null, raw(row), text(raw, row), metric, stat, log, goodIsHigh: bool|null, heat: bool}
 // ids in the URL: number, state, value, …; param.NAME; metric.NAME (its last value); first.NAME, best.NAME, min.NAME, max.NAME
 
 import { duration, integer, isShare, metric as asMetric, money, NONE, value, when } from "../core/format.js";
@@ -11,8 +11,8 @@ export const STATS = ["best", "first", "min", "max"];
 export const STAT_WORDS = { last: "last", best: "best", first: "first", min: "lowest", max: "highest" };
 const MOST_PARAMETERS = 8;
 
-const field = (id, label, kind, { raw = (row) => row[id], text = null, sort = id, filter = id, hint = "" } = {}) =>
-  ({ id, label, group: "Trial", kind, sort, field: filter, raw, text: text ?? ((one) => value(one)), metric: null, stat: null, log: false, goodIsHigh: null, hint });
+const field = (id, label, kind, { raw = (row) => row[id], text = null, sort = id, filter = id, hint = "", heat = true } = {}) =>
+  ({ id, label, group: "Trial", kind, sort, field: filter, raw, text: text ?? ((one) => value(one)), metric: null, stat: null, log: false, goodIsHigh: null, hint, heat });
 
 function fields(page) {
   const names = page.metricName;
@@ -20,14 +20,14 @@ function fields(page) {
     field("state", "State", "state"),
     { ...field("value", names, "number", { text: (one) => asMetric(names, one), hint: "the objective, by which trials are ranked" }), metric: names, goodIsHigh: page.maximize },
     field("resource", page.resourceName === "resource" ? "Resource" : sentence(page.resourceName), "number", { hint: "how far it was trained" }),
-    field("bracket", "Bracket", "number", { text: (one) => (one === null ? NONE : integer(one)) }),
-    field("rung", "Rung", "number", { text: (one) => (one === null ? NONE : integer(one)) }),
+    field("bracket", "Bracket", "number", { heat: false, text: (one) => (one === null ? NONE : integer(one)) }),
+    field("rung", "Rung", "number", { heat: false, text: (one) => (one === null ? NONE : integer(one)) }),
     field("seconds", "Time", "number", { text: duration, hint: "trained, all attempts together" }),
     field("cost", "Cost", "number", { raw: (row) => row.cost_microdollars, text: money }),
     field("origin", "Origin", "text"),
     field("tags", "Tags", "tags", { sort: null, filter: "tag" }),
     field("reason", "Reason", "text", { sort: null, filter: null, hint: "why it ended, or why it is where it is" }),
-    field("attempts", "Attempts", "number", { sort: null, filter: null }),
+    field("attempts", "Attempts", "number", { heat: false, sort: null, filter: null }),
     field("started_at", "Started", "time", { sort: null, filter: null, text: when }),
     field("ended_at", "Ended", "time", { sort: null, filter: null, text: when }),
     field("notes", "Notes", "text", { sort: null, filter: null, text: (one) => one || NONE }),
@@ -38,7 +38,7 @@ function parameterColumn(page, one) {
   const id = `param.${one.name}`;
   const clear = unambiguous(page, one.name);
   return { id, label: one.name, group: "Parameters", kind: one.type === "number" ? "number" : "text", sort: clear ? one.name : id, field: clear ? one.name : id,
-    raw: (row) => row.params[one.name], text: value, metric: null, stat: null, log: one.log, goodIsHigh: null,
+    raw: (row) => row.params[one.name], text: value, metric: null, stat: null, log: one.log, goodIsHigh: null, heat: true,
     hint: one.when ? "only where other parameters ask for it" : "" };
 }
 
@@ -46,7 +46,7 @@ function metricColumns(page, name) {
   const id = `metric.${name}`;
   const known = page.objectives.find((one) => one.metric === name);
   const goodIsHigh = known ? known.direction === "maximize" : isShare(name) ? true : /(^|_)(loss|error|rmse|mse|mae)(_|$)/i.test(name) ? false : null;
-  const shared = { group: "Metrics", kind: "number", metric: name, log: false, goodIsHigh, text: (one) => asMetric(name, one) };
+  const shared = { group: "Metrics", kind: "number", metric: name, log: false, goodIsHigh, heat: true, text: (one) => asMetric(name, one) };
   const clear = unambiguous(page, name);
   const last = { ...shared, id, label: name, stat: null, sort: clear ? name : id, field: clear ? name : id, raw: (row) => row.values[name], hint: "the last value" };
   const others = STATS.map((stat) => ({ ...shared, id: `${stat}.${name}`, label: `${name} · ${STAT_WORDS[stat]}`, stat, sort: null, field: null,

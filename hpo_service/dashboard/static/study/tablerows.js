@@ -90,7 +90,7 @@ export function makeRows(page, { isPicked }) {
 
   function recolour() {
     columns.forEach((column, i) => {
-      if (column.kind !== "number") return;
+      if (column.kind !== "number" || !column.heat) return;
       const entries = [...known.values()];
       const strength = heat ? scale(entries.map((one) => column.raw(one.row)), { log: column.log }) : () => null;
       for (const entry of entries) {
