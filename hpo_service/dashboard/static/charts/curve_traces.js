@@ -1,9 +1,10 @@
 // Learning curves as Plotly traces: one per colour group with gaps between trials, so that two hundred lines draw quickly. Pure: no requests, no DOM.
 
 import { metric, number } from "../core/format.js";
-import { bracketColour, pointTrace, stateColour } from "../core/plot.js";
+import { bracketColour } from "../core/plot.js";
 import { colours } from "../core/theme.js";
 import { fateOf, safe } from "./common.js";
+import { markColour } from "./mark_colours.js";
 
 const STATES = ["finished", "running", "paused", "waiting", "stopped", "failed"];
 const SHADES = 7;
@@ -22,7 +23,7 @@ export const isDark = () => parseInt(colours().paper.slice(1, 3), 16) < 128;
 export function groupsOf(lines, by, { ladders, maximize }) {
   if (by === "rung") return byRung(lines);
   if (by === "value") return byValue(lines, maximize);
-  if (by === "state") return STATES.map((state) => ({ key: state, label: state, colour: stateColour(state), lines: lines.filter((one) => one.state === state) })).filter(notEmpty);
+  if (by === "state") return STATES.map((state) => ({ key: state, label: state, colour: markColour(state), lines: lines.filter((one) => one.state === state) })).filter(notEmpty);
   return byBracket(lines, ladders);
 }
 
@@ -80,7 +81,7 @@ export function smoothed(values, weight) {
 
 const drawable = (value) => (typeof value === "number" ? value : null);
 
-export function lineTrace(group, { weight, points, faint = false }) {
+export function lineTrace(group, { weight, faint = false }) {
   const x = [], y = [], trials = [];
   for (const line of group.lines) {
     const values = smoothed(line.value, weight);
@@ -94,21 +95,21 @@ export function lineTrace(group, { weight, points, faint = false }) {
     trials.push(line.number);
   }
   return {
-    type: pointTrace(points), mode: "lines", name: group.label, x, y, customdata: trials, connectgaps: false, showlegend: !faint && Boolean(group.label),
+    type: "scatter", mode: "lines", name: group.label, x, y, customdata: trials, connectgaps: false, showlegend: !faint && Boolean(group.label),
     line: { color: group.colour, width: faint ? 1 : 1.6 }, opacity: faint ? 0.6 : 0.85,
     hovertemplate: `trial %{customdata}<br>%{y:.4~g} at %{x:.4~g}${group.label ? `<br>${safe(group.label)}` : ""}<extra></extra>`,
   };
 }
 
 // Where trials were promoted (small, along the line) and how each ended (at its end), with the reason.
-export function markTrace(lines, { weight, ladders, metricName, resourceName, loud }) {
+export function markTrace(lines, { weight, ladders, metricName, resourceText, loud }) {
   const marks = lines.flatMap((line) => marksOf(line, smoothed(line.value, weight), ladders.get(line.bracket) ?? []));
-  const at = (line, resource) => `trial ${line.number} at ${number(resource)} ${resourceName}`;
+  const at = (line, resource) => `trial ${line.number} at ${resourceText(resource)}`;
   return {
     type: "scatter", mode: "markers", name: "ends", showlegend: false, x: marks.map((one) => one.x), y: marks.map((one) => one.y), customdata: marks.map((one) => one.line.number),
     marker: {
-      symbol: marks.map((one) => (one.fate === "promoted" ? "triangle-up" : fateOf(one.fate).symbol)), size: marks.map((one) => (one.fate === "promoted" ? 6 : 8)),
-      color: marks.map((one) => fateOf(one.fate).colour()), opacity: loud ? 0.95 : 0.45, line: { width: marks.map((one) => (/open|^x$/.test(fateOf(one.fate).symbol) ? 1.6 : 0.5)), color: marks.map((one) => fateOf(one.fate).colour()) },
+      symbol: marks.map((one) => fateOf(one.fate).symbol), size: marks.map((one) => (one.fate === "promoted" ? 6 : 8)),
+      color: marks.map((one) => markColour(one.fate)), opacity: loud ? 0.95 : 0.45, line: { width: marks.map((one) => (/open|^x$/.test(fateOf(one.fate).symbol) ? 1.6 : 0.5)), color: marks.map((one) => markColour(one.fate)) },
     },
     hovertemplate: marks.map((one) => `<b>${at(one.line, one.x)}: ${one.fate}</b><br>${safe(metricName)} ${safe(metric(metricName, one.y))}<br>${folded(one.reason)}<extra></extra>`),
   };

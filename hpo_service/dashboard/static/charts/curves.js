@@ -11,7 +11,7 @@ import { groupsOf, lineTrace, markTrace, smoothed } from "./curve_traces.js";
 
 export const info = {
   id: "curves", title: "Learning curves",
-  help: "One line per trial. Vertical lines are rungs, where trials are compared: ▲ went on, ■ was stopped there, ✕ failed, ○ runs. Hover a mark for the reason; click it for the trial. Draw a box to select by value; double-click to see all again.",
+  help: "One line per trial. Vertical lines are rungs, where trials are compared: a triangle went on, a square was stopped there, a cross failed. Hover a mark for the reason; click it for the trial. Draw a box to select by value; double-click to see all again.",
 };
 const CHOICES = [
   { id: "top", label: "Best", title: "The best trials" }, { id: "running", label: "Running", title: "Those that run now" },
@@ -58,8 +58,7 @@ function fillMetrics(state, page) {
 function controls(p, page, { state, draw }) {
   const again = () => page.refresh(p);
   const which = segmented(CHOICES, state.lines.get(), (id) => state.lines.set(id), { label: "Which trials" });
-  const count = select("of", COUNTS.map((id) => ({ id, label: id })), state.count.get(), (id) => state.count.set(id));
-  count.querySelector("select").setAttribute("aria-label", "How many trials");
+  const count = select("Lines", COUNTS.map((id) => ({ id, label: id })), state.count.get(), (id) => state.count.set(id));
   const by = [...(page.hasRungs ? [{ id: "bracket", label: "bracket" }, { id: "rung", label: "rung" }] : []), { id: "value", label: "value" }, { id: "state", label: "state" }];
   const colour = select("Colour", by, state.by.get(), (id) => state.by.set(id));
   state.chooser = select("Metric", [{ id: state.metric.get(), label: state.metric.get() }], state.metric.get(), (id) => state.metric.set(id));
@@ -67,7 +66,9 @@ function controls(p, page, { state, draw }) {
   const axes = select("Axes", [{ id: "", label: "linear" }, { id: "x", label: "log x" }, { id: "y", label: "log y" }, { id: "xy", label: "log x, y" }], state.logc.get(), (id) => state.logc.set(id));
   const output = h("output", null, percent(state.smooth.get()));
   const range = h("input", { type: "range", min: "0", max: "95", step: "5", value: String(state.smooth.get()), on: { input: () => { output.textContent = percent(range.value); state.smooth.set(Number(range.value)); } } });
-  replace(p.tools, which, h("div", { class: "row curves-more" }, count, state.chooser, colour, axes, h("label", { class: "slider" }, h("span", null, "Smoothing"), range, output)));
+  replace(p.tools, which);
+  state.more = h("div", { class: "row curves-more" }, count, state.chooser, colour, axes, h("label", { class: "slider" }, h("span", null, "Smoothing"), range, output));
+  p.body.before(state.more);
   state.lines.on((id) => { which.show(id); again(); });
   state.count.on((id) => { count.set(id); again(); });
   state.metric.on((id) => { state.chooser.set(id); again(); });
@@ -90,17 +91,16 @@ async function show(p, page, { node, marks, base, answer, state }) {
   const ladders = laddersOf(answer.rungs ?? []);
   const fits = answer.trials.filter((line) => !page.filter || line.matches);
   const rest = answer.trials.filter((line) => page.filter && !line.matches);
-  const points = answer.trials.reduce((sum, line) => sum + line.resource.length, 0);
-  const groups = groupsOf(fits, state.by.get(), { ladders, maximize: page.maximize });
-  const shared = { weight, ladders, metricName: answer.metric, resourceName: page.resourceName };
-  const traces = [
-    ...(rest.length ? [lineTrace({ label: "", colour: colours().line, lines: rest }, { weight, points, faint: true })] : []),
-    ...groups.map((group) => lineTrace(group, { weight, points })),
+  const groups = () => groupsOf(fits, state.by.get(), { ladders, maximize: page.maximize });
+  const shared = { weight, ladders, metricName: answer.metric, resourceText: page.resourceText };
+  const traces = () => [
+    ...(rest.length ? [lineTrace({ label: "", colour: colours().line, lines: rest }, { weight, faint: true })] : []),
+    ...groups().map((group) => lineTrace(group, { weight })),
     markTrace(fits, { ...shared, loud: true }),
   ];
   const values = answer.trials.flatMap((line) => smoothed(line.value, weight)).filter((value) => typeof value === "number");
   const robust = robustRange(values, { log: log.y });
-  await plot(node, traces, layoutOf(page, answer, { log, robust, ladders, state }), {
+  await plot(node, traces, () => layoutOf(page, answer, { log, robust, ladders, state }), {
     label: `Learning curves of ${answer.metric}: ${integer(answer.trials.length)} trials, ${answer.chosen ?? ""}`,
     onClick: (trial) => { if (Number.isInteger(trial)) page.openTrial(trial); },
     onSelect: (box) => selectBy(page, answer, box),

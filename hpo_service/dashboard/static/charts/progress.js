@@ -1,12 +1,13 @@
 // Best so far: steps over all trials as points, against trials, resource, wall time or dollars. Boxes drawn here select by value (and number).
 
 import { h, replace } from "../core/dom.js";
-import { integer, metric, number } from "../core/format.js";
-import { axis, plot, pointTrace, robustRange } from "../core/plot.js";
+import { integer, metric } from "../core/format.js";
+import { axis, plot, robustRange } from "../core/plot.js";
 import { colours } from "../core/theme.js";
 import { segmented, switcher } from "../core/ui.js";
 import { param } from "../core/url.js";
 import { FATES, noteOf, safe, stage } from "./common.js";
+import { markColour } from "./mark_colours.js";
 import { AXES, axisBy } from "./progress_axes.js";
 
 export const info = {
@@ -48,9 +49,9 @@ async function show(p, page, { node, base, answer, state }) {
   base.show();
   const x = axisBy(state.x.get(), answer, page);
   const view = { x, places: x.of(points), best: bestLine(answer, x), logy: state.logy.get(), wide: state.wide.get(), selected: Boolean(page.filter) };
-  const traces = [...pointTraces(page, answer, view), bestTrace(page, view), ...runningTrace(page, view)];
-  const { layout, outside } = layoutOf(page, answer, view);
-  await plot(node, traces, layout, {
+  const traces = () => [...pointTraces(page, answer, view), bestTrace(page, view), ...runningTrace(page, view)];
+  const { outside } = layoutOf(page, answer, view);
+  await plot(node, traces, () => layoutOf(page, answer, view).layout, {
     label: `Best ${page.metricName} so far: ${metric(page.metricName, page.study().best?.value ?? null)}, over ${integer(answer.of)} trials`,
     onClick: (trial) => { if (Number.isInteger(trial)) page.openTrial(trial); },
     onSelect: (box) => select(page, view, box),
@@ -75,14 +76,13 @@ function bestLine(answer, x) {
 
 function bestTrace(page, { best, x }) {
   return {
-    type: "scatter", mode: "lines", name: "best so far", x: best.places, y: best.values, customdata: best.trials, line: { shape: "hv", width: 2.5, color: colours().accent },
+    type: "scatter", mode: "lines", name: "best so far", legendrank: 1, x: best.places, y: best.values, customdata: best.trials, line: { shape: "hv", width: 2.5, color: colours().accent },
     hovertemplate: best.values.map((value, i) => `best so far ${safe(metric(page.metricName, value))}<br>trial ${best.trials[i]}${x.id === "trials" ? "" : `<br>${x.text(best.places[i])}`}<extra></extra>`),
   };
 }
 
 // One trace per state, those that do not match the filter in a grey one beneath.
 function pointTraces(page, { points }, { places, selected }) {
-  const kind = pointTrace(points.number.length);
   const groups = new Map();
   points.number.forEach((_, i) => {
     const name = selected && !points.matches[i] ? "no match" : points.state[i];
@@ -93,11 +93,11 @@ function pointTraces(page, { points }, { places, selected }) {
   return order.map((name) => {
     const rows = groups.get(name);
     const fate = FATES[name];
-    const colour = fate ? fate.colour() : colours().line;
+    const colour = fate ? markColour(name) : colours().line;
     return {
-      type: kind, mode: "markers", name: fate?.word ?? "do not match", x: rows.map((i) => places[i]), y: rows.map((i) => points.value[i]), customdata: rows.map((i) => points.number[i]),
+      type: "scatter", mode: "markers", name: fate?.word ?? "do not match", x: rows.map((i) => places[i]), y: rows.map((i) => points.value[i]), customdata: rows.map((i) => points.number[i]),
       marker: { symbol: fate?.symbol ?? "circle", color: colour, size: name === "running" ? 8 : 6, opacity: fate ? 0.75 : 0.55, line: { width: fate?.symbol.endsWith("open") || name === "failed" ? 1.6 : 0, color: colour } },
-      hovertemplate: rows.map((i) => `trial ${points.number[i]} · ${points.state[i]}<br>${safe(page.metricName)} ${safe(metric(page.metricName, points.value[i]))}<br>at ${number(points.resource[i])} ${page.resourceName}<extra></extra>`),
+      hovertemplate: rows.map((i) => `trial ${points.number[i]} · ${points.state[i]}<br>${safe(page.metricName)} ${safe(metric(page.metricName, points.value[i]))}<br>at ${page.resourceText(points.resource[i])}<extra></extra>`),
     };
   });
 }
@@ -121,7 +121,7 @@ function layoutOf(page, answer, view) {
   return {
     outside: robust.outside,
     layout: {
-      height: 320, meta: { seq: answer.seq }, uirevision: [view.x.id, view.logy, view.wide].join(), showlegend: true,
+      meta: { seq: answer.seq }, uirevision: [view.x.id, view.logy, view.wide].join(), showlegend: true,
       xaxis: { ...axis(view.x.title), rangemode: "tozero", zeroline: false },
       yaxis: { ...axis(page.metricName, { log: view.logy }), ...(range ? { range } : {}), zeroline: false },
       yaxis2: { overlaying: "y", range: [0, 1], fixedrange: true, visible: false },

@@ -13,7 +13,7 @@
 // page.parameters              [{name, type: "number"|"category", log: bool, integer: bool, low, high, labels: [text], values: […], when}] in the definition's order
 // page.metrics()               names of the metrics seen so far, the objectives first
 // page.running()               numbers of the trials that run now (≤ 1,000)
-// page.resourceName            "epochs" or "resource", for axis titles
+// page.resourceName            "epochs" or "resource", for axis titles; page.resourceText(x) "27 epochs" or "resource 27"
 // page.hasRungs                whether the algorithm compares trials at rungs
 // page.get(rest, query, options) GET /studies/{id}{rest}; adds the filter to the query (pass {filter: null} to leave it out)
 // page.filter                  the filter text in force: the last one that parses. Use this for requests; page.selection to change it.

@@ -1,5 +1,7 @@
 // What the charts need to know of a study definition: objectives, parameters, words for its resource. Pure: no requests, no DOM.
 
+import { number } from "../core/format.js";
+
 const LOG = new Set(["loguniform", "qloguniform", "log_integer", "power_of_two", "lognormal"]);
 const WHOLE = new Set(["integer", "log_integer", "power_of_two"]);
 const LISTED = new Set(["choice", "ordinal", "constant"]);
@@ -30,6 +32,7 @@ function parameter(name, one) {
 export const word = (value) => (typeof value === "string" ? value : value === null ? "null" : String(value));
 
 export const resourceName = (definition) => (definition?.trainer?.recipe ? "epochs" : "resource");
+export const resourceText = (definition, x) => (definition?.trainer?.recipe ? `${number(x)} ${x === 1 ? "epoch" : "epochs"}` : `resource ${number(x)}`);
 export const hasRungs = (definition) => RUNGS.has(definition?.algorithm?.name);
 export const hasModel = (definition) => {
   const { name, sampler } = definition?.algorithm ?? {};

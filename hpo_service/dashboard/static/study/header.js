@@ -86,7 +86,7 @@ function patchBest(parts, page) {
   replace(parts.best, term(`Best ${name}`),
     h("p", { class: "fact-big", title: String(best.value) }, format.metric(name, best.value), h("span", { class: "fact-arrow quiet", title: page.maximize ? "higher is better" : "lower is better" }, page.maximize ? " ↑" : " ↓")),
     h("p", { class: "small" }, h("a", { href: page.trialUrl(best.trial) }, `trial ${best.trial}`),
-      best.resource === null ? null : h("span", { class: "quiet" }, ` at ${format.number(best.resource)} ${page.resourceName}`)),
+      best.resource === null ? null : h("span", { class: "quiet" }, ` at ${page.resourceText(best.resource)}`)),
     h("p", { class: "small quiet clip", title: format.params(best.params) }, format.params(best.params)));
 }
 
@@ -110,7 +110,8 @@ function patchTimes(parts, page) {
   const end = study.ended_at ? format.seconds(study.ended_at) : Date.now() / 1000;
   const elapsed = study.started_at ? end - format.seconds(study.started_at) : null;
   replace(parts.spend, term("Cost"), h("p", { class: "fact-big" }, format.money(study.cost_microdollars)),
-    h("p", { class: "small quiet" }, elapsed === null ? "not started" : `${format.duration(elapsed)} ${study.ended_at ? "in all" : "so far"} · ${format.number(Math.round(study.resource * 100) / 100)} ${page.resourceName}`),
+    h("p", { class: "small quiet" }, elapsed === null ? "not started" : `${format.duration(elapsed)} ${study.ended_at ? "in all" : "so far"}`),
+    study.resource ? h("p", { class: "small quiet" }, `${page.resourceText(Math.round(study.resource * 100) / 100)} in all`) : null,
     study.state === "running" && trials ? h("p", { class: "small quiet" }, `${format.number(round(trials))} trials/h · ${format.number(round(resource))} ${page.resourceName}/h`) : null);
 }
 

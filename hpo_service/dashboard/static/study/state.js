@@ -44,6 +44,7 @@ export function makePage(id) {
     get maximize() { return page.direction === "maximize"; },
     get parameters() { return parameters; },
     get resourceName() { return facts.resourceName(definition); },
+    resourceText: (x) => facts.resourceText(definition, x),
     get hasRungs() { return facts.hasRungs(definition); },
     get hasModel() { return facts.hasModel(definition); },
     get filter() { return filter; },
