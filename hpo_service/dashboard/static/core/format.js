@@ -26,8 +26,8 @@ export function number(x) {
 export const isShare = (name) => SHARES.test(String(name || ""));
 
 export function metric(name, x) {
-  if (isNumber(x) && isShare(name) && x >= 0 && x <= 1) return percent(x, x > 0.99 && x < 1 ? 2 : 1);
-  return number(x);
+  if (!isNumber(x) || !isShare(name) || x < 0 || x > 1) return number(x);
+  return x === 0 || x === 1 ? percent(x, 0) : `${(100 * x).toFixed(x > 0.99 ? 2 : 1)} %`; // one length in a column: 98.0 %, not 98 %
 }
 
 export const integer = (n) => (isNumber(n) ? minus(grouped.format(n)) : NONE);

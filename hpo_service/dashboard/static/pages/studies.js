@@ -41,11 +41,13 @@ function draw() {
   bar.node.hidden = compare.hidden = !all.length;
   if (!loaded) return;
   if (!all.length) { show(firstStudy((study) => location.assign(`/studies/${encodeURIComponent(study.id)}`))); return; }
-  const found = visible(all, { q: state.q.get(), state: state.state.get(), tag: state.tag.get(), owner: state.owner.get() });
+  const asked = { q: state.q.get(), state: state.state.get(), tag: state.tag.get(), owner: state.owner.get() };
+  const [sort, group] = [state.sort.get(), state.group.get()];
+  const found = visible(all, asked);
   bar.update(all, found.length);
   note.textContent = total > all.length ? `Showing the newest ${integer(all.length)} of ${integer(total)} studies.` : "";
   if (!found.length) { show(nothingFound()); return; }
-  table.show(grouped(sorted(found, state.sort.get()), state.group.get()), { sort: state.sort.get(), selected: chosen });
+  table.show(grouped(sorted(found, sort), group), { sort, selected: chosen, view: JSON.stringify([asked, sort, group]) });
   show(table.node);
 }
 

@@ -10,11 +10,11 @@ import { spark } from "./spark.js";
 
 export const COLUMNS = [
   { id: "study", label: "Study", sort: "name" }, { id: "state", label: "State", sort: "state" }, { id: "progress", label: "Progress", sort: "-progress" },
-  { id: "trials", label: "Trials", sort: "-trials" }, { id: "best", label: "Best", sort: "best", class: "num" }, { id: "spark", label: "Best so far" },
+  { id: "trials", label: "Trials", sort: "-trials" }, { id: "best", label: "Best value", sort: "best", class: "num" }, { id: "spark", label: "Best so far" },
   { id: "cost", label: "Cost", sort: "-cost", class: "num" },
 ];
 const ORDER = ["finished", "stopped", "paused", "running", "waiting", "failed"];
-const MAX_TAGS = 4;
+const TAG_LETTERS = 22;
 
 export function cells(study, on) {
   return { study: title(study, on), state: state(study, on), progress: budget(study), trials: trials(study), best: best(study), spark: spark(study.sparkline, { name: study.metric }) || nothing(), cost: cost(study) };
@@ -23,14 +23,20 @@ export function cells(study, on) {
 const nothing = () => h("span", { class: "quiet" }, "–");
 
 function title(study, { onTag, onOwner }) {
-  const shown = study.tags.slice(0, MAX_TAGS);
+  const shown = fitting(study.tags);
   return h("div", { class: "study-title" },
     h("a", { class: "study-name", href: `/studies/${encodeURIComponent(study.id)}`, title: study.name }, h("bdi", null, study.name)),
     h("div", { class: "study-sub quiet" },
       h("span", { class: "age", dataset: { at: study.created_at }, title: when(study.created_at) }, ago(study.created_at)), " · ",
       h("button", { type: "button", class: "link", title: `Only studies of ${study.created_by}`, on: { click: () => onOwner(study.created_by) } }, h("bdi", null, study.created_by)),
       shown.map((tag) => chip(tag, { click: () => onTag(tag), title: `Only studies tagged ${tag}` })),
-      study.tags.length > MAX_TAGS ? h("span", { title: study.tags.slice(MAX_TAGS).join(", ") }, `+${study.tags.length - MAX_TAGS}`) : null));
+      study.tags.length > shown.length ? h("span", { title: study.tags.slice(shown.length).join(", ") }, `+${study.tags.length - shown.length}`) : null));
+}
+
+// As many tags as fit beside age and owner: half a word of a tag says less than "+2".
+function fitting(tags) {
+  let room = TAG_LETTERS;
+  return tags.filter((tag, i) => { room -= Math.min(14, tag.length) + 2; return i === 0 || room >= 0; });
 }
 
 function state(study, { onState }) {
@@ -48,7 +54,7 @@ const UNITS = {
 
 function budget(study) {
   const row = nearest(study);
-  const left = study.time_left_s !== null && study.time_left_s !== undefined && study.state === "running" ? `about ${duration(study.time_left_s)} left` : "";
+  const left = study.time_left_s !== null && study.time_left_s !== undefined && study.state === "running" ? `≈ ${duration(study.time_left_s)} left` : "";
   if (!row) return h("div", { class: "quiet small" }, study.state === "running" ? "no bound" : plural(study.trials, "trial"));
   const text = (UNITS[row.name] || (() => `${number(Math.round(row.used))} of ${number(row.limit)} ${row.unit || row.name}`))(row);
   return h("div", { class: "stack-tight" }, progress({ value: row.used, max: row.limit, label: [text, left].filter(Boolean).join(", ") }),

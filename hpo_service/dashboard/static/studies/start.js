@@ -25,8 +25,8 @@ const STEPS = [["Say what to search", "A definition names the metric, the space,
 export function firstStudy(done) {
   const code = h("code");
   const about = h("p", { class: "quiet" });
-  const choice = h("div");
-  const trouble = h("div");
+  const choice = h("div", { hidden: true });
+  const trouble = h("div", { class: "trouble" });
   let templates = [OWN], chosen = OWN;
 
   function choose(name) {
@@ -52,6 +52,7 @@ export function firstStudy(done) {
   get("/templates").then(({ items }) => {
     if (!items?.length) return;
     templates = items;
+    choice.hidden = false;
     replace(choice, segmented(items.map((one) => ({ id: one.name, label: one.title || one.name })), items[0].name, choose, { label: "Template" }));
     choose(items[0].name);
   }).catch(() => { /* the server offers no templates: ours does */ });

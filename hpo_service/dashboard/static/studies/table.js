@@ -1,6 +1,6 @@
 // The table of studies: rows are kept and only what moved is drawn again, so that nothing flickers and 1,000 studies stay quick.
 //
-// studyTable({on: {…cells' handlers}, onSort(sort), onSelect(Set)}) → {node, show(groups, {sort, selected}), move(step), current() → id, toggle(id)}
+// studyTable({on: {…cells' handlers}, onSort(sort), onSelect(Set)}) → {node, show(groups, {sort, selected, view: what is asked for; another one starts at the top}), move(step), current() → id, toggle(id)}
 
 import { h, replace } from "../core/dom.js";
 import { ago, integer } from "../core/format.js";
@@ -19,7 +19,7 @@ export function studyTable({ on, onSort, onSelect }) {
     h("table", { class: "studies", role: "table", "aria-label": "Studies", dataset: { test: "studies-table" } },
       h("thead", { role: "rowgroup" }, h("tr", { role: "row" }, h("th", { scope: "col", role: "columnheader", class: "col-pick" }, all), heads)), body), more);
   const rows = new Map(); // key → row
-  let entries = [], shown = STEP, selected = new Set(), focus = "";
+  let entries = [], shown = STEP, selected = new Set(), focus = "", viewed = "";
 
   const nearEnd = new IntersectionObserver((seen) => {
     if (seen.some((one) => one.isIntersecting) && shown < entries.length) { shown += STEP; draw(); }
@@ -56,8 +56,9 @@ export function studyTable({ on, onSort, onSelect }) {
     all.indeterminate = !all.checked && ids.some((id) => selected.has(id));
   }
 
-  function show(groups, { sort, selected: chosen }) {
+  function show(groups, { sort, selected: chosen, view }) {
     selected = chosen;
+    if (view !== viewed) { viewed = view; shown = STEP; }
     entries = groups.flatMap(({ tag, studies }) => [...(tag === null ? [] : [{ key: `tag ${tag}`, tag, count: studies.length }]),
       ...studies.map((study) => ({ key: `${tag ?? ""} ${study.id}`, study }))]);
     COLUMNS.forEach((column, i) => {
@@ -99,6 +100,7 @@ function studyRow(on, pick) {
       if (mark === drawn) return;
       drawn = mark;
       node.dataset.id = id;
+      node.dataset.state = study.state;
       box.setAttribute("aria-label", `Select ${study.name}`);
       const made = cells(study, on);
       for (const [name, slot] of Object.entries(slots)) {

@@ -10,7 +10,7 @@ import { counts, SORTS } from "./list.js";
 const STATES = ["running", "preflight", "paused", "finished", "stopped", "failed"];
 
 export function toolbar(state, changed) {
-  const search = h("input", { type: "search", placeholder: "Search names, tags, owners, notes", "aria-label": "Search studies", value: state.q.get(), dataset: { test: "search" },
+  const search = h("input", { type: "search", placeholder: "Search names, tags, owners", "aria-label": "Search studies", value: state.q.get(), dataset: { test: "search" },
     on: { input: later(120, () => { state.q.set(search.value.trim()); changed(); }),
       keydown: (event) => { if (event.key === "Escape") { search.value = ""; state.q.set(""); changed(); search.blur(); } } } });
   const states = h("div", { class: "segmented", role: "group", "aria-label": "State" });
