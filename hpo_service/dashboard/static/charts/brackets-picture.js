@@ -5,11 +5,10 @@
 // funnel(bracket, most) → a small picture of how many entered and went on, for the overview
 
 import { replace, svg } from "../core/dom.js";
-import { integer, metric as metricText, number } from "../core/format.js";
-import { robustRange } from "../core/plot.js";
+import { integer, isShare, metric as metricText, number, percent } from "../core/format.js";
 import { fateOf, markNode } from "./common.js";
 
-const LEFT = 62, RIGHT = 14, TOP = 74, R = 5;
+const TOP = 74, R = 5, NARROW = 66;
 const ORDER = ["promoted", "finished", "running", "waiting", "paused", "stopped", "failed"];
 
 export function draw(node, bracket, options) {
@@ -19,7 +18,7 @@ export function draw(node, bracket, options) {
   const outside = columns.reduce((sum, column) => sum + column.marks.filter((mark) => mark.edge).length, 0);
   replace(node, svg("svg", { width: frame.width, height: frame.height, viewBox: `0 0 ${frame.width} ${frame.height}`, role: "group", class: "bracket-picture",
     "aria-label": inWords(bracket, options) },
-  axis(frame), columns.map((column) => backdrop(column, frame)), links(columns, at, frame), columns.map((column) => threshold(column, frame)),
+  columns.map((column) => backdrop(column, frame)), axis(frame), links(columns, at, frame), columns.map((column) => threshold(column, frame)),
   svg("g", { class: "marks" }, columns.flatMap((column) => column.marks.map((mark) => markOf(mark, frame))))));
   const first = node.querySelector(".mark");
   first?.setAttribute("tabindex", "0");
@@ -28,12 +27,13 @@ export function draw(node, bracket, options) {
 
 function frameOf(bracket, options) {
   const count = Math.max(1, bracket.rungs.length);
-  const width = Math.max(options.width, LEFT + RIGHT + count * 84);
+  const [left, right] = options.width < 480 ? [46, 4] : [62, 14];
+  const width = Math.max(options.width, left + right + count * NARROW);
   const values = bracket.rungs.flatMap((rung) => [...(rung.trials?.value ?? []), rung.threshold]).filter((one) => Number.isFinite(one));
   const lost = bracket.rungs.some((rung) => rung.trials?.value.some((one) => !Number.isFinite(one)));
   const height = options.width < 560 ? 400 : 440;
   const bottom = height - (lost ? 44 : 20);
-  return { ...options, values, width, height, bottom, lost, column: (width - LEFT - RIGHT) / count, ...scaleOf(values, bottom, options, bracket) };
+  return { ...options, values, width, height, bottom, lost, left, right, column: (width - left - right) / count, ...scaleOf(values, bottom, options, bracket) };
 }
 
 function scaleOf(values, bottom, { scale, maximize, metric }, bracket) {
@@ -44,13 +44,23 @@ function scaleOf(values, bottom, { scale, maximize, metric }, bracket) {
   }
   const log = scale === "log" && values.every((v) => v > 0);
   const f = log ? Math.log10 : (v) => v;
-  let [lo, hi] = values.length ? robustRange(values, { log }).range ?? plainRange(values.map(f)) : [0, 1];
+  let [lo, hi] = values.length ? rangeOf(bracket.rungs.map((rung) => (rung.trials?.value ?? []).filter((v) => Number.isFinite(v) && (!log || v > 0))), f, maximize) : [0, 1];
   if (lo === hi) [lo, hi] = [lo - 0.5, hi + 0.5];
+  const share = isShare(metric) && hi <= 1.2 && lo >= -0.2;
   const marks = log ? decades(lo, hi) : steps(lo, hi, 5);
-  return { ...place(lo, hi, f), ticks: marks.map((v) => ({ v, text: metricText(metric, v) })), title: `${metric} (${maximize ? "higher" : "lower"} is better)` };
+  return { ...place(lo, hi, f), ticks: marks.map((v) => ({ v, text: share ? percent(v, marks.length > 1 && marks[1] - marks[0] < 0.0099 ? 1 : 0) : number(v) })), title: `${metric} (${maximize ? "higher" : "lower"} is better)` };
 }
 
-const plainRange = (values) => [Math.min(...values), Math.max(...values)];
+// The good end is always shown whole. On the other side a rung ends a little below its middle half: what diverged at once is drawn at the edge.
+function rangeOf(rungs, f, maximize) {
+  const sign = maximize ? 1 : -1;
+  const sorted = rungs.map((values) => values.map((v) => sign * f(v)).sort((a, b) => a - b)).filter((values) => values.length);
+  const best = Math.max(...sorted.map((values) => values.at(-1)));
+  const at = (values, share) => values[Math.round(share * (values.length - 1))];
+  const lows = sorted.map((values) => Math.max(values[0], at(values, 0.25) - Math.max(2.5 * (at(values, 0.75) - at(values, 0.25)), 0.12 * (best - at(values, 0.25)))));
+  const worst = Math.min(...lows), pad = 0.05 * (best - worst || Math.abs(best) || 1);
+  return maximize ? [worst - pad, best + pad] : [-best - pad, -worst + pad];
+}
 
 function steps(lo, hi, n) {
   const raw = (hi - lo) / n, power = 10 ** Math.floor(Math.log10(raw || 1));
@@ -68,7 +78,7 @@ function decades(lo, hi) {
 }
 
 function columnOf(rung, k, frame) {
-  const x = LEFT + (k + 0.5) * frame.column;
+  const x = frame.left + (k + 0.5) * frame.column;
   const { number: numbers = [], value = [], fate = [], reason = [] } = rung.trials ?? {};
   const order = numbers.map((_, i) => i).filter((i) => Number.isFinite(value[i])).sort((a, b) => (frame.maximize ? value[b] - value[a] : value[a] - value[b]));
   const place = new Map(order.map((i, rank) => [i, rank + 1]));
@@ -101,9 +111,9 @@ function axis(frame) {
   const { ticks, lo, hi, f } = frame;
   const inside = ticks.filter(({ v }) => f(v) >= Math.min(lo, hi) && f(v) <= Math.max(lo, hi));
   return svg("g", { class: "axis", "aria-hidden": "true" }, inside.map(({ v, text }) => svg("g", null,
-    svg("line", { x1: LEFT - 6, x2: frame.width - RIGHT, y1: frame.y(v), y2: frame.y(v) }),
-    svg("text", { x: LEFT - 10, y: frame.y(v) + 4, "text-anchor": "end" }, text))),
-  frame.lost && svg("text", { x: LEFT - 10, y: frame.height - 12, "text-anchor": "end" }, "no value"));
+    svg("line", { x1: frame.left - 4, x2: frame.width - frame.right, y1: frame.y(v), y2: frame.y(v) }),
+    svg("text", { x: frame.left - 8, y: frame.y(v) + 4, "text-anchor": "end" }, text))),
+  frame.lost && svg("text", { x: frame.left - 8, y: frame.height - 12, "text-anchor": "end" }, "no value"));
 }
 
 function backdrop({ rung, x }, frame) {
@@ -115,7 +125,7 @@ function backdrop({ rung, x }, frame) {
     svg("rect", { x: x - half, y: TOP, width: 2 * half, height: frame.bottom - TOP, rx: 6, class: "lane" }),
     svg("text", { x, y: 16, class: "rung-head", "text-anchor": "middle" }, `${rest ? `${frame.resource} ` : ""}${number(rung.resource)}`),
     svg("text", { x, y: 33, class: "rung-flow", "text-anchor": "middle" }, last(rung) && begun ? `${integer(rung.entered)} entered` : flow),
-    svg("text", { x, y: 49, class: "rung-flow", "text-anchor": "middle" }, Number.isFinite(rung.best) ? `best ${metricText(frame.metric, rung.best)}` : ""),
+    svg("text", { x, y: 49, class: "rung-flow", "text-anchor": "middle" }, Number.isFinite(rung.best) ? `${frame.column > 90 ? "best " : ""}${metricText(frame.metric, rung.best)}` : ""),
     tally(rung, x - half, 2 * half));
 }
 
@@ -125,7 +135,7 @@ function tally(rung, left, width) {
   const whole = Math.max(rung.size ?? 0, rung.entered ?? 0, 1);
   let x = left;
   const parts = ORDER.map((name) => {
-    const share = (name === "paused" ? 0 : rung[name] ?? 0) / whole;
+    const share = (rung[name] ?? 0) / whole;
     const part = share && svg("rect", { x, y: 57, width: Math.max(0.5, share * width - 1), height: 6, fill: fateOf(name).colour() });
     x += share * width;
     return part;
@@ -147,8 +157,10 @@ function links(columns, at, frame) {
 function threshold({ rung, x }, frame) {
   if (frame.scale === "rank" || !Number.isFinite(rung.threshold)) return null;
   const half = frame.column * 0.38, y = Math.min(frame.bottom, Math.max(TOP, frame.y(rung.threshold)));
-  return svg("g", { class: "threshold", "aria-hidden": "true" }, svg("line", { x1: x - half, x2: x + half, y1: y, y2: y }),
-    svg("text", { x: x + half, y: y + (frame.maximize ? 12 : -4), "text-anchor": "end" }, `${frame.maximize ? "≥" : "≤"} ${metricText(frame.metric, rung.threshold)}`));
+  const beside = frame.column > 170; // between the columns there is room for the figure
+  const at = beside ? { x: x + half + 5, y: y + 4 } : { x: x + half, y: y + (frame.maximize ? 14 : -6), "text-anchor": "end" };
+  return svg("g", { class: "threshold", "aria-hidden": "true" }, svg("line", { x1: x - half - 3, x2: x + half + 3, y1: y, y2: y }),
+    svg("text", at, `${frame.maximize ? "≥" : "≤"} ${metricText(frame.metric, rung.threshold)}`));
 }
 
 const faded = (mark, { matches }) => matches !== null && !matches.has(mark.number);
@@ -176,7 +188,7 @@ export function funnel(bracket, most) {
   const width = 13 * bracket.rungs.length, height = 34;
   const tall = (n) => (n ? Math.max(2, Math.sqrt(n / most) * height) : 0);
   return svg("svg", { width, height, viewBox: `0 0 ${width} ${height}`, "aria-hidden": "true", class: "funnel" }, bracket.rungs.map((rung, k) => [
-    svg("rect", { x: 13 * k + 1, y: height - tall(rung.size ?? rung.entered), width: 10, height: tall(rung.size ?? rung.entered), class: "planned" }),
+    (rung.size ?? 0) > (rung.entered ?? 0) && svg("rect", { x: 13 * k + 1.5, y: height - tall(rung.size) + 0.5, width: 9, height: tall(rung.size) - 1, class: "planned" }),
     svg("rect", { x: 13 * k + 1, y: height - tall(rung.entered), width: 10, height: tall(rung.entered), class: "entered" }),
     svg("rect", { x: 13 * k + 1, y: height - tall(rung.promoted), width: 10, height: tall(rung.promoted), class: "went" })]));
 }

@@ -1,12 +1,12 @@
 // The bracket view: which trials entered each rung, which went on and why the others did not; as a picture and as a table. Asks for /brackets.
-// The picture itself is drawn by brackets-picture.js.
+// The picture itself is drawn by brackets-picture.js; one listener serves all its marks.
 
 import { h, replace } from "../core/dom.js";
 import { integer, metric as metricText, number, plural } from "../core/format.js";
 import { button, emptyState, segmented } from "../core/ui.js";
 import { param } from "../core/url.js";
-import { draw, funnel, markInWords } from "./brackets-picture.js";
-import { fateOf, FATES, legendOf, matching, stage } from "./common.js";
+import { draw, funnel } from "./brackets-picture.js";
+import { FATES, legendOf, matching, stage } from "./common.js";
 
 export const info = {
   id: "brackets", title: "Brackets and rungs",
@@ -64,7 +64,7 @@ export function mount(panel, page) {
     if (where) focusMark(picture.querySelector(`.mark[data-number="${where.number}"][data-rung="${where.rung}"]`));
     cards(bracket);
     replace(legend, legendOf(Object.keys(FATES).filter((name) => bracket.rungs.some((rung) => rung.trials?.fate.includes(name)))));
-    replace(table, tableOf(all().length > 6 ? [bracket] : all(), bracket, data));
+    replace(table, tableOf(all().length > 6 ? [bracket] : all(), bracket, { metric: data.metric, resource: page.resourceName }));
     panel.note(noteOf(bracket, drawn.outside));
     panel.node.dataset.ready = String(data.seq);
   }
@@ -191,16 +191,17 @@ function place(card, mark) {
   card.style.top = `${Math.max(0, Math.min(at.top - frame.top - tall / 2, frame.height - tall))}px`;
 }
 
-function cardText(bracket, rungIndex, n, options) {
+function cardText(bracket, rungIndex, n, { metric, resource }) {
   const rung = bracket.rungs.find((one) => one.rung === rungIndex);
   const i = rung.trials.number.indexOf(n);
-  const mark = { number: n, resource: rung.resource, value: rung.trials.value[i], fate: rung.trials.fate[i], reason: "" };
-  return [h("strong", null, `Trial ${n}`), h("span", { class: "bracket-fate" }, legendOf([mark.fate])), h("p", null, markInWords(mark, options).replace(/^Trial \d+: /, "").replace(/, [^,]*$/, "")),
-    rung.trials.reason[i] ? h("p", { class: "quiet" }, rung.trials.reason[i]) : null, h("p", { class: "quiet small" }, "click to select")];
+  const [value, fate, reason] = [rung.trials.value[i], rung.trials.fate[i], rung.trials.reason[i]];
+  return [h("div", { class: "bracket-hover-head" }, h("strong", null, `Trial ${n}`), legendOf([fate])),
+    h("p", null, `${Number.isFinite(value) ? metricText(metric, value) : "no finite value"} at ${resource} ${number(rung.resource)}`),
+    reason ? h("p", { class: "quiet" }, reason) : null];
 }
 
-function tableOf(brackets, current, { metric }) {
-  const heads = ["Rung", "Resource", "Planned", ...COUNTS.map((name) => name[0].toUpperCase() + name.slice(1)), "Threshold", "Best"];
+function tableOf(brackets, current, { metric, resource }) {
+  const heads = ["Rung", resource[0].toUpperCase() + resource.slice(1), "Planned", ...COUNTS.map((name) => name[0].toUpperCase() + name.slice(1)), "Threshold", "Best"];
   return h("table", { class: "tight" }, h("caption", { class: "visually-hidden" }, "Every rung in figures"),
     h("thead", null, h("tr", null, heads.map((text) => h("th", { scope: "col", class: "num" }, text)))),
     brackets.map((bracket) => h("tbody", { class: bracket === current ? "current" : null },

@@ -1,6 +1,7 @@
 // What several charts share: fates and their shapes, a stage inside the panel, choosers, notes, who matches the filter, places on an axis. No requests but `matching`.
 //
 // FATES                          {promoted: {word, colour(), shape, symbol}, …}: what became of a trial at a rung, or its state
+// markColour(state)              the resolved colour of a state, for Plotly
 // markPath(shape, r)             an SVG path around 0,0 · markNode(fate, r) the mark as a node
 // stage(panel, ...nodes)         show() puts the nodes into the panel's body again after it was empty or showed a problem; onTheme(draw) while they are there
 // chooser({label, options, get, set}) → {node, fill(options)}    a labelled <select> over one param of the URL
@@ -9,14 +10,15 @@
 // jitter(number, width)          always the same for the same trial
 // placed(field, values, numbers) where a sample's column lies on its axis: categories beside their line
 // axisOf(field, values)          the Plotly axis of a sample's field: log where the parameter is, labels where it has some, robust
+// valueAxis(name, values, {log}) the axis of a metric · gentleRange(values) a range that leaves out only what is absurdly far · scaleLegend(low, high)
 // brushed(selection, [[field, [lo, hi]], …])    a box drawn in a chart becomes terms of the filter
 // safe(text, most)               text that Plotly must not read as markup, cut to `most` characters
 
 import { h, replace, svg } from "../core/dom.js";
-import { integer, number } from "../core/format.js";
+import { integer, isShare, number } from "../core/format.js";
 import { robustRange } from "../core/plot.js";
 import { quoted } from "../core/selection.js";
-import { onTheme } from "../core/theme.js";
+import { colours, onTheme } from "../core/theme.js";
 
 // As attributes of SVG these follow the theme by themselves.
 const like = (state) => () => `var(--mark-${state})`;
@@ -29,6 +31,8 @@ export const FATES = {
   stopped: { word: "stopped", colour: like("stopped"), shape: "square", symbol: "square" },
   failed: { word: "failed", colour: like("failed"), shape: "cross", symbol: "x" },
 };
+// The same for Plotly, which knows no variables.
+export const markColour = (state) => getComputedStyle(document.documentElement).getPropertyValue(`--mark-${state}`).trim();
 export const fateOf = (name) => FATES[name] ?? FATES.waiting;
 
 const SHAPES = {
@@ -114,7 +118,43 @@ export function axisOf(field, values, { most = 12 } = {}) {
     return { axis: { tickvals: labels.map((_, i) => i), ticktext: labels, range: [-0.6, labels.length - 0.4], showgrid: false, zeroline: false }, outside: 0 };
   }
   const { range, outside } = robustRange(values, { log: field.log });
-  return { axis: { type: field.log ? "log" : "linear", ...(range ? { range } : {}), zeroline: false }, outside };
+  const few = [...new Set(values)].filter((one) => one !== null && (!field.log || one > 0)).sort((a, b) => a - b);
+  const named = few.length <= 6 ? apart(few, field.log) : field.log && range && range[1] - range[0] < 1.8 ? steps(range) : null;
+  return { axis: { type: field.log ? "log" : "linear", ...(range ? { range } : {}), ...(named ? { tickvals: named, ticktext: named.map(number) } : {}), tickangle: 0, zeroline: false }, outside };
+}
+
+// Those of few values that have room for their figures.
+function apart(values, log) {
+  const at = (v) => (log ? Math.log10(v) : v), room = 0.14 * (at(values.at(-1)) - at(values[0]));
+  return values.reduce((kept, v) => (kept.length && at(v) - at(kept.at(-1)) < room ? kept : [...kept, v]), []);
+}
+
+// 1, 2, 5, 10, … written out: on a log axis of one or two decades.
+function steps([lo, hi]) {
+  const found = [];
+  for (let e = Math.floor(lo); e <= hi; e += 1) for (const m of hi - lo < 0.8 ? [1, 2, 3, 5, 7] : [1, 3]) found.push(Number((m * 10 ** e).toPrecision(3)));
+  return found.filter((one) => Math.log10(one) >= lo && Math.log10(one) <= hi);
+}
+
+// The axis of a metric: shares of accuracy-like ones in per cent.
+export function valueAxis(name, values, { log = false, title = safe(name, 28) } = {}) {
+  const share = !log && isShare(name) && values.every((one) => one === null || (one >= 0 && one <= 1));
+  return { title: { text: title }, type: log ? "log" : "linear", zeroline: false, nticks: 6, ...(share ? { tickformat: "~%" } : {}) };
+}
+
+// All of few values, however far they lie apart, unless one lies absurdly far.
+export function gentleRange(values) {
+  const usable = values.filter(Number.isFinite), robust = robustRange(usable);
+  if (!robust.range) return robust;
+  const [lo, hi] = [Math.min(...usable), Math.max(...usable)], span = robust.range[1] - robust.range[0];
+  if (hi - lo > 10 * span) return robust;
+  return { ...robust, range: [lo - 0.06 * (hi - lo || 1), hi + 0.06 * (hi - lo || 1)], outside: 0 };
+}
+
+// What the colours of a sequential scale mean.
+export function scaleLegend(low, high) {
+  const stops = colours().scale.map(([at, colour]) => `${colour} ${Math.round(100 * at)}%`).join(",");
+  return h("p", { class: "scale-legend" }, low, h("span", { class: "scale-bar", "aria-hidden": "true", style: `background:linear-gradient(to right,${stops})` }), high);
 }
 
 export function safe(text, most = 40) {

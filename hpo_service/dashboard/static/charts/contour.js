@@ -7,12 +7,12 @@ import { plot, robustRange } from "../core/plot.js";
 import { colours } from "../core/theme.js";
 import { emptyState, segmented } from "../core/ui.js";
 import { param } from "../core/url.js";
-import { axisOf, brushed, chooser, noteOf, outsideNote, placed, safe, stage, wordOf } from "./common.js";
+import { axisOf, brushed, chooser, noteOf, outsideNote, placed, safe, stage, valueAxis, wordOf } from "./common.js";
 
 export const info = {
   id: "contour", title: "Two parameters",
   help: "Where in the plane of two parameters the good trials lie. The surface between the points is the average of the eight nearest trials, nearer ones counting more; it says nothing where no trial is near, "
-    + "and is left white there. “Place” uses the order of the trials instead of their values, so that a few terrible ones cannot hide the rest.",
+    + "and is left blank there. “Place” uses the order of the trials instead of their values, so that a few terrible ones cannot hide the rest.",
 };
 
 const LIMIT = 1000, CELLS = 44, NEAREST = 8, REACH = 0.14;
@@ -68,15 +68,15 @@ export function mount(panel, page) {
     const surface = surfaceOf(points, shade.of, { fx, fy, ax: ax.axis, ay: ay.axis });
     const traces = [...surfaceTrace(surface, shade, { fx, fy, page }), ...pointTraces(points, shade, { fx, fy, page })];
     await plot(figure, traces, { xaxis: { ...ax.axis, title: { text: safe(fx.name, 32) }, showgrid: false }, yaxis: { ...ay.axis, title: { text: safe(fy.name, 32) }, showgrid: false }, meta: { seq: data.seq }, uirevision: `${x()}/${y()}` },
-      { height: 400, label: `${page.metricName} over ${x()} and ${y()}: ${points.length} trials`, onClick: (n) => Number.isInteger(n) && page.selection.toggleNumber(n), onSelect: (box) => box && brushed(page.selection, [[fx, box.x], [fy, box.y]]) });
-    panel.note(noteOf({ ...data, shown: points.length }, { more: ["surface: mean of the 8 nearest trials, white where none is near", outsideNote(ax.outside + ay.outside, "the axes"), shade.outside ? `${shade.outside} beyond the colours` : ""] }));
+      { height: 470, label: `${page.metricName} over ${x()} and ${y()}: ${points.length} trials`, onClick: (n) => Number.isInteger(n) && page.selection.toggleNumber(n), onSelect: (box) => box && brushed(page.selection, [[fx, box.x], [fy, box.y]]) });
+    panel.note(noteOf({ ...data, shown: points.length }, { more: ["bright is good; surface: mean of the 8 nearest trials, blank where none is near", outsideNote(ax.outside + ay.outside, "the axes"), shade.outside ? `${shade.outside} beyond the colours` : ""] }));
   }
 
   view.onTheme(() => data && render());
   return { refresh };
 }
 
-// Dark is always good: the scale runs from the best to the worst of the middle 98 %.
+// Bright is always good; values far from the others take the colour of the scale's end.
 function shades(points, { rank, maximize }) {
   if (rank) {
     const order = [...points].sort((a, b) => (maximize ? b.value - a.value : a.value - b.value));
@@ -116,10 +116,10 @@ function lineOf(field, axis, values) {
   return { units: spots.map((one) => (one - lo) / (hi - lo || 1)), values: spots.map((one) => (field.log ? 10 ** one : one)), unit: (one) => (f(one) - lo) / (hi - lo || 1) };
 }
 
-function surfaceTrace({ x, y, z, cells }, shade, { page }) {
+function surfaceTrace({ x, y, z, cells }, shade, { fx, fy, page }) {
   const shared = { x, y, z, zmin: shade.low, zmax: shade.high, reversescale: !shade.reverse, hoverinfo: "skip", opacity: 0.85, connectgaps: false,
-    colorbar: { title: { text: safe(shade.title ?? page.metricName, 18), side: "right", font: { size: 11 } }, tickformat: shade.text ? "d" : "" } };
-  if (cells) return [{ ...shared, type: "heatmap", xgap: 2, ygap: 2 }];
+    colorbar: { title: { text: safe(shade.title ?? page.metricName, 18), side: "right", font: { size: 11 } }, tickformat: shade.text ? "d" : valueAxis(page.metricName, [shade.low, shade.high]).tickformat ?? "" } };
+  if (cells) return [{ ...shared, type: "heatmap", xgap: fx.type === "category" ? 3 : 0, ygap: fy.type === "category" ? 3 : 0 }];
   return [{ ...shared, type: "contour", ncontours: 12, contours: { coloring: "fill", showlines: true }, line: { width: 0.5, color: "rgba(255,255,255,.5)" } }];
 }
 

@@ -1,12 +1,12 @@
 // How the values are distributed: the share of trials up to each value (/distribution), whole or by bracket or a parameter's categories.
 
 import { h, replace } from "../core/dom.js";
-import { integer, percent, plural } from "../core/format.js";
-import { axis, plot, robustRange } from "../core/plot.js";
+import { integer, metric as metricText, percent, plural } from "../core/format.js";
+import { plot, robustRange } from "../core/plot.js";
 import { colours } from "../core/theme.js";
 import { emptyState, switcher } from "../core/ui.js";
 import { param } from "../core/url.js";
-import { chooser, outsideNote, safe, stage } from "./common.js";
+import { chooser, outsideNote, safe, stage, valueAxis } from "./common.js";
 
 export const info = {
   id: "distribution", title: "Distribution of values",
@@ -49,9 +49,9 @@ export function mount(panel, page) {
     const traces = groups.map((one, i) => ({
       type: "scatter", mode: "lines", name: `${safe(one.name, 24)} (${integer(one.n)})`, x: one.value, y: one.share,
       line: { shape: "hv", width: 2, color: groups.length === 1 ? colour.accent : colour.categories[i % 8], dash: DASHES[Math.floor(i / 8) % 8] },
-      ...(groups.length === 1 ? { fill: "tozeroy", fillcolor: `${colour.accent}14` } : {}), hovertemplate: `%{y:.0%} of ${safe(one.name, 24)} ≤ %{x:.4g}<extra></extra>` }));
+      ...(groups.length === 1 ? { fill: "tozeroy", fillcolor: `${colour.accent}14` } : {}), text: one.value.map((value) => metricText(data.metric, value)), hovertemplate: `%{y:.0%} of ${safe(one.name, 24)} ≤ %{text}<extra></extra>` }));
     await plot(figure, traces, {
-      xaxis: { ...axis(safe(data.metric, 32), { log: useLog }), ...(range ? { range } : {}) }, showlegend: groups.length > 1, meta: { seq: data.seq }, uirevision: `${by.get()}/${useLog}`,
+      xaxis: { ...valueAxis(data.metric, values, { log: useLog }), ...(range ? { range } : {}) }, showlegend: groups.length > 1, meta: { seq: data.seq }, uirevision: `${by.get()}/${useLog}`,
       yaxis: { title: { text: "share of trials" }, range: [0, 1.02], tickformat: ".0%", nticks: 6 }, hovermode: "x" },
     { height: 300, label: inWords(groups, data.metric) });
     panel.note([plural(groups.reduce((sum, one) => sum + one.n, 0), "trial"), page.filter ? "those that match the filter" : "", outsideNote(outside, "the axis"),
@@ -63,5 +63,5 @@ export function mount(panel, page) {
 
 function inWords(groups, metric) {
   const middle = ({ value, share }) => value[share.findIndex((one) => one >= 0.5)] ?? value.at(-1);
-  return `Distribution of ${metric}: ${groups.slice(0, 8).map((one) => `${one.name}: ${percent(0.5, 0)} of ${one.n} trials up to ${Number(middle(one)).toPrecision(3)}`).join("; ")}`;
+  return `Distribution of ${metric}: ${groups.slice(0, 8).map((one) => `${one.name}: ${percent(0.5, 0)} of ${one.n} trials up to ${metricText(metric, middle(one))}`).join("; ")}`;
 }

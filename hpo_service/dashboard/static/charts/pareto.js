@@ -2,11 +2,11 @@
 
 import { h, replace } from "../core/dom.js";
 import { metric as metricText, plural } from "../core/format.js";
-import { axis, plot, pointTrace, robustRange } from "../core/plot.js";
+import { plot, pointTrace, robustRange } from "../core/plot.js";
 import { colours } from "../core/theme.js";
 import { emptyState, segmented } from "../core/ui.js";
 import { param } from "../core/url.js";
-import { brushed, chooser, noteOf, outsideNote, safe, stage } from "./common.js";
+import { brushed, chooser, noteOf, outsideNote, safe, stage, valueAxis } from "./common.js";
 
 export const info = {
   id: "pareto", title: "Pareto front",
@@ -56,7 +56,7 @@ export function mount(panel, page) {
     const [rx, ry] = [robustRange([...px, ...fx]), robustRange([...py, ...fy])];
     const order = fx.map((_, i) => i).sort((a, b) => fx[a] - fx[b]);
     const title = (name) => `${safe(name, 28)} (${direction(name) === "maximize" ? "higher" : "lower"} is better)`;
-    const layout = { xaxis: { ...axis(""), title: { text: title(x()) }, ...(rx.range ? { range: rx.range } : {}), zeroline: false }, yaxis: { title: { text: title(y()) }, ...(ry.range ? { range: ry.range } : {}), zeroline: false }, meta: { seq: data.seq }, uirevision: `${x()}/${y()}`, showlegend: true };
+    const layout = { xaxis: { ...valueAxis(x(), px, { title: title(x()) }), ...(rx.range ? { range: rx.range } : {}) }, yaxis: { ...valueAxis(y(), py, { title: title(y()) }), ...(ry.range ? { range: ry.range } : {}) }, meta: { seq: data.seq }, uirevision: `${x()}/${y()}`, showlegend: true };
     await plot(figure, planeTraces({ data, px, py, fx: order.map((i) => fx[i]), fy: order.map((i) => fy[i]), on: order.map((i) => data.front.number[i]), names: [x(), y()] }), layout,
       { height: 420, label: `${plural(data.front.number.length, "trial")} on the Pareto front of ${names.join(" and ")}`, onClick: (n) => Number.isInteger(n) && page.selection.toggleNumber(n),
         onSelect: (box) => box && brushed(page.selection, [[{ name: x() }, box.x], [{ name: y() }, box.y]]) });

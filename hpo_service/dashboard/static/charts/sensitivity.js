@@ -3,11 +3,11 @@
 import { post } from "../core/api.js";
 import { h, replace } from "../core/dom.js";
 import { metric as metricText, params as paramsText, plural } from "../core/format.js";
-import { plot, robustRange } from "../core/plot.js";
+import { plot } from "../core/plot.js";
 import { colours } from "../core/theme.js";
 import { button, confirmed, emptyState, segmented, toast } from "../core/ui.js";
 import { param } from "../core/url.js";
-import { fateOf, matching, outsideNote, safe, stage } from "./common.js";
+import { axisOf, fateOf, gentleRange, matching, outsideNote, safe, stage, valueAxis } from "./common.js";
 
 export const info = {
   id: "sensitivity", title: "Around the baseline",
@@ -66,7 +66,7 @@ export function mount(panel, page) {
   }
 
   async function render() {
-    const { range, outside } = robustRange([...data.parameters.flatMap((one) => one.points.map((point) => point.value)), data.baseline.value]);
+    const { range, outside } = gentleRange([...data.parameters.flatMap((one) => one.points.map((point) => point.value)), data.baseline.value]);
     const options = { data, page, matches, range, width: figure.clientWidth || 600 };
     const { traces, layout, height } = form.get() === "spread" ? spread(options) : lines(options);
     await plot(figure, traces, { ...layout, meta: { seq: data.seq }, uirevision: form.get() }, { height, label: inWords(data, page), onClick: (n) => Number.isInteger(n) && page.selection.toggleNumber(n) });
@@ -76,10 +76,15 @@ export function mount(panel, page) {
   return { refresh };
 }
 
-const kindOf = (one) => {
-  const xs = [...one.points, ...(one.suggested ?? [])].map((point) => point.x);
-  return xs.every((x) => typeof x === "number") ? "number" : "category";
-};
+const xsOf = (one) => [...one.points, ...(one.suggested ?? [])].map((point) => point.x);
+const kindOf = (one) => (xsOf(one).every((x) => typeof x === "number") ? "number" : "category");
+
+function spanOf(one) {
+  const xs = xsOf(one).filter((x) => !one.log || x > 0).map((x) => (one.log ? Math.log10(x) : x));
+  const [lo, hi] = [Math.min(...xs), Math.max(...xs)], edge = 0.09 * (hi - lo || 1);
+  return [lo - edge, hi + edge];
+}
+
 const sorted = (points) => [...points].sort((a, b) => (typeof a.x === "number" && typeof b.x === "number" ? a.x - b.x : 0));
 const label = (x) => safe(typeof x === "string" ? x : JSON.stringify(x), 12);
 
@@ -93,9 +98,10 @@ function lines({ data, page, matches, range, width }) {
   const traces = shown.flatMap((one, k) => {
     const id = k ? String(k + 1) : "", row = Math.floor(k / columns), column = k % columns, gap = 0.03, wide = (1 - gap * (columns - 1)) / columns;
     const cells = kindOf(one) === "category";
-    layout[`xaxis${id}`] = { domain: [column * (wide + gap), column * (wide + gap) + wide], anchor: `y${id}`, type: cells ? "category" : one.log ? "log" : "linear", title: { text: safe(one.name, 24) }, zeroline: false, nticks: 4, automargin: false };
-    layout[`yaxis${id}`] = { domain: [1 - (row + 1) / rows + 46 / height, 1 - row / rows - 0.01], anchor: `x${id}`, ...(range ? { range } : {}), ...(k ? { matches: "y" } : {}), zeroline: false, nticks: 4, showticklabels: column === 0, automargin: column === 0, ...(column === 0 ? { title: { text: safe(page.metricName, 20) } } : {}) };
-    layout.shapes.push({ type: "line", xref: `x${id} domain`, yref: `y${id}`, x0: 0, x1: 1, y0: data.baseline.value, y1: data.baseline.value, line: { color: colour.quiet, width: 1, dash: "dot" } });
+    layout[`xaxis${id}`] = { domain: [column * (wide + gap), column * (wide + gap) + wide], anchor: `y${id}`, ...(cells ? { type: "category" } : axisOf({ type: "number", log: one.log }, xsOf(one)).axis), ...(cells ? {} : { range: spanOf(one) }), title: { text: safe(one.name, 24) }, nticks: 4, automargin: false };
+    layout[`yaxis${id}`] = { domain: [1 - (row + 1) / rows + 46 / height, 1 - row / rows - 0.01], anchor: `x${id}`, ...valueAxis(page.metricName, [...data.parameters.flatMap((each) => each.points.map((point) => point.value))], { title: column === 0 ? safe(page.metricName, 20) : "" }),
+      ...(range ? { range } : {}), ...(k ? { matches: "y" } : {}), nticks: 4, showticklabels: column === 0, automargin: column === 0 };
+    layout.shapes.push({ type: "line", layer: "below", xref: `x${id} domain`, yref: `y${id}`, x0: 0, x1: 1, y0: data.baseline.value, y1: data.baseline.value, line: { color: colour.quiet, width: 1, dash: "dot" } });
     return tracesOf(one, { id, cells, data, page, matches });
   });
   return { traces, layout, height };
@@ -126,7 +132,7 @@ function spread({ data, page, range }) {
     marker: { color: better ? colour.categories[0] : colour.categories[1], pattern: { shape: better ? "" : "/", size: 6, solidity: 0.2, fgcolor: colour.panel } }, text: found.map((one) => label(one[side].x)), textposition: "auto",
     hovertext: found.map((one) => `${safe(one.name)} = ${label(one[side].x)}<br>trial ${one[side].trial}: ${metricText(page.metricName, one[side].value)}`), hovertemplate: "%{hovertext}<extra></extra>" });
   return { traces: [bar("low", !page.maximize), bar("high", page.maximize)], height: Math.max(180, 80 + found.length * 34),
-    layout: { barmode: "overlay", bargap: 0.35, showlegend: true, xaxis: { title: { text: safe(page.metricName, 28) }, ...(range ? { range } : {}), zeroline: false }, yaxis: { showgrid: false }, shapes: [{ type: "line", xref: "x", yref: "paper", x0: base, x1: base, y0: 0, y1: 1, line: { color: colour.ink, width: 1 } }] } };
+    layout: { barmode: "overlay", bargap: 0.35, showlegend: true, xaxis: { ...valueAxis(page.metricName, found.flatMap((one) => [one.low.value, one.high.value])), ...(range ? { range } : {}) }, yaxis: { showgrid: false }, shapes: [{ type: "line", xref: "x", yref: "paper", x0: base, x1: base, y0: 0, y1: 1, line: { color: colour.ink, width: 1 } }] } };
 }
 
 function inWords(data, page) {

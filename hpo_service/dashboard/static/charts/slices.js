@@ -6,7 +6,7 @@ import { plot, pointTrace, robustRange } from "../core/plot.js";
 import { colours } from "../core/theme.js";
 import { emptyState } from "../core/ui.js";
 import { param } from "../core/url.js";
-import { axisOf, brushed, chooser, noteOf, outsideNote, placed, safe, stage, wordOf } from "./common.js";
+import { axisOf, brushed, chooser, noteOf, outsideNote, placed, safe, scaleLegend, stage, valueAxis, wordOf } from "./common.js";
 
 export const info = {
   id: "slices", title: "Slices",
@@ -15,13 +15,15 @@ export const info = {
 };
 
 const COLOURS = [{ id: "number", label: "trial number" }, { id: "started_at", label: "start time" }, { id: "resource", label: "resource" }, { id: "none", label: "none" }];
+const LEGENDS = { number: ["first trials", "latest"], started_at: ["started first", "latest"], resource: ["little training", "much"] };
 const LIMIT = 2000, MOST = 20, CELL = 210;
 const colourBy = param("sl.c", "number");
 const logValue = param("sl.y", "linear");
 
 export function mount(panel, page) {
   const figure = h("div", null);
-  const view = stage(panel, figure);
+  const legend = h("div", null);
+  const view = stage(panel, legend, figure);
   const again = () => page.refresh(panel);
   const tools = [chooser({ label: "Colour", options: COLOURS, get: colourBy.get, set: (id) => colourBy.set(id) }),
     chooser({ label: "Value", options: ["linear", "log"], get: logValue.get, set: (id) => logValue.set(id) })];
@@ -43,13 +45,15 @@ export function mount(panel, page) {
   }
 
   async function render() {
-    columns = Math.max(1, Math.min(fields.length, Math.floor((figure.clientWidth || 800) / CELL)));
-    const rows = Math.ceil(fields.length / columns);
+    const most = Math.max(1, Math.min(fields.length, Math.floor((figure.clientWidth || 800) / CELL)));
+    const rows = Math.ceil(fields.length / most);
+    columns = Math.ceil(fields.length / rows);
     const log = logValue.get() === "log" && data.columns.value.every((one) => one === null || one > 0);
     const y = robustRange(data.columns.value, { log });
     const layout = layoutOf({ data, fields, columns, rows, log, y, page });
     await plot(figure, tracesOf(), { ...layout.layout, meta: { seq: data.seq }, uirevision: `${columns}/${log}` },
       { height: rows * 190 + 46, label: `${page.metricName} against each of ${fields.map((one) => one.name).join(", ")}`, onClick: (n) => Number.isInteger(n) && page.selection.toggleNumber(n) });
+    replace(legend, LEGENDS[colourBy.get()] ? scaleLegend(...LEGENDS[colourBy.get()]) : null);
     if (!listening) figure.on("plotly_selected", brush);
     listening = true;
     panel.note(noteOf(data, { more: [outsideNote(y.outside, "the vertical axis"), data.not_finite?.value ? `${plural(data.not_finite.value, "trial")} without a finite value` : "", page.parameters.length > MOST ? `the first ${MOST} parameters` : ""] }));
@@ -94,8 +98,8 @@ function layoutOf({ data, fields, columns, rows, log, y, page }) {
     const row = Math.floor(k / columns), column = k % columns, id = k ? k + 1 : "";
     const { axis } = axisOf(field, data.columns[field.name] ?? [], { most: columns > 2 ? 10 : 16 });
     layout[`xaxis${id}`] = { ...axis, domain: [left + column * (wide + gap), left + column * (wide + gap) + wide], anchor: `y${id}`, title: { text: safe(field.name, 28) }, automargin: false, nticks: 4 };
-    layout[`yaxis${id}`] = { type: log ? "log" : "linear", ...(y.range ? { range: y.range } : {}), domain: [1 - (row + 1) * tall + room, 1 - row * tall - 0.01], anchor: `x${id}`, zeroline: false, nticks: 5,
-      ...(k ? { matches: "y" } : {}), showticklabels: column === 0, ...(column === 0 ? { title: { text: safe(page.metricName, 24) } } : {}), automargin: column === 0 };
+    layout[`yaxis${id}`] = { ...valueAxis(page.metricName, data.columns.value, { log, title: column === 0 ? safe(page.metricName, 24) : "" }), ...(y.range ? { range: y.range } : {}), domain: [1 - (row + 1) * tall + room, 1 - row * tall - 0.01], anchor: `x${id}`, nticks: 5,
+      ...(k ? { matches: "y" } : {}), showticklabels: column === 0, automargin: column === 0 };
   });
   return { layout };
 }

@@ -6,7 +6,7 @@ import { plot, robustRange } from "../core/plot.js";
 import { colours } from "../core/theme.js";
 import { emptyState } from "../core/ui.js";
 import { param } from "../core/url.js";
-import { axisOf, chooser, placed, safe, stage, wordOf } from "./common.js";
+import { axisOf, chooser, placed, safe, stage, valueAxis, wordOf } from "./common.js";
 
 export const info = {
   id: "surrogate", title: "What the sampler believes",
@@ -47,7 +47,7 @@ export function mount(panel, page) {
     const marked = marks(data, page);
     await plot(figure, [...upper, ...acquisition(field, data)], {
       xaxis: { ...xaxis, title: { text: safe(field.name) }, anchor: "y2", showspikes: true, spikemode: "across", spikethickness: 1, spikecolor: colours().quiet, spikedash: "dot" },
-      yaxis: { domain: [0.37, 1], title: { text: isTpe ? "density" : safe(page.metricName, 28) }, ...(y.range ? { range: y.range } : {}), zeroline: false, ...(isTpe ? { rangemode: "tozero" } : {}) },
+      yaxis: { ...(isTpe ? { title: { text: "density" }, zeroline: false } : valueAxis(page.metricName, data.observed.value)), domain: [0.37, 1], ...(y.range ? { range: y.range } : {}), ...(isTpe ? { rangemode: "tozero" } : {}) },
       yaxis2: { domain: [0, 0.27], title: { text: safe(data.acquisition_name, 28) }, zeroline: false, nticks: 4 }, ...marked, showlegend: true, hovermode: "closest", meta: { seq: data.seq }, uirevision: data.parameter },
     { height: 520, label: inWords(data, page), onClick: (n) => Number.isInteger(n) && page.selection.toggleNumber(n) });
     panel.note([`model of ${integer(data.observations_used)} of ${integer(data.of)} trials`, data.resource !== null && data.resource !== undefined ? `at ${page.resourceName} ${number(data.resource)}` : "",
@@ -90,7 +90,7 @@ function best(field, incumbent, page) {
   const x = field.type === "category" ? field.labels.indexOf(typeof raw === "string" ? raw : JSON.stringify(raw)) : raw;
   if (x === undefined || x === -1) return [];
   return [{ type: "scatter", mode: "markers", name: `best so far (trial ${incumbent.trial})`, xaxis: "x", yaxis: "y", x: [x], y: [incumbent.value], customdata: [incumbent.trial],
-    marker: { symbol: "star", size: 15, color: colour.warn, line: { color: colour.ink, width: 1 } }, hovertemplate: `best so far: trial ${incumbent.trial}<br>${safe(page.metricName)} ${metricText(page.metricName, incumbent.value)}<extra></extra>` }];
+    marker: { symbol: "star", size: 17, color: colour.categories[4], line: { color: colour.panel, width: 1 } }, hovertemplate: `best so far: trial ${incumbent.trial}<br>${safe(page.metricName)} ${metricText(page.metricName, incumbent.value)}<extra></extra>` }];
 }
 
 function densities(field, { x, good, bad, observed }) {
@@ -118,7 +118,7 @@ function marks({ next, axis: { log } }) {
   const shown = (next ?? []).filter((one) => one.x !== null && one.x !== undefined).slice(0, 4);
   return {
     shapes: shown.map(({ x }) => ({ type: "line", xref: "x", yref: "paper", x0: x, x1: x, y0: 0, y1: 1, line: { color: colour.bad, width: 1.75, dash: "dash" } })),
-    annotations: shown.slice(0, 1).map(({ x, trial }) => ({ xref: "x", yref: "paper", x: log ? Math.log10(x) : x, y: 1, yanchor: "bottom", showarrow: false, text: `${trial === null || trial === undefined ? "next" : `next: trial ${trial}`}`, font: { color: colour.bad, size: 12 }, bgcolor: colour.panel })),
+    annotations: shown.slice(0, 1).map(({ x, trial }) => ({ xref: "x", yref: "paper", x: log ? Math.log10(x) : x, y: 0.32, yanchor: "middle", showarrow: false, text: `${trial === null || trial === undefined ? "next" : `next: trial ${trial}`}`, font: { color: colour.bad, size: 12 }, bgcolor: colour.panel })),
   };
 }
 
@@ -126,8 +126,8 @@ function readIt(data, page, isTpe) {
   const held = data.incumbent ? `the others as in trial ${data.incumbent.trial}` : "the others at the best trial's values";
   const good = page.maximize ? "high" : "low";
   return isTpe
-    ? `How to read it: the sampler splits the trials into the good ones and the others and asks where along ${data.parameter} the good ones are dense and the others rare; the ratio below is highest there, and the dashed line is what it tries next.`
-    : `How to read it: the line is the ${page.metricName} that the model expects along ${data.parameter}, ${held}; the band holds 95 % of what it deems likely, wide where it knows little. Below is the worth of a trial at each place, great where the line is ${good} or the band is wide; the dashed line is what it tries next. Points may lie off the line: their other parameters differ.`;
+    ? `The sampler asks where along ${data.parameter} the good trials are dense and the others rare: the ratio below is highest there, and the dashed line is what it tries next.`
+    : `The line is the ${page.metricName} that the model expects along ${data.parameter} with ${held}, the band where it deems 95 % likely; below stands what a trial there would be worth (great where the line is ${good} or the band wide), and the dashed line is what it tries next.`;
 }
 
 function inWords(data, page) {

@@ -6,7 +6,7 @@ import { plot } from "../core/plot.js";
 import { colours } from "../core/theme.js";
 import { button, emptyState, progress } from "../core/ui.js";
 import { param } from "../core/url.js";
-import { matching, noteOf, safe, stage } from "./common.js";
+import { markColour, matching, noteOf, safe, stage } from "./common.js";
 
 export const info = {
   id: "timeline", title: "Attempts by worker",
@@ -18,13 +18,13 @@ const LIMIT = 1000;
 const until = param("ti", 0);
 // Colour and pattern, so that a printed or colour-blind view tells the same.
 const OUTCOMES = {
-  reached: { word: "reached its target", colour: (c) => c.good, pattern: "" },
-  completed: { word: "ended by itself", colour: (c) => c.categories[0], pattern: "." },
-  paused: { word: "paused", colour: (c) => c.warn, pattern: "-" },
-  cancelled: { word: "cancelled", colour: (c) => c.quiet, pattern: "" },
-  failed: { word: "failed", colour: (c) => c.bad, pattern: "x" },
+  reached: { word: "reached its target", colour: () => markColour("finished"), pattern: "" },
+  completed: { word: "ended by itself", colour: (c) => c.categories[5], pattern: "." },
+  paused: { word: "paused", colour: () => markColour("paused"), pattern: "-" },
+  cancelled: { word: "cancelled", colour: () => markColour("stopped"), pattern: "" },
+  failed: { word: "failed", colour: () => markColour("failed"), pattern: "x" },
   lost: { word: "worker lost", colour: (c) => c.categories[3], pattern: "/" },
-  open: { word: "running", colour: (c) => c.accent, pattern: "\\" },
+  open: { word: "running", colour: () => markColour("running"), pattern: "\\" },
 };
 
 // Plotly draws instants as UTC; the axis shows the reader's time.
@@ -56,7 +56,7 @@ export function mount(panel, page) {
     const rows = workers.length;
     const now = Math.max(data.until ?? 0, ...attempts.end.filter((one) => one !== null), ...attempts.start);
     const end = until.get() ? now : Math.max(now, Math.min(Date.now() / 1000, now + 3600) * Number(attempts.end.includes(null)));
-    await plot(figure, tracesOf(attempts, end), layoutOf(workers, { from: data.from, end, seq: data.seq, until: until.get(), narrow: figure.clientWidth < 560 }),
+    await plot(figure, [...tracesOf(attempts, end), ...failures(attempts)], layoutOf(workers, { from: data.from, end, seq: data.seq, until: until.get(), narrow: figure.clientWidth < 560 }),
       { height: Math.min(900, 70 + rows * 34), label: inWords(workers, attempts), onClick: (n) => Number.isInteger(n) && page.openTrial(n) });
     replace(table, tableOf(workers));
     panel.note(noteOf(data, { noun: "attempts", more: [`${when(data.from)} to ${when(end)}`, matches ? `${plural(matches.size, "trial")} here ${matches.size === 1 ? "matches" : "match"} the filter` : ""] }));
@@ -74,7 +74,7 @@ export function mount(panel, page) {
       return some.length && {
         type: "bar", orientation: "h", name: word, base: some.map((i) => local(attempts.start[i])), x: some.map((i) => 1000 * Math.max(0, stop(i) - attempts.start[i])),
         y: some.map((i) => attempts.worker[i] - 0.39 + tall(i) * ((attempts.lane[i] ?? 0) + 0.5)), width: some.map((i) => tall(i) * 0.94), customdata: some.map((i) => attempts.trial[i]),
-        marker: { color: some.map((i) => (faint(i) ? colour.line : of(colour))), line: { color: colour.panel, width: 0.75 }, pattern: { shape: pattern, size: 6, solidity: 0.25, fgcolor: colour.panel } },
+        marker: { color: some.map((i) => (faint(i) ? colour.line : of(colour))), line: { color: colour.panel, width: 0.5 }, pattern: { shape: pattern, fillmode: "overlay", size: 6, solidity: 0.2, fgcolor: colour.panel } },
         text: some.map((i) => `Trial ${attempts.trial[i]}, attempt ${attempts.fence[i]}: ${word}<br>${number(attempts.from_resource[i])} → ${number(attempts.resource[i])} ${safe(page.resourceName)}<br>${duration(stop(i) - attempts.start[i])}, from ${when(attempts.start[i])}`),
         textposition: "none", hovertemplate: "%{text}<extra></extra>" };
     }).filter(Boolean);
@@ -84,14 +84,22 @@ export function mount(panel, page) {
   return { refresh };
 }
 
-const nameOf = (worker, i) => `${worker.node ? `${safe(worker.node, 14)} · ` : ""}${safe(worker.id ?? i, 12)}`;
+// A failed attempt may be shorter than a pixel: each has a cross at its end.
+function failures(attempts) {
+  const some = attempts.trial.map((_, i) => i).filter((i) => attempts.outcome[i] === "failed" || attempts.outcome[i] === "lost");
+  return some.length ? [{ type: "scatter", mode: "markers", showlegend: false, hoverinfo: "skip", x: some.map((i) => local(attempts.end[i] ?? attempts.start[i])), y: some.map((i) => attempts.worker[i]),
+    marker: { symbol: "x", size: 8, color: markColour("failed"), line: { color: colours().panel, width: 1.5 } } }] : [];
+}
+
+const nameOf = (worker, i, nodes) => `${nodes > 1 && worker.node ? `${safe(worker.node, 12)} · ` : ""}${safe(worker.id ?? i, 16)}`;
 
 function layoutOf(workers, { from, end, seq, until: at, narrow }) {
+  const nodes = new Set(workers.map((one) => one.node)).size;
   const colour = colours();
   return {
     barmode: "overlay", bargap: 0, meta: { seq }, uirevision: String(at), showlegend: true,
     xaxis: { type: "date", range: [local(from), local(end + Math.max(1, (end - from) * 0.01))], nticks: narrow ? 4 : 9 },
-    yaxis: { range: [workers.length - 0.4, -0.6], tickvals: workers.map((_, i) => i), ticktext: workers.map((one, i) => `${narrow ? safe(one.id ?? i, 8) : nameOf(one, i)}  ${percent(one.utilisation, 0)}`), showgrid: false, zeroline: false, fixedrange: true },
+    yaxis: { range: [workers.length - 0.4, -0.6], tickvals: workers.map((_, i) => i), ticktext: workers.map((one, i) => `${narrow ? safe(one.id ?? i, 8) : nameOf(one, i, nodes)}  ${percent(one.utilisation, 0)}`), showgrid: false, zeroline: false, fixedrange: true },
     shapes: workers.map((_, i) => ({ type: "rect", layer: "below", xref: "paper", x0: 0, x1: 1, y0: i - 0.42, y1: i + 0.42, fillcolor: colour.line, opacity: 0.35, line: { width: 0 } })),
   };
 }
