@@ -26,7 +26,7 @@ from hpo_service.errors import Conflict, DecisionMoved, NotFound, Unavailable
 from hpo_service.executors.base import Executor
 from hpo_service.model_views import SurrogateViews
 from hpo_service.settings import Settings
-from hpo_service.store import decisions, retention, studies
+from hpo_service.store import decisions, external, retention, studies
 from hpo_service.store.database import Database
 from hpo_service.store.rows import OpenAttempt, Placement, StudyRow
 from workers.contract import AttemptKey, CancelMode
@@ -51,6 +51,7 @@ class Led:
     seen_seq: int = -1
     seen_slots: int = -1
     idle_seq: int = -1  # its log as it was when free slots were of no use to it
+    decision: int = -1  # the newest that this controller knows of: another one may be a user's, who stops a trial
     pausing: bool = False
     definition: tuple[int, StudyDefinition] | None = None  # with its version
 
@@ -297,6 +298,9 @@ class Controller:
             return False
         if row.state is StudyState.PREFLIGHT:
             return self._preflights.step(row, self._definition(row))
+        if row.decision != led.decision:
+            self._cancel_marked(row.id)
+            led.decision = row.decision
         if row.state is StudyState.PAUSED:
             if not led.pausing:
                 self._cancel(self.flights.of_study(row.id), CancelMode.PAUSE)
@@ -317,6 +321,12 @@ class Controller:
         with blamed():
             return finish_if_over(self.db, self.decider, row)
 
+    def _cancel_marked(self, study_id: str) -> None:
+        """Cancel what runs here of trials that are to end as stopped."""
+        keys = self.flights.of_study(study_id)
+        marks = external.stop_marks(self.db, study_id, [key.trial for key in keys]) if keys else {}
+        self._cancel({key for key in keys if key.trial in marks}, CancelMode.STOP)
+
     def _reopen(self, row: StudyRow, slots: int) -> bool:
         """Place interrupted trials again; they come before anything new."""
         waiting = decisions.interrupted(self.db, row.id)[:slots] if slots else []
@@ -335,6 +345,9 @@ class Controller:
             committed, proposals = self.decider.decide(row, slots, place)
         if committed is None:
             return False
+        led = self.led.get(row.id)
+        if led is not None:
+            led.decision = committed.decision
         stopped = {p.trial for p in proposals if isinstance(p, Stop)}
         self._cancel({k for k in self.flights.of_study(row.id) if k.trial in stopped}, CancelMode.STOP)
         self._launch(row, committed.opened)

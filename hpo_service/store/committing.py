@@ -136,9 +136,6 @@ def commit(
             return Committed(seq=earlier["seq"], decision=earlier["decision"], opened=again)
         study = eventlog.lock_study(tx, study_id)
         check_decision(study, epoch=epoch, decision=decision)
-        plan = _plan(tx, study, proposals)
-        _write(tx, plan)
-        opened = opening.open_all(tx, study_id, plan.openings, placements)
         event = Decided(
             decision=decision + 1,
             observed_seq=observed_seq,
@@ -146,19 +143,27 @@ def commit(
             algorithm_version=algorithm_version,
             proposals=tuple(proposals),
         )
-        put: dict[str, Any] = {"decision": decision + 1}
-        if opened and study.started_at is None:
-            put["started_at"] = tx.now
-        add = {**plan.counts, "open_attempts": len(opened), "next_trial": len(plan.new)}
-        seq = eventlog.append(tx, study_id, (event,), add=add, put=put, epoch=epoch)
-        idempotency.keep(
-            tx,
-            remember,
-            {"seq": seq, "decision": decision + 1, "opened": [[o.trial, o.fence] for o in opened]},
-        )
-        return Committed(seq=seq, decision=decision + 1, opened=opened)
+        committed = commit_locked(tx, study, event, placements, epoch=epoch)
+        opened = [[o.trial, o.fence] for o in committed.opened]
+        idempotency.keep(tx, remember, {"seq": committed.seq, "decision": decision + 1, "opened": opened})
+        return committed
 
     return db.run_write("decisions.commit", work)
+
+
+def commit_locked(
+    tx: Tx, study: Row[Any], event: Decided, placements: Mapping[int, Placement], *, epoch: int
+) -> Committed:
+    """`commit` inside a transaction that holds the study's row and has found it where the event expects it."""
+    plan = _plan(tx, study, event.proposals)
+    _write(tx, plan)
+    opened = opening.open_all(tx, study.id, plan.openings, placements)
+    put: dict[str, Any] = {"decision": event.decision}
+    if opened and study.started_at is None:
+        put["started_at"] = tx.now
+    add = {**plan.counts, "open_attempts": len(opened), "next_trial": len(plan.new)}
+    seq = eventlog.append(tx, study.id, (event,), add=add, put=put, epoch=epoch)
+    return Committed(seq=seq, decision=event.decision, opened=opened)
 
 
 def check_decision(study: Row[Any], *, epoch: int | None, decision: int | None) -> None:

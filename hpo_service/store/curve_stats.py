@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Row, select
+from sqlalchemy import select
 
 from hpo_service.core import values
 from hpo_service.store.database import Database
@@ -20,8 +20,6 @@ from hpo_service.store.tables import reports
 MAX_REPORTS = 200_000
 """So many reports are read for one page: the trials beyond them have no statistics, rather than the page no answer."""
 CHUNK = 5_000
-Report = Row[Any]
-""".trial, .step, .fence, .metrics"""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -45,7 +43,7 @@ def curve_stats(
         return {}
     c = reports.c
     found: dict[int, dict[str, CurveStats]] = {}
-    curve: list[Report] = []
+    curve: list[Any] = []
     seen = 0
     with db.read() as tx:
         statement = select(c.trial, c.step, c.fence, c.metrics).where(
@@ -67,7 +65,7 @@ def curve_stats(
     return found
 
 
-def _stats(curve: Sequence[Report], metrics: Mapping[str, bool | None]) -> dict[str, CurveStats]:
+def _stats(curve: Sequence[Any], metrics: Mapping[str, bool | None]) -> dict[str, CurveStats]:
     series: dict[str, list[float]] = {name: [] for name in metrics}
     for row in curve:
         document = json.loads(row.metrics)

@@ -23,6 +23,7 @@ from hpo_service.settings import Settings
 from hpo_service.store import collecting, decisions, reading, studies
 from hpo_service.store.database import Database, open_database
 from hpo_service.store.rows import EndedItem, Placement, StudyRow
+from hpo_service.store.stopping import stop_trial
 from hpo_service.store.tables import attempts
 from tests.integration.survival import definition, everything
 from workers.contract import AttemptKey, CancelMode, Ended, Launch, Reported
@@ -177,6 +178,25 @@ def test_what_runs_for_a_stopped_study_is_cancelled_once(stage: Stage) -> None:
         controller.step()
     assert len(executor.cancels) == len(set(executor.cancels)) == 2
     assert {mode for _, mode in executor.cancels} == {CancelMode.STOP}
+
+
+@pytest.mark.parametrize("algorithm", ["random", "hyperband", "asha", "median"])
+def test_a_trial_that_a_user_stops_ends_alone(stage: Stage, algorithm: str) -> None:
+    """Its attempt is cancelled once; the algorithm counts it as over and comes to its end."""
+    study = stage.study(algorithm={"name": algorithm, "max_resource": 9}, budget={"trials": 9})
+    executor = Recording()
+    controller = stage.controller(executor=executor)
+    controller.step()
+    (first, *_) = sorted(key.trial for key in controller.flights.of_study(study.id))
+    stop_trial(stage.db, study.id, first, "by a user")
+    for _ in range(3):
+        controller.step()
+    assert [(key.trial, mode) for key, mode in executor.cancels] == [(first, CancelMode.STOP)]
+    row = stage.through(controller, study)
+    assert row.state is StudyState.FINISHED
+    trial = reading.trial(stage.db, study.id, first)
+    assert (trial.state, trial.reason) == (TrialState.STOPPED, "by a user")
+    assert sum(row.counts[name] for name in ("finished", "stopped", "paused")) == 9
 
 
 def test_a_study_that_is_deleted_under_a_pass_does_no_harm(stage: Stage) -> None:

@@ -1,4 +1,4 @@
-"""`/studies/{id}/trials` and what trials add up to: best, rungs, curves, comparison, export."""
+"""`/studies/{id}/trials` and what trials add up to: best, rungs, export."""
 
 from __future__ import annotations
 
@@ -8,18 +8,18 @@ from typing import Annotated, Any, Literal
 from fastapi import APIRouter, Path, Query, Request, Response
 from fastapi.responses import FileResponse, StreamingResponse
 
-from hpo_service.api import checkpoints, comparing, curve_metrics, exporting, schemas, viewing
+from hpo_service.api import checkpoints, curve_metrics, exporting, schemas, viewing
 from hpo_service.api.access import Role
 from hpo_service.api.filters import SORTABLE, known_names, parse_filters, parse_sort
-from hpo_service.api.requests import Annotate, Configurations, Retry
-from hpo_service.api.routes.studies import Cursor, Limit, answer, visible
+from hpo_service.api.requests import Annotate, Because, Configurations, Retry
+from hpo_service.api.routes.studies import Cursor, Limit
 from hpo_service.api.routing import role, router
-from hpo_service.api.state import PrincipalDep, Shared, SharedDep, StudyDep
+from hpo_service.api.state import Shared, SharedDep, StudyDep
 from hpo_service.api.viewing import names_of
 from hpo_service.core.definition import parse
 from hpo_service.core.states import ENDED_STUDY, TERMINAL_TRIAL, Origin, StudyState, TrialState, goes_on_to
 from hpo_service.errors import Conflict, FieldProblem, InvalidInput
-from hpo_service.store import logs, reading, studies
+from hpo_service.store import logs, reading, stopping, studies
 from hpo_service.store.reading import Filter
 from hpo_service.store.rows import StudyRow
 from search_spaces import SpaceError
@@ -105,6 +105,18 @@ def annotate_trial(study: StudyDep, number: Number, body: Annotate, shared: Shar
     return schemas.trial_answer(reading.trial(shared.db, study.id, number))
 
 
+@routes.post("/studies/{study_id}/trials/{number}/stop", openapi_extra=role(Role.EDITOR))
+def stop_trial(
+    request: Request, study: StudyDep, number: Number, shared: SharedDep, body: Because | None = None
+) -> schemas.Trial:
+    """End one trial: a running one at its next report, an enqueued one at once. The study goes on without it."""
+    why = body.reason if body is not None else ""
+    reason = f"stopped by a user: {why}" if why else "stopped by a user"
+    stopping.stop_trial(shared.db, study.id, number, reason, remember=request.state.remember)
+    shared.notify(study.id)
+    return schemas.trial_answer(reading.trial(shared.db, study.id, number))
+
+
 @routes.get("/studies/{study_id}/trials/{number}/reports", openapi_extra=role(Role.VIEWER))
 def list_reports(
     study: StudyDep, number: Number, shared: SharedDep, fence: OneFence = None
@@ -179,26 +191,6 @@ def list_rungs(study: StudyDep, shared: SharedDep) -> schemas.Items[schemas.Rung
         for rung in shared.decider.rungs(study.id)
     ]
     return schemas.Items[schemas.RungAnswer].model_construct(items=items)
-
-
-@routes.get("/compare", openapi_extra=role(Role.VIEWER))
-def compare_studies(
-    shared: SharedDep, caller: PrincipalDep, study: Annotated[list[str], Query(description="Repeat: study=A&study=B")]
-) -> schemas.Comparison:
-    """Studies side by side: best so far by trial number, and where their definitions differ."""
-    rows = visible(shared, caller, study)
-    items = [
-        schemas.Compared.model_construct(
-            study=answer(shared, row),
-            best_so_far=comparing.best_so_far(
-                reading.iter_trials(shared.db, row.id), maximize=parse(row.definition).objective.maximize
-            ),
-        )
-        for row in rows
-    ]
-    return schemas.Comparison.model_construct(
-        items=items, differences=comparing.differences([row.definition for row in rows])
-    )
 
 
 @routes.get("/studies/{study_id}/export", openapi_extra=role(Role.VIEWER), response_class=StreamingResponse)
