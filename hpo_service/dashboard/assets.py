@@ -18,6 +18,8 @@ from starlette.exceptions import HTTPException
 from starlette.staticfiles import StaticFiles
 from starlette.types import Scope
 
+from hpo_service.dashboard.modules import Modules
+
 PLOTLY_ROUTE = "/static/vendor/plotly-{version}.min.js"
 FOREVER = "public, max-age=31536000, immutable"
 TEXTS = frozenset({".js", ".css", ".svg"})
@@ -26,9 +28,21 @@ _once = threading.Lock()
 
 
 class StaticGzip(StaticFiles):
-    """Static files, compressed for those who take it. They are asked for again each time, and mostly unchanged."""
+    """Static files, compressed for those who take it. Under `@BUILD/` they are kept for ever, for another file has
+    another build; without it they are asked for again each time, and mostly unchanged."""
+
+    def __init__(self, *, modules: Modules) -> None:
+        super().__init__(directory=modules.folder)
+        self._modules = modules
 
     async def get_response(self, path: str, scope: Scope) -> Response:
+        build, _, rest = path.removeprefix("@").partition("/") if path.startswith("@") else ("", "", path)
+        response = await self._compressed(rest, scope)
+        if build and build == self._modules.build and response.status_code in (200, 304):
+            response.headers["cache-control"] = FOREVER
+        return response
+
+    async def _compressed(self, path: str, scope: Scope) -> Response:
         response = await super().get_response(path, scope)
         if response.status_code != 200 or Path(path).suffix not in TEXTS:
             return response

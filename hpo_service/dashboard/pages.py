@@ -18,11 +18,14 @@ from starlette.routing import Match, Mount, Route
 from starlette.types import Scope
 
 from hpo_service.dashboard.assets import PLOTLY_ROUTE, StaticGzip, plotly, plotly_path
+from hpo_service.dashboard.modules import Modules
 
 FOLDER = Path(__file__).parent
 STUDY_ID = re.compile(r"[A-Za-z0-9_\-]{1,64}")
 TRIAL_NUMBER = re.compile(r"[0-9]{1,9}")
 NOT_PAGES = ("/api", "/static")
+FRAME = "core/frame.js"
+UNBUILT = re.compile(r'((?:src|href)=)"/static/(?!vendor/)')
 Page = Callable[[Request], Response]
 
 
@@ -40,9 +43,14 @@ def add_pages(app: FastAPI) -> None:
     every other route, for it answers all paths that are left."""
     environment = Environment(loader=FileSystemLoader(FOLDER / "templates"), autoescape=select_autoescape())
 
+    modules = Modules(FOLDER / "static")
+
     def render(name: str, status: int = 200, **values: Any) -> Response:
-        text = environment.get_template(f"{name}.html").render(page=name, plotly=plotly_path(), **values)
-        return HTMLResponse(text, status)
+        needed = modules.needed(FRAME, f"pages/{name}.js")
+        text = environment.get_template(f"{name}.html").render(
+            page=name, plotly=plotly_path(), modules=needed, **values
+        )
+        return HTMLResponse(UNBUILT.sub(rf'\1"/static/@{modules.build}/', text), status)
 
     def plain(name: str) -> Page:
         return lambda _: render(name)
@@ -70,6 +78,6 @@ def add_pages(app: FastAPI) -> None:
         Route("/studies/{study_id}", study, methods=["GET"]),
         Route("/studies/{study_id}/trials/{number}", trial, methods=["GET"]),
         Route(PLOTLY_ROUTE, plotly, methods=["GET"]),
-        Mount("/static", StaticGzip(directory=FOLDER / "static"), name="static"),
+        Mount("/static", StaticGzip(modules=modules), name="static"),
         Elsewhere("/{path:path}", missing, methods=["GET"]),
     ]
