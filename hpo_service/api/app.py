@@ -18,6 +18,7 @@ from hpo_service.api.replay import Replay
 from hpo_service.api.routes import (
     analyses,
     charts,
+    compare,
     context,
     definitions,
     events,
@@ -83,7 +84,20 @@ def create_app(
     app.state.shared = shared
     app.router.route_class = Route
     app.router.redirect_slashes = False
-    for module in (definitions, studies, trials, context, charts, analyses, surrogate, external, events, tokens, health):
+    for module in (
+        definitions,
+        studies,
+        trials,
+        context,
+        compare,
+        charts,
+        analyses,
+        surrogate,
+        external,
+        events,
+        tokens,
+        health,
+    ):
         app.include_router(module.routes, prefix=API)
     app.include_router(health.root)
     pages.add_pages(app)

@@ -207,12 +207,13 @@ def comparison_sheet(found: Comparison) -> RenderableType:
     made.add_row("best", *(text.metric_value(s.best.value, s.metric) if s.best else "–" for s in snapshots))
     made.add_row("best so far", *(text.sparkline(item.best_so_far.values) for item in found.items))
     made.add_row("best at trial", *(str(s.best.trial) if s.best else "–" for s in snapshots))
+    verdicts = [Text(f"\n{test.verdict}") for test in found.tests]
     if not found.differences:
-        return Group(made, Text("\nThe definitions do not differ."))
+        return Group(made, Text("\nThe definitions do not differ."), *verdicts)
     differing = table("differs in", *(study.name for study in snapshots))
     for difference in found.differences:
         differing.add_row(difference.path, *(Text(_plain(value)) for value in difference.values))
-    return Group(made, Text(), differing)
+    return Group(made, Text(), differing, *verdicts)
 
 
 def workers_table(workers: Sequence[Worker]) -> Table:

@@ -303,11 +303,58 @@ class BestSoFar(Result):
     values: tuple[float | None, ...] = ()
 
 
+class Series(Result):
+    """Best so far as it happened: one entry per change, with what the study had spent by then."""
+
+    trial: tuple[int | None, ...] = ()
+    value: tuple[float | None, ...] = ()
+    resource: tuple[float | None, ...] = ()
+    at: tuple[float, ...] = ()  # seconds since 1970
+    hours: tuple[float | None, ...] = ()  # since the first dispatch
+    spent_resource: tuple[float, ...] = ()
+    cost_microdollars: tuple[int, ...] = ()
+    ended: tuple[int, ...] = ()  # trials that had ended
+
+
+class Final(Result):
+    """A study's best value with the 95 % interval that chance allows; None for fewer than four trials."""
+
+    value: float
+    low: float | None = None
+    high: float | None = None
+    n: int = 0
+    resource: float | None = None
+    trial: int | None = None
+
+
 class Compared(Result):
     """One of the compared studies."""
 
     study: StudySnapshot
     best_so_far: BestSoFar = BestSoFar()
+    series: Series = Series()
+    final: Final | None = None
+
+
+class StudyGroup(Result):
+    """Studies that differ only in seed, name, notes, tags and project."""
+
+    label: str
+    studies: tuple[str, ...] = ()
+
+
+class Verdict(Result):
+    """Whether a difference of two studies, or of two groups of them (`of`), could be luck."""
+
+    of: str = "studies"
+    a: str
+    b: str
+    difference: float | None = None
+    low: float | None = None
+    high: float | None = None
+    p: float | None = None
+    p_corrected: float | None = None
+    verdict: str = ""
 
 
 class Comparison(Result):
@@ -315,6 +362,8 @@ class Comparison(Result):
 
     items: tuple[Compared, ...]
     differences: tuple[Difference, ...] = ()
+    groups: tuple[StudyGroup, ...] = ()
+    tests: tuple[Verdict, ...] = ()
 
 
 class Plan(Result):

@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from hpo_service.api import exporting, schemas
-from hpo_service.api.comparing import best_so_far, differences
+from hpo_service.api.comparing import differences
 from hpo_service.api.planning import estimate
 from hpo_service.core.algorithm import Plan
 from hpo_service.core.definition import parse
@@ -38,13 +38,6 @@ def trial(number: int, value: float | None, **more: Any) -> TrialRow:
 
 
 ROWS = [trial(0, 0.5), trial(1, math.nan), trial(2, None), trial(3, 0.25, params={"kind": "b"}, reason="=cmd()")]
-
-
-def test_best_so_far_keeps_the_trials_that_improved() -> None:
-    rows = [trial(n, v) for n, v in enumerate([3.0, math.nan, 4.0, None, 1.0, math.inf, 1.0, -math.inf])]
-    found = best_so_far(iter(rows), maximize=False)
-    assert (found.trials, found.values) == ([0, 4], [3.0, 1.0])
-    assert best_so_far(iter(rows), maximize=True).trials == [0, 2]
 
 
 def test_differences_name_paths_and_values() -> None:
