@@ -7,7 +7,7 @@ draws are those of the plain samplers. Imports Optuna: import it lazily. No data
 from __future__ import annotations
 
 import importlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,6 +15,8 @@ import numpy as np
 import numpy.typing as npt
 import optuna
 from optuna.distributions import BaseDistribution
+from optuna.samplers._tpe import _truncnorm
+from optuna.samplers._tpe.probability_distributions import _BatchedCategoricalDistributions
 
 Floats = npt.NDArray[np.float64]
 Codes = Sequence[dict[str, Any]]
@@ -101,18 +103,53 @@ def _regressor(acquisition: Any) -> Any:
     return acquisition._gpr if conditional is None else conditional._gpr
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
 class Densities:
-    """TPE's two densities over parameters that are drawn together: `good` of the best trials, `bad` of the rest."""
+    """TPE's two densities over parameters that are drawn together, cut along each of them through one configuration:
+    `good` of the best trials, `bad` of the rest. `through`: its codes."""
 
-    distributions: dict[str, BaseDistribution]
-    good: Any
-    bad: Any
+    def __init__(
+        self, distributions: Mapping[str, BaseDistribution], good: Any, bad: Any, *, through: Mapping[str, Any]
+    ) -> None:
+        self.distributions = distributions
+        point = [float(one.to_internal_repr(through[name])) for name, one in distributions.items()]
+        self._good, self._bad = _Cut(good, point), _Cut(bad, point)
 
-    def at(self, codes: Codes) -> tuple[Floats, Floats]:
-        """Their natural logarithms at configurations in codes, one of every parameter in `distributions` each."""
-        points = {
-            name: np.array([float(distribution.to_internal_repr(code[name])) for code in codes])
-            for name, distribution in self.distributions.items()
-        }
-        return self.good.log_pdf(points), self.bad.log_pdf(points)
+    def along(self, name: str, codes: Sequence[Any]) -> tuple[Floats, Floats]:
+        """Their natural logarithms where the parameter `name` has these codes, and the others stay."""
+        which = list(self.distributions).index(name)
+        places = np.array([[float(self.distributions[name].to_internal_repr(code))] for code in codes])
+        return self._good.along(which, places), self._bad.along(which, places)
+
+
+class _Cut:
+    """A mixture of products through one point. Where one dimension moves and the others stay, it is a mixture of that
+    dimension alone, whose weights take the others in: the same as `log_pdf`, in a fraction of its time."""
+
+    def __init__(self, estimator: Any, point: Sequence[float]) -> None:
+        self._mixture = estimator._mixture_distribution
+        self._terms = [_by_kernel(kernels, x) for kernels, x in zip(self._mixture.distributions, point, strict=True)]
+
+    def along(self, which: int, places: Floats) -> Floats:
+        staying = (term for dimension, term in enumerate(self._terms) if dimension != which)
+        weights = sum(staying, np.log(self._mixture.weights))
+        greatest = weights.max()
+        moving = [self._mixture.distributions[which]]
+        with np.errstate(divide="ignore"):  # a kernel that is too far away to count
+            alone = type(self._mixture)(weights=np.exp(weights - greatest), distributions=moving)
+            found: Floats = alone.log_pdf(places) + greatest
+        return found
+
+
+def _by_kernel(kernels: Any, x: float) -> Floats:
+    """The logarithm of each kernel at one place: categories, truncated normals, and these by steps."""
+    if isinstance(kernels, _BatchedCategoricalDistributions):
+        found: Floats = np.log(kernels.weights[:, int(x)])
+        return found
+    low, high = (kernels.adapted_low - kernels.mu) / kernels.sigma, (kernels.adapted_high - kernels.mu) / kernels.sigma
+    half = kernels.step / 2
+    if half == 0:
+        found = _truncnorm.logpdf(np.array([x]), a=low, b=high, loc=kernels.mu, scale=kernels.sigma)
+        return found
+    left, right = (x - half - kernels.mu) / kernels.sigma, (x + half - kernels.mu) / kernels.sigma
+    found = _truncnorm._log_gauss_mass(left, right) - _truncnorm._log_gauss_mass(low, high)
+    return found

@@ -168,7 +168,7 @@ class SurrogateSampler:
 
         def follow(study: Any, trial: Any, space: dict[str, Any]) -> dict[str, Any]:
             sampler.sample_relative(study, trial, space)
-            levels.append(models.Densities(distributions=space, good=sampler.densities[0], bad=sampler.densities[1]))
+            levels.append(models.Densities(space, *sampler.densities, through=codes))
             return {name: codes[name] for name in space}
 
         study, trial = self._asking(sampler, fit.data.trials, encoding)

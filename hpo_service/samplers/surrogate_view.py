@@ -139,7 +139,7 @@ class DensityModel:
         level = next((level for level in self._levels if name in level.distributions), None)
         if level is None:
             return None
-        good, bad = level.at(codes)
+        good, bad = level.along(name, [code[name] for code in codes])
         return {
             "good": _with_area_1(good, places),
             "bad": _with_area_1(bad, places),
