@@ -2,7 +2,7 @@
 
 import { post } from "../core/api.js";
 import { h, replace } from "../core/dom.js";
-import { metric as metricText, params as paramsText, plural } from "../core/format.js";
+import { metric as metricText, params as paramsText, plural, value } from "../core/format.js";
 import { plot } from "../core/plot.js";
 import { colours } from "../core/theme.js";
 import { button, confirmed, emptyState, segmented, toast } from "../core/ui.js";
@@ -86,7 +86,7 @@ function spanOf(one) {
 }
 
 const sorted = (points) => [...points].sort((a, b) => (typeof a.x === "number" && typeof b.x === "number" ? a.x - b.x : 0));
-const label = (x) => safe(typeof x === "string" ? x : JSON.stringify(x), 12);
+const label = (x) => safe(value(x), 12);
 
 // One small chart per parameter with a common vertical axis; the baseline's value as a line through all of them.
 function lines({ data, page, matches, range, width }) {
@@ -129,10 +129,10 @@ function spread({ data, page, range }) {
     .map(({ name, values }) => ({ name, low: values.reduce((a, b) => (b.value < a.value ? b : a)), high: values.reduce((a, b) => (b.value > a.value ? b : a)) }))
     .sort((a, b) => (a.high.value - a.low.value) - (b.high.value - b.low.value));
   const bar = (side, better) => ({ type: "bar", orientation: "h", name: better ? "better than the baseline" : "worse than the baseline", y: found.map((one) => safe(one.name, 20)), base, x: found.map((one) => one[side].value - base), customdata: found.map((one) => one[side].trial),
-    marker: { color: better ? colour.categories[0] : colour.categories[1], pattern: { shape: better ? "" : "/", size: 6, solidity: 0.2, fgcolor: colour.panel } }, text: found.map((one) => label(one[side].x)), textposition: "auto",
+    marker: { color: better ? colour.categories[0] : colour.categories[1], pattern: { shape: better ? "" : "/", fillmode: "overlay", size: 6, solidity: 0.2, fgcolor: colour.panel } }, text: found.map((one) => (one[side].value === base ? "" : label(one[side].x))), textposition: "outside", cliponaxis: false, textfont: { color: colour.quiet },
     hovertext: found.map((one) => `${safe(one.name)} = ${label(one[side].x)}<br>trial ${one[side].trial}: ${metricText(page.metricName, one[side].value)}`), hovertemplate: "%{hovertext}<extra></extra>" });
   return { traces: [bar("low", !page.maximize), bar("high", page.maximize)], height: Math.max(180, 80 + found.length * 34),
-    layout: { barmode: "overlay", bargap: 0.35, showlegend: true, xaxis: { ...valueAxis(page.metricName, found.flatMap((one) => [one.low.value, one.high.value])), ...(range ? { range } : {}) }, yaxis: { showgrid: false }, shapes: [{ type: "line", xref: "x", yref: "paper", x0: base, x1: base, y0: 0, y1: 1, line: { color: colour.ink, width: 1 } }] } };
+    layout: { barmode: "overlay", bargap: 0.35, showlegend: true, xaxis: { ...valueAxis(page.metricName, found.flatMap((one) => [one.low.value, one.high.value])), ...(range ? { range: [range[0] - 0.12 * (range[1] - range[0]), range[1] + 0.12 * (range[1] - range[0])] } : {}) }, yaxis: { showgrid: false }, shapes: [{ type: "line", xref: "x", yref: "paper", x0: base, x1: base, y0: 0, y1: 1, line: { color: colour.ink, width: 1 } }] } };
 }
 
 function inWords(data, page) {
