@@ -279,6 +279,9 @@ attempts = Table(
     ForeignKeyConstraint(["study_id", "trial"], ["trials.study_id", "trials.number"]),
 )
 Index("attempts_by_time", attempts.c.study_id, attempts.c.opened_at)
+FAILED = "outcome IN ('failed', 'lost')"
+"""Written out wherever the index is to serve: the planner compares the words."""
+_partial("attempts_failed", attempts, "ended_at", where=FAILED)
 _partial("attempts_one_open", attempts, "study_id", "trial", where="state = 'open'", unique=True)
 _partial(
     "attempts_of_client",
