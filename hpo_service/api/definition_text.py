@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import itertools
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -44,8 +45,9 @@ def templates() -> tuple[Template, ...]:
 
 def _template(path: Path) -> Template:
     text = path.read_text(encoding="utf-8")
-    title, description = (line.removeprefix("# ") for line in text.splitlines()[:2])
-    return Template(path.stem.partition("-")[2], title, description, text)
+    comments = itertools.takewhile(lambda line: line.startswith("# "), text.splitlines())
+    title, *description = (line.removeprefix("# ") for line in comments)
+    return Template(path.stem.partition("-")[2], title, " ".join(description), text)
 
 
 def as_yaml(document: Mapping[str, Any], *, comment: str = "") -> str:

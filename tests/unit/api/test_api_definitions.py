@@ -56,7 +56,7 @@ def test_a_template_is_valid_and_explains_itself(template: Template) -> None:
     assert template.title
     assert template.description.endswith(".")
     assert template.yaml.count("#") >= 3
-    assert all(len(line) <= 120 for line in template.yaml.splitlines())
+    assert all(len(line) <= 88 for line in template.yaml.splitlines())
 
 
 def test_templates_are_served_and_accepted(client: TestClient) -> None:
