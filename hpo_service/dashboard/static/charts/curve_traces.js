@@ -46,10 +46,9 @@ function byRung(lines) {
   return found.map(([rung, own]) => ({ key: rung, label: rung === null ? "no rung" : `came to rung ${rung}`, colour: rung === null ? colours().quiet : shade(dark ? rung / top : 1 - rung / top, dark), lines: own }));
 }
 
-// Hyperband goes round and round its brackets: where there are more than eight, those that begin at the same resource share a colour.
+// Hyperband goes round and round its brackets: where there are more than five, those that begin at the same resource share a colour.
 function byBracket(lines, ladders) {
-  const numbers = new Set(lines.map((line) => line.bracket));
-  if (numbers.size <= 8) {
+  if (ladders.size <= 5) {
     return gathered(lines, (line) => line.bracket).map(([bracket, own]) => ({ key: bracket, label: bracket === null ? "no bracket" : `bracket ${bracket}`, colour: bracket === null ? colours().quiet : bracketColour(bracket), lines: own }));
   }
   return gathered(lines, (line) => ladders.get(line.bracket)?.[0] ?? null).map(([first, own], i) =>

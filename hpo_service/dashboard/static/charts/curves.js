@@ -1,7 +1,7 @@
 // Learning curves of up to 200 trials, with the rungs as lines and where and why each trial was promoted or ended.
 
 import { h, replace } from "../core/dom.js";
-import { integer, number } from "../core/format.js";
+import { integer, isShare, number } from "../core/format.js";
 import { axis, plot, robustRange } from "../core/plot.js";
 import { colours } from "../core/theme.js";
 import { segmented, select } from "../core/ui.js";
@@ -58,7 +58,8 @@ function fillMetrics(state, page) {
 function controls(p, page, { state, draw }) {
   const again = () => page.refresh(p);
   const which = segmented(CHOICES, state.lines.get(), (id) => state.lines.set(id), { label: "Which trials" });
-  const count = select("Lines", COUNTS.map((id) => ({ id, label: id })), state.count.get(), (id) => state.count.set(id));
+  const count = select("", COUNTS.map((id) => ({ id, label: id })), state.count.get(), (id) => state.count.set(id));
+  count.querySelector("select").setAttribute("aria-label", "How many trials at most");
   const by = [...(page.hasRungs ? [{ id: "bracket", label: "bracket" }, { id: "rung", label: "rung" }] : []), { id: "value", label: "value" }, { id: "state", label: "state" }];
   const colour = select("Colour", by, state.by.get(), (id) => state.by.set(id));
   state.chooser = select("Metric", [{ id: state.metric.get(), label: state.metric.get() }], state.metric.get(), (id) => state.metric.set(id));
@@ -66,8 +67,8 @@ function controls(p, page, { state, draw }) {
   const axes = select("Axes", [{ id: "", label: "linear" }, { id: "x", label: "log x" }, { id: "y", label: "log y" }, { id: "xy", label: "log x, y" }], state.logc.get(), (id) => state.logc.set(id));
   const output = h("output", null, percent(state.smooth.get()));
   const range = h("input", { type: "range", min: "0", max: "95", step: "5", value: String(state.smooth.get()), on: { input: () => { output.textContent = percent(range.value); state.smooth.set(Number(range.value)); } } });
-  replace(p.tools, which);
-  state.more = h("div", { class: "row curves-more" }, count, state.chooser, colour, axes, h("label", { class: "slider" }, h("span", null, "Smoothing"), range, output));
+  replace(p.tools, which, count);
+  state.more = h("div", { class: "row curves-more" }, state.chooser, colour, axes, h("label", { class: "slider" }, h("span", null, "Smooth"), range, output));
   p.body.before(state.more);
   state.lines.on((id) => { which.show(id); again(); });
   state.count.on((id) => { count.set(id); again(); });
@@ -125,7 +126,7 @@ function layoutOf(page, answer, { log, robust, ladders, state }) {
     height: 320, meta: { seq: answer.seq }, uirevision: [answer.metric, log.x, log.y, state.lines.get()].join(), showlegend: true,
     legend: { orientation: "h", y: 1.08 }, margin: { t: 24 },
     xaxis: { ...axis(page.resourceName, { log: log.x }), zeroline: false, ...(log.x ? {} : { rangemode: "tozero" }) },
-    yaxis: { ...axis(answer.metric, { log: log.y }), zeroline: false, ...(robust.range ? { range: robust.range } : {}) },
+    yaxis: { ...axis(answer.metric, { log: log.y, share: isShare(answer.metric) }), zeroline: false, ...(robust.range ? { range: robust.range } : {}) },
     shapes: few.map((level) => ({ type: "line", layer: "below", x0: level, x1: level, yref: "paper", y0: 0, y1: 1, line: { color: colour.quiet, width: 1, dash: "dot" } })),
     annotations: few.map((level) => ({ x: log.x ? Math.log10(level) : level, yref: "paper", y: 1, yanchor: "bottom", text: number(level), showarrow: false, font: { color: colour.quiet, size: 10.5 } })),
   };

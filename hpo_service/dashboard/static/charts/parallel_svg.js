@@ -11,7 +11,7 @@ export function drawAxes(view) {
   const focused = view.frame.contains(document.activeElement) ? document.activeElement.dataset.axis : null;
   const defs = svg("defs", null, svg("linearGradient", { id: "parallel-scale", x1: 0, x2: 0, y1: 1, y2: 0 }, [0, 0.25, 0.5, 0.75, 1].map((t) => svg("stop", { offset: t, "stop-color": model.colour(model.scaleAt?.(t) ?? t) }))));
   replace(view.frame, svg("svg", { width, height, viewBox: `0 0 ${width} ${height}`, class: "parallel-svg" }, defs, model.axes.map((axis, index) => axisNode(view, axis, index))));
-  if (focused) view.frame.querySelector(`[data-axis="${CSS.escape(focused)}"]`)?.focus();
+  if (focused) view.frame.querySelector(`[data-axis="${CSS.escape(focused)}"]`)?.focus({ preventScroll: true, focusVisible: view.byKeys === true });
 }
 
 function axisNode(view, axis, index) {
@@ -71,7 +71,8 @@ function byPointer(view, { axis, index, hold, spans }) {
   hold.addEventListener("pointerdown", (event) => {
     if (event.button !== 0) return;
     event.preventDefault();
-    hold.focus({ preventScroll: true });
+    view.byKeys = false;
+    hold.focus({ preventScroll: true, focusVisible: false });
     hold.setPointerCapture(event.pointerId);
     const before = axis.spans;
     const start = yOf(event);
@@ -124,6 +125,7 @@ function byKeys(view, { axis, index, hold, spans }) {
     } else if (event.key === "Delete" || event.key === "Backspace") view.brushed(index, null);
     else if (up) view.brushed(index, [stepped(axis, up, event.shiftKey)]);
     else return;
+    view.byKeys = true;
     event.preventDefault();
     event.stopPropagation();
     if (sideways) return;

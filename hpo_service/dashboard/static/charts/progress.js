@@ -1,7 +1,7 @@
 // Best so far: steps over all trials as points, against trials, resource, wall time or dollars. Boxes drawn here select by value (and number).
 
 import { h, replace } from "../core/dom.js";
-import { integer, metric } from "../core/format.js";
+import { integer, isShare, metric } from "../core/format.js";
 import { axis, plot, robustRange } from "../core/plot.js";
 import { colours } from "../core/theme.js";
 import { segmented, switcher } from "../core/ui.js";
@@ -57,7 +57,8 @@ async function show(p, page, { node, base, answer, state }) {
     onSelect: (box) => select(page, view, box),
   });
   const { running } = page.study().counts;
-  p.note(noteOf(answer, { more: [
+  const all = answer.chosen === "all trials" ? { shown: points.number.length, of: points.number.length, matching: points.matches.filter(Boolean).length } : answer;
+  p.note(noteOf(all, { noun: "trials that have a value", more: [
     outside ? `${integer(outside)} outside the axis` : "", answer.not_finite ? `${integer(answer.not_finite)} without a finite value` : "", running ? `${integer(running)} running` : ""] }));
 }
 
@@ -123,7 +124,7 @@ function layoutOf(page, answer, view) {
     layout: {
       meta: { seq: answer.seq }, uirevision: [view.x.id, view.logy, view.wide].join(), showlegend: true,
       xaxis: { ...axis(view.x.title), rangemode: "tozero", zeroline: false },
-      yaxis: { ...axis(page.metricName, { log: view.logy }), ...(range ? { range } : {}), zeroline: false },
+      yaxis: { ...axis(page.metricName, { log: view.logy, share: isShare(page.metricName) }), ...(range ? { range } : {}), zeroline: false },
       yaxis2: { overlaying: "y", range: [0, 1], fixedrange: true, visible: false },
       shapes: target ? [{ type: "line", xref: "paper", x0: 0, x1: 1, y0: answer.target, y1: answer.target, line: { color: colour.good, width: 1.5, dash: "dash" } }] : [],
       annotations: target ? [{ xref: "paper", x: 1, xanchor: "right", y: view.logy ? Math.log10(answer.target) : answer.target, yanchor: "bottom", text: `target ${safe(metric(page.metricName, answer.target))}`, showarrow: false, font: { color: colour.good, size: 11 } }] : [],

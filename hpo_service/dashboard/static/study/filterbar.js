@@ -74,7 +74,11 @@ function listen(parts, page) {
   input.addEventListener("scroll", () => { parts.marks.scrollLeft = input.scrollLeft; });
   input.addEventListener("keydown", (event) => {
     if (completion.key(event)) return;
-    if (event.key === "Enter") { apply(); event.preventDefault(); }
+    if (event.key === "Enter") { // what was entered stays in the history
+      apply();
+      typing = false;
+      event.preventDefault();
+    }
     if (event.key === "Escape") input.blur();
   });
   shortcut("/", "filter the trials", () => { input.focus(); input.select(); });
@@ -95,13 +99,14 @@ function tellProblem(parts, error) {
   replace(marks, text.slice(0, start), h("span", { class: "filter-wrong" }, text.slice(start, start + length) || " "), text.slice(start + length));
   marks.scrollLeft = input.scrollLeft;
   const words = at ? rule.replace(/at position \d+,?\s*/, "") : rule;
-  replace(problem, at ? h("strong", null, `“${text.slice(start, start + length).slice(0, 60)}”: `) : null, words, found?.remedy ? `; ${found.remedy}` : "", ".");
+  const told = [words, found?.remedy].filter(Boolean).join("; ");
+  replace(problem, at ? h("strong", null, `“${text.slice(start, start + length).slice(0, 60)}”: `) : null, told, /[.?!]$/.test(told) ? "" : ".");
 }
 
 function drawChips(parts, page) {
-  const terms = page.selection.terms();
-  replace(parts.chips, terms.map((term) => chip(words(term), {
-    title: term.raw.slice(0, 200), remove: () => page.selection.remove(term.raw),
+  const terms = gathered(page.selection.terms());
+  replace(parts.chips, terms.map((term) => chip(term.words, {
+    title: term.raw.slice(0, 200), remove: term.remove ? () => term.remove(page.selection) : () => page.selection.remove(term.raw),
     click: () => { parts.input.focus(); parts.input.setSelectionRange(term.start, term.end); },
   })));
   parts.chips.hidden = !terms.length;
@@ -109,6 +114,19 @@ function drawChips(parts, page) {
 }
 
 const SIGNS = { ">=": "≥", "<=": "≤", "!=": "≠", ">": ">", "<": "<", ":": "is", "=": "is" };
+
+// Both ends of a range are one chip.
+function gathered(terms) {
+  const low = (one) => one.op.startsWith(">"), high = (one) => one.op.startsWith("<");
+  const found = [];
+  for (const term of terms) {
+    const other = found.find((one) => one.field && one.field === term.field && ((low(one) && high(term)) || (high(one) && low(term))));
+    if (!other) { found.push({ ...term, words: words(term) }); continue; }
+    const [from, to] = low(other) ? [other, term] : [term, other];
+    Object.assign(other, { op: "", words: `${from.value} ${from.op === ">" ? "<" : "≤"} ${term.field} ${to.op === "<" ? "<" : "≤"} ${to.value}`, raw: `${other.raw} ${term.raw}`, remove: (selection) => selection.range(term.field, null, null) });
+  }
+  return found;
+}
 
 function words({ field, op, value, raw }) {
   if (!field) return raw.slice(0, 60);
