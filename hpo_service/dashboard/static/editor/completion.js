@@ -82,7 +82,7 @@ export function completing(field, known) {
     field.insert(place.from, place.to, spaced.replace("$0", ""), cursor);
     taking = false;
     if (spaced.includes("$0") && !spaced.endsWith("$0")) look(false);
-    else if (place.kind === "key" && spaced.endsWith(": $0")) look(false);
+    else if (place.kind === "key" && /(: |\n +)\$0$/.test(spaced)) look(false);
   }
 
   field.on(() => { if (!taking) look(false); });

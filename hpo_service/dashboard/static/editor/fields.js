@@ -4,7 +4,11 @@
 //     at(parts, doc) → {title, description} of the field there, or null · doc is an outline
 //     suggestions(place, doc) → [{label, insert, detail, description}]    insert may hold "$0": where the cursor goes
 
-const LAST = new Set(["notes", "project", "deterministic", "priority", "repeats", "baseline", "retries"]); // of fields, those that few need
+// What people write most comes first; the others stay in the order of the schema.
+const FIRST = ["name", "objective", "space", "algorithm", "trainer", "budget", "parallel", "resources", "metric", "direction", "type", "low", "high", "values"];
+const COMMON = ["uniform", "loguniform", "integer", "log_integer", "power_of_two", "choice", "ordinal", "hyperband", "asha", "random", "bayesian", "grid"];
+const LAST = new Set(["notes", "project", "deterministic", "priority", "repeats", "baseline", "retries"]);
+const before = (list, name) => (list.includes(name) ? list.indexOf(name) : list.length);
 
 export function fields(schema) {
   const recipes = schema["x-recipes"] || {};
@@ -60,14 +64,14 @@ export function fields(schema) {
   function keys({ parts, flow, word }, doc) {
     const node = schemaAt(parts, doc);
     const taken = new Set(doc.keys(parts).filter((name) => name !== word));
-    return offered(node, parts, doc).filter(({ label }) => !taken.has(label)).map((one) => ({ ...one, insert: one.insert || `${one.label}: ${opener(one.node, flow)}` }));
+    return offered(node, parts, doc).filter(({ label }) => !taken.has(label)).map((one) => ({ ...one, insert: one.insert || `${one.label}:${opener(one.node, flow)}` }));
   }
 
   function offered(node, parts, doc) {
     const trainer = recipe(doc);
     if (parts.join(".") === "trainer.params") return described(trainer?.parameters, []);
     if (parts.join(".") === "space") return tunable(trainer, doc);
-    if (parts.at(-1) === "when" || (parts[0] === "forbid" && parts.length === 2)) return doc.keys(["space"]).map((name) => ({ label: name, detail: "a parameter" }));
+    if (parts.at(-1) === "when" || (parts[0] === "forbid" && parts.length === 2)) return doc.keys(["space"]).filter((name) => name !== parts[1]).map((name) => ({ label: name, detail: "a parameter" }));
     if (!node) return [];
     if (node.by && !node.chosen) return [{ label: node.by, detail: "which one", description: node.description, node: {} }];
     const from = node.chosen || node;
@@ -75,7 +79,7 @@ export function fields(schema) {
   }
 
   function described(properties, required) {
-    const order = ([name]) => (required.includes(name) ? 0 : LAST.has(name) ? 2 : 1);
+    const order = ([name]) => (required.includes(name) ? 0 : LAST.has(name) ? 200 : 100) + before(FIRST, name);
     return Object.entries(properties || {}).sort((a, b) => order(a) - order(b)).map(([name, given]) => {
       const node = settled(given, [], { value: () => null });
       const detail = required.includes(name) ? "needed" : node.default === undefined || node.default === null ? "" : short(node.default);
@@ -93,14 +97,14 @@ export function fields(schema) {
   function values({ parts, flow }, doc) {
     const path = parts.join(".");
     if (path === "trainer.recipe") return Object.entries(recipes).map(([name, one]) => ({ label: name, description: one.description }));
-    if (parts[0] === "objective" && parts.at(-1) === "metric") return Object.entries(recipe(doc)?.metrics || {}).map(([name, one]) => ({ label: name, detail: one.direction || "", description: one.description }));
+    if (parts[0] === "objective" && parts.at(-1) === "metric") return metrics(recipe(doc)).map(([name, one]) => ({ label: name, detail: one.direction || "", description: one.description }));
     const node = schemaAt(parts, doc);
     if (!node) return [];
     if (node.valuesOf) return valuesOf(node.valuesOf, doc).map((label) => ({ label }));
-    if (node.by) return Object.entries(node.discriminator.mapping).map(([name, ref]) => variant(name, resolve({ $ref: ref }), node.by));
+    if (node.by) return common(Object.keys(node.discriminator.mapping)).map((name) => variant(name, resolve({ $ref: node.discriminator.mapping[name] }), node.by));
     const listed = node.enum || (node.const !== undefined ? [node.const] : node.type === "boolean" ? [true, false] : []);
     const named = parts.at(-1) && variants(parts, doc);
-    return listed.map((one) => ({ label: String(one), detail: one === node.default ? "default" : "", description: named?.[one]?.description || node.description || "", insert: flow ? null : undefined }));
+    return common(listed).map((one) => ({ label: String(one), detail: one === node.default ? "default" : "", description: named?.[one]?.description || node.description || "", insert: flow ? null : undefined }));
   }
 
   // The variants among which a `name` or `type` chooses, to describe each one.
@@ -118,6 +122,8 @@ export function fields(schema) {
   return { at, suggestions };
 }
 
+const metrics = (recipe) => Object.entries(recipe?.metrics || {}).sort(([a], [b]) => (b === recipe.default_metric) - (a === recipe.default_metric));
+
 function variant(name, schema, by) {
   const needed = (schema.required || []).filter((field) => field !== by);
   const rest = needed.map((field, i) => `${field}: ${i ? "" : "$0"}${schema.properties[field].type === "array" ? "[]" : ""}`);
@@ -132,9 +138,11 @@ function dimension(one) {
 
 const opener = (node, flow) => {
   const type = node?.type || (node?.properties || node?.by ? "object" : "");
-  if (type === "object" || node?.by) return node?.additionalProperties && !flow && !node.properties ? "\n  $0" : "{$0}";
-  return type === "array" ? "[$0]" : "$0";
+  if (type === "object" || node?.by) return node?.additionalProperties && !flow && !node.properties ? "\n  $0" : " {$0}";
+  return type === "array" ? " [$0]" : " $0";
 };
+
+const common = (names) => [...names].sort((a, b) => before(COMMON, a) - before(COMMON, b));
 
 const short = (value) => { const text = typeof value === "object" ? JSON.stringify(value) : String(value); return text.length > 24 ? `${text.slice(0, 23)}…` : text; };
 
