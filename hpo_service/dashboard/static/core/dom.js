@@ -5,6 +5,8 @@
 //     children: nodes, strings, numbers, arrays of them, null (left out).
 // svg(tag, attrs|null, ...children) → SVGElement, the same props
 // replace(node, ...children) → node      its children are now these
+// keyed(parent, items, {key(item), mark(item), make(item)})   parent's children are made(item) in this order; a child whose key and mark stayed is kept,
+//     so that what the reader looks at, selects or has in focus does not jump
 // byId(id) → element | null
 // later(ms, fn) → a function that runs fn once, ms after its last call
 
@@ -27,6 +29,25 @@ export function replace(node, ...children) {
   node.replaceChildren();
   append(node, children);
   return node;
+}
+
+export function keyed(parent, items, { key, mark, make }) {
+  const held = new Map([...parent.children].map((child) => [child.dataset.key, child]));
+  const keys = new Set(items.map((item) => String(key(item))));
+  for (const child of [...parent.children]) if (!keys.has(child.dataset.key)) child.remove();
+  items.forEach((item, i) => {
+    const name = String(key(item)), now = String(mark(item));
+    let child = held.get(name);
+    if (!child || child.dataset.mark !== now) {
+      const made = make(item);
+      made.dataset.key = name;
+      made.dataset.mark = now;
+      if (child) child.replaceWith(made);
+      child = made;
+    }
+    if (parent.children[i] !== child) parent.insertBefore(child, parent.children[i] || null);
+  });
+  return parent;
 }
 
 export const byId = (id) => document.getElementById(id);
