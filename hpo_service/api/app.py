@@ -9,6 +9,7 @@ from importlib.metadata import PackageNotFoundError, version
 
 from fastapi import FastAPI
 
+from hpo_service.api.cluster import Glance
 from hpo_service.api.counting import Counting
 from hpo_service.api.metrics import Metrics
 from hpo_service.api.middleware import BodyLimit, HostAndOrigin, SecurityHeaders
@@ -18,6 +19,7 @@ from hpo_service.api.replay import Replay
 from hpo_service.api.routes import (
     analyses,
     charts,
+    cluster,
     compare,
     context,
     definitions,
@@ -70,6 +72,7 @@ def create_app(
         yield
         shared.views.close()
         shared.notices.close()
+        shared.background.close()
         shared.writer.close()
 
     app = FastAPI(
@@ -90,6 +93,7 @@ def create_app(
         trials,
         context,
         compare,
+        cluster,
         charts,
         analyses,
         surrogate,
@@ -127,6 +131,7 @@ def _shared(
         decider=decider,
         views=SurrogateViews(db, decider),
         columns=ColumnsCache(db),
+        glance=Glance(db),
         writer=GroupWriter(db),
         notices=Notices(lambda: heads(db)),
         replay=Replay(db),

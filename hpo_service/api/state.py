@@ -12,6 +12,8 @@ from fastapi import Depends, Request
 
 from hpo_service.api.access import ANY_PROJECT, Principal
 from hpo_service.api.answers import Answers
+from hpo_service.api.background import Background
+from hpo_service.api.cluster import Glance
 from hpo_service.api.metrics import Metrics
 from hpo_service.api.notices import Notices
 from hpo_service.api.replay import Replay
@@ -40,10 +42,12 @@ class Shared:
     replay: Replay
     metrics: Metrics
     columns: ColumnsCache
+    glance: Glance
     notify: Callable[[str], None]
     controller_alive: Callable[[], bool] | None = None  # None: this process supervises none
     patching: threading.Lock = field(default_factory=threading.Lock)
     answers: Answers = field(default_factory=Answers)
+    background: Background = field(default_factory=Background)
     params: BestParams = field(default_factory=lambda: BestParams())
     paces: Paces = field(default_factory=Paces)
 

@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Query, Request, Response
 
-from hpo_service.api import answers, viewing
+from hpo_service.api import answers, importances, viewing
 from hpo_service.api.access import Role
+from hpo_service.api.answers import short
+from hpo_service.api.filters import parse_sort
 from hpo_service.api.routing import role, router
 from hpo_service.api.state import SharedDep, StudyDep
-from hpo_service.store import looking
+from hpo_service.api.viewing import FilterText
+from hpo_service.store import looking, reading
 from hpo_service.views import brackets as brackets_view
+from hpo_service.views import distribution as distribution_view
+from hpo_service.views import pareto as pareto_view
+from hpo_service.views import sensitivity as sensitivity_view
 from hpo_service.views import timeline as timeline_view
 from hpo_service.views.columns import Bools, StudyColumns
 
@@ -53,6 +59,139 @@ def get_brackets(request: Request, study: StudyDep, shared: SharedDep) -> Respon
     def build(columns: StudyColumns, _: Bools) -> Mapping[str, Any]:
         return brackets_view.brackets(columns, brackets_view.reads_of(shared.db, study.id))
 
+    return viewing.view(request, shared, study, filter="", build=build)
+
+
+_IMPORTANCE = {
+    "seq": 57, "method": "ped_anova", "metric": "val_loss", "direction": "minimize",
+    "parameters": [{"name": "lr", "importance": 0.83}, {"name": "dropout", "importance": 0.17}],
+    "trials_used": 60, "of": 206, "matching": 206, "chosen": "the trials that came to resource 27 or further",
+    "note": "", "computing": False,
+}  # fmt: skip
+
+
+@routes.get(
+    "/importance",
+    openapi_extra=role(Role.VIEWER),
+    **told("Parameters by importance, shares of one; `computing`: ask again in a moment.", _IMPORTANCE),
+)
+def get_importance(
+    request: Request,
+    study: StudyDep,
+    shared: SharedDep,
+    method: Annotated[Literal["ped_anova", "fanova"], Query(description="fanova needs scikit-learn.")] = "ped_anova",
+    filter: FilterText = "",
+) -> Response:
+    """How much each parameter mattered for the objective, over trials that came about as far."""
+    filters = viewing.read_filter(shared, study, filter)
+    if method == "ped_anova":
+
+        def build(columns: StudyColumns, mask: Bools) -> Mapping[str, Any]:
+            return importances.quick(columns, mask)
+
+        return viewing.view(request, shared, study, filter=filter, build=build)
+    with shared.columns.at(study.id, study.last_seq) as columns:
+        job = importances.forest(columns, viewing.mask_of(shared, columns, filters))
+    found = importances.forest_answer(shared.background, (study.id, filter), job)
+    keep = not found["computing"] and all(one.field != "tag" for one in filters)
+    return answers.respond(
+        shared.answers, request, study_id=study.id, seq=study.last_seq, build=lambda: found, keep=keep
+    )
+
+
+_DISTRIBUTION = {
+    "seq": 57, "metric": "val_loss", "direction": "minimize", "by": "param.optimizer",
+    "groups": [
+        {"name": "all", "value": [0.2, 0.4, 0.9], "share": [0.3333, 0.6667, 1.0], "n": 3, "mean": 0.5},
+        {"name": "adam", "value": [0.2, 0.4], "share": [0.5, 1.0], "n": 2, "mean": 0.3},
+    ],
+    "matching": 4, "not_finite": 1, "of": 4,
+}  # fmt: skip
+
+
+@routes.get(
+    "/distribution",
+    openapi_extra=role(Role.VIEWER),
+    **told("Per group at most 200 quantiles: `share` of its trials have at most that `value`.", _DISTRIBUTION),
+)
+def get_distribution(
+    request: Request,
+    study: StudyDep,
+    shared: SharedDep,
+    by: Annotated[str, Query(max_length=200, description="A field, parameter or metric to group by.")] = "",
+    filter: FilterText = "",
+) -> Response:
+    """How the objective's values are spread, over all trials and over groups of them."""
+    field = parse_sort(by, viewing.names_of(shared, study)).removeprefix("-") if by else None
+
+    def build(columns: StudyColumns, mask: Bools) -> Mapping[str, Any]:
+        found = distribution_view.distribution(columns, mask, field)
+        groups = [{**one, "value": short(one["value"]), "share": short(one["share"])} for one in found["groups"]]
+        return {**found, "groups": groups}
+
+    return viewing.view(request, shared, study, filter=filter, build=build)
+
+
+_PARETO = {
+    "seq": 57,
+    "objectives": [{"metric": "val_loss", "direction": "minimize"}, {"metric": "ms", "direction": "minimize"}],
+    "front": {"number": [4, 9], "values": [[0.22, 0.31], [8.1, 2.4]], "size": 2},
+    "points": {"number": [0, 4, 9], "values": [[0.5, 0.22, 0.31], [9.0, 8.1, 2.4]], "matches": [1, 1, 1]},
+    "shown": 3, "of": 3, "matching": 3, "chosen": "all trials", "note": "",
+}  # fmt: skip
+
+
+@routes.get(
+    "/pareto",
+    openapi_extra=role(Role.VIEWER),
+    **told("The trials that no other one beats in every objective; `values` holds a column per objective.", _PARETO),
+)
+def get_pareto(request: Request, study: StudyDep, shared: SharedDep, filter: FilterText = "") -> Response:
+    """The Pareto front of all trials, and at most 2,000 trials to compare it with."""
+
+    def build(columns: StudyColumns, mask: Bools) -> Mapping[str, Any]:
+        found = pareto_view.pareto(columns, mask)
+        for part in ("front", "points"):
+            found[part] = {**found[part], "values": [short(column) for column in found[part]["values"]]}
+        return found
+
+    return viewing.view(request, shared, study, filter=filter, build=build)
+
+
+_SENSITIVITY = {
+    "seq": 57, "metric": "val_loss", "direction": "minimize", "missing": None, "note": "",
+    "baseline": {"trial": 0, "params": {"lr": 0.001, "optimizer": "sgd"}, "value": 0.41, "state": "finished"},
+    "parameters": [
+        {
+            "name": "lr", "type": "number", "log": True, "x": 0.001, "of": 1,
+            "points": [{"trial": 12, "x": 0.01, "value": 0.35, "state": "finished"}],
+            "suggested": [{"params": {"lr": 0.0003, "optimizer": "sgd"}, "x": 0.0003}],
+        }
+    ],
+}  # fmt: skip
+
+
+@routes.get(
+    "/sensitivity",
+    openapi_extra=role(Role.VIEWER),
+    **told("Per parameter the trials that differ from the baseline in it alone, and what to try.", _SENSITIVITY),
+)
+def get_sensitivity(
+    request: Request,
+    study: StudyDep,
+    shared: SharedDep,
+    trial: Annotated[int | None, Query(ge=0, lt=2**53, description="Look around this trial instead.")] = None,
+) -> Response:
+    """One parameter changed at a time, around the baseline."""
+
+    def load(number: int) -> Mapping[str, Any]:
+        return reading.trial(shared.db, study.id, number).params
+
+    def build(columns: StudyColumns, _: Bools) -> Mapping[str, Any]:
+        return sensitivity_view.sensitivity(columns, load, trial)
+
+    if trial is not None:
+        reading.trial(shared.db, study.id, trial)
     return viewing.view(request, shared, study, filter="", build=build)
 
 
