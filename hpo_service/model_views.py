@@ -21,18 +21,26 @@ log = logging.getLogger(__name__)
 EVERY_S = 3.0
 """At most one view of a study in that time."""
 STUDY_SHARE = 0.02
-"""Making a study's views takes at most this share of the time: what takes 0.1 s is made every 5 s."""
+"""Making a study's views takes at most this share of a core: what takes 0.1 s is made every 5 s."""
 THREAD_SHARE = 0.25
-"""Making views of all studies takes at most this share of the time of one core."""
+"""Making the views of all studies takes at most this share of a core."""
 
 
 class SurrogateViews:
     """Makes the views of the studies that `decider` decides for, and tells it to say when one is due."""
 
-    def __init__(self, db: Database, decider: Decider, *, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        db: Database,
+        decider: Decider,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+        worked: Callable[[], float] = time.thread_time,
+    ) -> None:
         self._db = db
         self._decider = decider
         self._clock = clock
+        self._worked = worked  # seconds that this thread computed: waiting for a decision to end costs nobody anything
         self._due: dict[str, float] = {}  # when a study's next view may be made, for those that had one
         self._pending: dict[str, None] = {}  # studies with something new to look at, the longest waiting first
         self._changed = threading.Condition()
@@ -95,8 +103,8 @@ class SurrogateViews:
         return None
 
     def _make(self, study_id: str, *, final: bool) -> float:
-        """Make and store one view; how many seconds it took."""
-        began = self._clock()
+        """Make and store one view; how many seconds of a core it took."""
+        began = self._worked()
         with self._changed:
             self._pending.pop(study_id, None)
         try:
@@ -108,7 +116,7 @@ class SurrogateViews:
             log.info("study %s was deleted before its view was stored", study_id)
         except Exception:
             log.exception("the view of study %s could not be made; deciding goes on without it", study_id)
-        now = self._clock()
+        took = self._worked() - began
         with self._changed:
-            self._due[study_id] = now + max(EVERY_S, (now - began) / STUDY_SHARE)
-        return now - began
+            self._due[study_id] = self._clock() + max(EVERY_S, took / STUDY_SHARE)
+        return took

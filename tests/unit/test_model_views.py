@@ -76,7 +76,7 @@ def times(decider: Scripted, study_id: str) -> list[float]:
 
 def test_a_study_is_looked_at_every_three_seconds_at_most(db: Database) -> None:
     decider, one, other = Scripted(db), study(db), study(db)
-    SurrogateViews(db, decider, clock=decider.clock)
+    SurrogateViews(db, decider, clock=decider.clock, worked=decider.clock)
     for tenth in range(100):
         decider.now = tenth / 10
         decider.chose(one)
@@ -86,7 +86,7 @@ def test_a_study_is_looked_at_every_three_seconds_at_most(db: Database) -> None:
 
 def test_looking_takes_at_most_a_fiftieth_of_the_time(db: Database) -> None:
     decider, one = Scripted(db), study(db)
-    SurrogateViews(db, decider, clock=decider.clock)
+    SurrogateViews(db, decider, clock=decider.clock, worked=decider.clock)
     decider.takes_s = 0.5
     while decider.now < 100:
         decider.chose(one)
@@ -97,7 +97,7 @@ def test_looking_takes_at_most_a_fiftieth_of_the_time(db: Database) -> None:
 
 def test_the_last_look_is_never_put_off(db: Database) -> None:
     decider, one = Scripted(db), study(db)
-    SurrogateViews(db, decider, clock=decider.clock)
+    SurrogateViews(db, decider, clock=decider.clock, worked=decider.clock)
     decider.chose(one)
     decider.ending(one)
     assert [final for _, final, _ in decider.made] == [False, True]
@@ -108,7 +108,7 @@ def test_the_last_look_is_never_put_off(db: Database) -> None:
 
 def test_what_goes_wrong_is_logged_and_stops_nothing(db: Database, caplog: pytest.LogCaptureFixture) -> None:
     decider, one = Scripted(db), study(db)
-    SurrogateViews(db, decider, clock=decider.clock)
+    SurrogateViews(db, decider, clock=decider.clock, worked=decider.clock)
     decider.failing = True
     decider.chose(one)
     assert "positive definite" in caplog.text
@@ -170,7 +170,7 @@ def test_a_study_that_is_looked_at_is_led_as_any_other(
     watched, plain = study(db, algorithm=algorithm), study(db, algorithm=algorithm)
     looking, blind = Decider(db), Decider(db)
     monkeypatch.setattr(model_views, "EVERY_S", 0.0)
-    SurrogateViews(db, looking, clock=lambda: 0.0)  # every decision is looked at
+    SurrogateViews(db, looking, clock=lambda: 0.0, worked=lambda: 0.0)  # every decision is looked at
     written: list[str] = []
     db.failpoint = written.append
     given = lead(db, looking, watched)
@@ -187,6 +187,6 @@ def test_a_study_that_is_looked_at_is_led_as_any_other(
 
 def test_studies_without_a_model_are_never_looked_at(db: Database) -> None:
     decider, one = Scripted(db), study(db, algorithm={"name": "random", "max_resource": 1})
-    SurrogateViews(db, decider, clock=decider.clock)
+    SurrogateViews(db, decider, clock=decider.clock, worked=decider.clock)
     assert len(lead(db, decider, one)) == 9
     assert decider.made == []
