@@ -22,15 +22,25 @@ export function mount(panel, page) {
   replace(panel.tools, choice);
   method.on((id) => { choice.show(id); page.refresh(panel); });
 
+  // fANOVA grows its forest on the side; the page asks again until it stands.
+  let timer = 0;
+  function growing(data) {
+    if (!data.parameters.length) panel.empty(emptyState({ title: "Computing fANOVA …", text: data.note || "A forest is fitted to the trials; this takes a few seconds." }));
+    panel.node.setAttribute("aria-busy", "true");
+    clearTimeout(timer);
+    timer = setTimeout(() => page.refresh(panel), 1200);
+  }
+
   async function refresh() {
     const data = await page.get("/importance", { method: method.get() });
     panel.node.dataset.ready = String(data.seq);
+    if (data.computing) return growing(data);
     if (!data.parameters.length) return panel.empty(emptyState({ title: "Not enough to tell yet", text: data.note || "Importance shows once some trials with different parameters have ended with a value." }));
     view.show();
     const most = Math.max(...data.parameters.map((one) => one.importance), 1e-9);
     list.setAttribute("aria-label", `Importance of parameters for ${data.metric}`);
     replace(list, data.parameters.map((one, i) => bar(one, most, { page, second: data.parameters[i ? 0 : 1]?.name })));
-    panel.note([`from ${integer(data.trials_used)} of ${plural(data.of, "trial")}`, data.chosen].filter(Boolean).join(": "));
+    panel.note([`from ${integer(data.trials_used)} of ${plural(data.of, "trial")}${data.chosen ? `: ${data.chosen}` : ""}`, page.filter ? "only those that match the filter" : "", data.note].filter(Boolean).join("; "));
     return undefined;
   }
   return { refresh };

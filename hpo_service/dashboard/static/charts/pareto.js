@@ -6,7 +6,7 @@ import { plot, pointTrace, robustRange } from "../core/plot.js";
 import { colours } from "../core/theme.js";
 import { emptyState, segmented } from "../core/ui.js";
 import { param } from "../core/url.js";
-import { brushed, chooser, noteOf, outsideNote, safe, stage, valueAxis } from "./common.js";
+import { brushed, chooser, matching, noteOf, outsideNote, safe, stage, valueAxis } from "./common.js";
 
 export const info = {
   id: "pareto", title: "Pareto front",
@@ -17,6 +17,7 @@ export const info = {
 const xName = param("pa.x", "");
 const yName = param("pa.y", "");
 const form = param("pa.as", "plane");
+const FRONT = 1000; // of so many trials on the front is asked whether they match the filter
 
 export function mount(panel, page) {
   const figure = h("div", null);
@@ -27,7 +28,7 @@ export function mount(panel, page) {
   const choosers = [chooser({ label: "Across", options: names, get: x, set: (name) => { if (name === y()) yName.set(x()); xName.set(name); } }),
     chooser({ label: "Up", options: names, get: y, set: (name) => { if (name === x()) xName.set(y()); yName.set(name); } })];
   const forms = segmented([{ id: "plane", label: "plane" }, { id: "parallel", label: "parallel" }], form.get(), (id) => form.set(id), { label: "Draw as" });
-  let data = null;
+  let data = null, matches = null;
   const redraw = () => {
     forms.show(form.get());
     for (const one of choosers) { one.fill(names); one.node.hidden = form.get() === "parallel"; }
@@ -39,7 +40,8 @@ export function mount(panel, page) {
   async function refresh() {
     if (names.length < 2) return panel.empty("This study has one objective; the best trial needs no front.");
     data = await page.get("/pareto", {});
-    if (!data.front.number.length) return panel.empty(emptyState({ title: "No front yet", text: `A trial stands on it once it has a finite value for ${names.join(" and ")}.` }));
+    if (!data.front.number.length) return panel.empty(emptyState({ title: "No front yet", text: `A trial stands on it once it is through and has a finite value for ${names.join(" and ")}.` }));
+    matches = await matching(page, data.front.number.slice(0, FRONT));
     view.show();
     for (const one of choosers) one.node.hidden = form.get() === "parallel" && names.length > 2;
     await render();
@@ -48,7 +50,6 @@ export function mount(panel, page) {
 
   const direction = (name) => data.objectives.find((one) => one.metric === name)?.direction ?? "minimize";
   const column = (part, name) => part.values[data.objectives.findIndex((one) => one.metric === name)] ?? [];
-  // The front's values come per trial or per objective, as the points' do; both are read as one column per objective.
   async function render() {
     if (form.get() === "parallel" && names.length > 2) return parallel();
     const [px, py] = [column(data.points, x()), column(data.points, y())];
@@ -57,10 +58,10 @@ export function mount(panel, page) {
     const order = fx.map((_, i) => i).sort((a, b) => fx[a] - fx[b]);
     const title = (name) => `${safe(name, 28)} (${direction(name) === "maximize" ? "higher" : "lower"} is better)`;
     const layout = { xaxis: { ...valueAxis(x(), px, { title: title(x()) }), ...(rx.range ? { range: rx.range } : {}) }, yaxis: { ...valueAxis(y(), py, { title: title(y()) }), ...(ry.range ? { range: ry.range } : {}) }, meta: { seq: data.seq }, uirevision: `${x()}/${y()}`, showlegend: true };
-    await plot(figure, planeTraces({ data, px, py, fx: order.map((i) => fx[i]), fy: order.map((i) => fy[i]), on: order.map((i) => data.front.number[i]), names: [x(), y()] }), layout,
+    await plot(figure, planeTraces({ data, px, py, fx: order.map((i) => fx[i]), fy: order.map((i) => fy[i]), on: order.map((i) => data.front.number[i]), names: [x(), y()], matches }), layout,
       { height: 420, label: `${plural(data.front.number.length, "trial")} on the Pareto front of ${names.join(" and ")}`, onClick: (n) => Number.isInteger(n) && page.selection.toggleNumber(n),
         onSelect: (box) => box && brushed(page.selection, [[{ name: x() }, box.x], [{ name: y() }, box.y]]) });
-    return panel.note(noteOf(data, { more: [`${plural(data.front.number.length, "trial")} on the front`, outsideNote(rx.outside + ry.outside, "the axes")] }));
+    return panel.note(noteOf(data, { noun: "trials that came to their end", more: [`${plural(data.front.size ?? data.front.number.length, "trial")} on the front`, data.note, outsideNote(rx.outside + ry.outside, "the axes")] }));
   }
 
   async function parallel() {
@@ -80,7 +81,7 @@ export function mount(panel, page) {
   return { refresh };
 }
 
-function planeTraces({ data, px, py, fx, fy, on, names }) {
+function planeTraces({ data, px, py, fx, fy, on, names, matches }) {
   const colour = colours();
   const front = new Set(data.front.number);
   const text = (n, a, b) => `Trial ${n}<br>${safe(names[0])} ${metricText(names[0], a)}<br>${safe(names[1])} ${metricText(names[1], b)}`;
@@ -92,5 +93,5 @@ function planeTraces({ data, px, py, fx, fy, on, names }) {
   return [cloud(false, { color: colour.quiet, size: 5, opacity: 0.18 }, { hoverinfo: "skip" }),
     cloud(true, { color: colour.quiet, size: 6, opacity: 0.65 }, { name: "other trials", showlegend: true, hovertemplate: "%{text}<extra></extra>" }),
     { type: "scatter", mode: data.objectives.length === 2 ? "lines+markers" : "markers", name: "Pareto front", x: fx, y: fy, customdata: on, line: { shape: "hv", color: colour.accent, width: 1.5 },
-      marker: { color: colour.accent, size: 10, symbol: "diamond", line: { color: colour.panel, width: 1.5 } }, text: on.map((n, i) => text(n, fx[i], fy[i])), hovertemplate: "%{text}<br>on the front<extra></extra>" }];
+      marker: { color: colour.accent, size: 10, symbol: "diamond", opacity: on.map((n) => (matches && !matches.has(n) ? 0.25 : 1)), line: { color: colour.panel, width: 1.5 } }, text: on.map((n, i) => text(n, fx[i], fy[i])), hovertemplate: "%{text}<br>on the front<extra></extra>" }];
 }

@@ -28,18 +28,18 @@ export function mount(panel, page) {
   replace(panel.tools, forms, attempt);
   form.on((id) => { forms.show(id); if (data && view.node.isConnected) render(); });
 
-  const suggested = () => data.parameters.flatMap((one) => one.suggested ?? []);
+  const suggested = () => [...(data.missing ? [{ params: data.missing }] : []), ...data.parameters.flatMap((one) => one.suggested ?? [])];
 
   async function refresh() {
-    data = await page.get("/sensitivity", { filter: null });
+    data = complete(await page.get("/sensitivity", { filter: null }));
     const more = suggested().length;
     attempt.hidden = !more || !page.mayEdit();
     attempt.replaceChildren(`Try these ${more}`);
     const tried = data.parameters.some((one) => one.points.some((point) => point.trial !== data.baseline?.trial));
-    if (!data.baseline) return panel.empty(emptyState({ title: "There is no baseline", text: data.note || "Give the definition a baseline: the configuration you would use without a search. It runs first, and the search shows what it is worth." }));
+    if (!data.baseline) return panel.empty(noBaseline(more));
     if (!tried) {
       return panel.empty(emptyState({ title: "No trial differs from the baseline in one parameter only", text: more ? `A sampler changes all parameters at once. Try ${plural(more, "configuration")} that change one at a time to see what each parameter does.` : data.note,
-        actions: more && page.mayEdit() ? [button(`Try these ${more}`, () => enqueue(), { kind: "primary" })] : [] }));
+        actions: offer(more) }));
     }
     matches = await matching(page, data.parameters.flatMap((one) => one.points.map((point) => point.trial)));
     view.show();
@@ -47,10 +47,15 @@ export function mount(panel, page) {
     return undefined;
   }
 
+  const offer = (more) => (more && page.mayEdit() ? [button(`Try these ${more}`, () => enqueue(), { kind: "primary" })] : []);
+  const noBaseline = (more) => (data.missing
+    ? emptyState({ title: "The baseline was not tried yet", text: `The baseline is the space's defaults: ${paramsText(data.missing)}. Try it, and ${plural(more - 1, "configuration")} that change one parameter of it.`, actions: offer(more) })
+    : emptyState({ title: "There is no baseline", text: data.note || "Give each parameter a default: the configuration you would use without a search. It runs first, and the search shows what it is worth." }));
+
   async function enqueue() {
     const list = suggested();
     const names = [...new Set(data.parameters.filter((one) => one.suggested?.length).map((one) => one.name))];
-    const yes = await confirmed(`This adds ${plural(list.length, "trial")} to the study: the baseline with one of ${names.join(", ")} changed. They are tried before anything else and count against the budget. The first one: ${paramsText(list[0].params)}.`,
+    const yes = await confirmed(`This adds ${plural(list.length, "trial")} to the study: ${data.missing ? "the baseline, and " : ""}the baseline with one of ${names.join(", ")} changed. They are tried before anything else and count against the budget. The first one: ${paramsText(list[0].params)}.`,
       { title: `Try ${plural(list.length, "configuration")}?`, yes: `Try these ${list.length}` });
     if (!yes) return;
     attempt.disabled = true;
@@ -74,6 +79,13 @@ export function mount(panel, page) {
   }
   view.onTheme(() => data?.baseline && view.node.isConnected && render());
   return { refresh };
+}
+
+// The baseline is a point of every parameter that it has.
+function complete(data) {
+  if (!data.baseline) return data;
+  const { trial, value: at, state } = data.baseline;
+  return { ...data, parameters: data.parameters.map((one) => ({ ...one, points: [{ trial, x: one.x, value: at, state }, ...one.points.filter((point) => point.trial !== trial)] })) };
 }
 
 const xsOf = (one) => [...one.points, ...(one.suggested ?? [])].map((point) => point.x);

@@ -4,9 +4,9 @@ import { h, replace } from "../core/dom.js";
 import { integer, metric as metricText, number, params as paramsText } from "../core/format.js";
 import { plot, robustRange } from "../core/plot.js";
 import { colours } from "../core/theme.js";
-import { emptyState } from "../core/ui.js";
+import { button, emptyState } from "../core/ui.js";
 import { param } from "../core/url.js";
-import { axisOf, chooser, placed, safe, stage, valueAxis, wordOf } from "./common.js";
+import { axisOf, chooser, outsideNote, placed, safe, stage, valueAxis, wordOf } from "./common.js";
 
 export const info = {
   id: "surrogate", title: "What the sampler believes",
@@ -30,7 +30,7 @@ export function mount(panel, page) {
     data = await page.get("/surrogate", { filter: null, parameter: chosen.get() });
     choice.node.hidden = !data.parameters?.length;
     choice.fill(data.parameters ?? []);
-    if (!data.available) return panel.empty(teach(page, data));
+    if (!data.available) return panel.empty(teach(page, data, () => chosen.set("")));
     view.show();
     await render();
     return undefined;
@@ -50,12 +50,14 @@ export function mount(panel, page) {
       yaxis: { ...(isTpe ? { title: { text: "density" }, zeroline: false } : valueAxis(page.metricName, data.observed.value)), domain: [0.37, 1], ...(y.range ? { range: y.range } : {}), ...(isTpe ? { rangemode: "tozero" } : {}) },
       yaxis2: { domain: [0, 0.27], title: { text: safe(data.acquisition_name, 28) }, zeroline: false, nticks: 4 }, ...marked, showlegend: true, hovermode: "closest", meta: { seq: data.seq }, uirevision: data.parameter },
     { height: 520, label: inWords(data, page), onClick: (n) => Number.isInteger(n) && page.selection.toggleNumber(n) });
-    panel.note([`model of ${integer(data.observations_used)} of ${integer(data.of)} trials`, data.resource !== null && data.resource !== undefined ? `at ${page.resourceName} ${number(data.resource)}` : "",
-      data.trial !== null && data.trial !== undefined ? `as it was when trial ${data.trial} was proposed` : "", y.outside ? `${y.outside} values beyond the axis` : ""].filter(Boolean).join("; "));
+    panel.note([`learned from ${integer(data.observations_used)} of ${integer(data.of)} trials`, data.resource !== null && data.resource !== undefined ? `at ${page.resourceName} ${number(data.resource)}` : "",
+      data.trial !== null && data.trial !== undefined ? `as it stood when trial ${data.trial} was proposed` : "", outsideNote(y.outside, "the axis"), leftOut(data)].filter(Boolean).join("; "));
   }
   view.onTheme(() => data?.available && render());
   return { refresh };
 }
+
+const leftOut = ({ left_out: out }) => Object.values(out ?? {}).join("; ");
 
 function spanOf(x, log) {
   const values = log ? x.filter((one) => one > 0).map(Math.log10) : x;
@@ -86,9 +88,8 @@ function trials(field, observed, page) {
 function best(field, incumbent, page) {
   if (!incumbent) return [];
   const colour = colours();
-  const raw = incumbent.params[field.name];
-  const x = field.type === "category" ? field.labels.indexOf(typeof raw === "string" ? raw : JSON.stringify(raw)) : raw;
-  if (x === undefined || x === -1) return [];
+  const { x } = incumbent;
+  if (x === undefined || x === null) return [];
   return [{ type: "scatter", mode: "markers", name: `best so far (trial ${incumbent.trial})`, xaxis: "x", yaxis: "y", x: [x], y: [incumbent.value], customdata: [incumbent.trial],
     marker: { symbol: "star", size: 17, color: colour.categories[4], line: { color: colour.panel, width: 1 } }, hovertemplate: `best so far: trial ${incumbent.trial}<br>${safe(page.metricName)} ${metricText(page.metricName, incumbent.value)}<extra></extra>` }];
 }
@@ -107,7 +108,7 @@ function acquisition(field, { x, acquisition: worth, acquisition_name: name }) {
   const colour = colours();
   const shared = { name: safe(name), x, y: worth, xaxis: "x", yaxis: "y2", hovertemplate: `${safe(name)} %{y:.4g}<extra></extra>`, showlegend: false };
   const floor = Math.min(...worth.filter(Number.isFinite));
-  if (field.type === "category") return [{ ...shared, type: "bar", marker: { color: colour.categories[2] }, base: floor < 0 ? floor : 0, y: worth.map((one) => one - Math.min(0, floor)) }];
+  if (field.type === "category") return [{ ...shared, type: "bar", width: 0.5, marker: { color: colour.categories[2], opacity: 0.75 }, base: floor < 0 ? floor : 0, y: worth.map((one) => one - Math.min(0, floor)) }];
   return [{ ...shared, type: "scatter", mode: "lines", y: worth.map(() => floor), line: { width: 0, color: colour.categories[2] }, hoverinfo: "skip" },
     { ...shared, type: "scatter", mode: "lines", line: { color: colour.categories[2], width: 2 }, fill: "tonexty", fillcolor: `${colour.categories[2]}2e` }];
 }
@@ -125,9 +126,10 @@ function marks({ next, axis: { log } }) {
 function readIt(data, page, isTpe) {
   const held = data.incumbent ? `the others as in trial ${data.incumbent.trial}` : "the others at the best trial's values";
   const good = page.maximize ? "high" : "low";
+  const then = data.next?.length ? ", and the dashed line is what it tries next" : "";
   return isTpe
-    ? `The sampler asks where along ${data.parameter} the good trials are dense and the others rare: the ratio below is highest there, and the dashed line is what it tries next.`
-    : `The line is the ${page.metricName} that the model expects along ${data.parameter} with ${held}, the band where it deems 95 % likely; below stands what a trial there would be worth (great where the line is ${good} or the band wide), and the dashed line is what it tries next.`;
+    ? `The sampler asks where along ${data.parameter} the good trials are dense and the others rare: the ratio below is highest there${then}.`
+    : `The line is the ${page.metricName} that the model expects along ${data.parameter} with ${held}, the band where it deems 95 % likely; below stands what a trial there would be worth (great where the line is ${good} or the band wide)${then}.`;
 }
 
 function inWords(data, page) {
@@ -136,7 +138,8 @@ function inWords(data, page) {
     + (data.incumbent ? `Best so far: trial ${data.incumbent.trial}, ${metricText(page.metricName, data.incumbent.value)}. ` : "") + (next ? `Next: ${next.params ? paramsText(next.params) : number(next.x)}.` : "");
 }
 
-function teach(page, data) {
+function teach(page, data, first) {
+  if (data.parameter && data.parameters?.length) return emptyState({ title: `${data.parameter} cannot be drawn`, text: data.note, actions: [button(`Show ${data.parameters[0]}`, first)] });
   const text = data.note || "";
   return page.hasModel
     ? emptyState({ title: "The model has too little to learn from yet", text: text || "The first trials are random; the figure appears with the first proposal that a model made." })

@@ -93,13 +93,15 @@ function failures(attempts) {
 
 const nameOf = (worker, i, nodes) => `${nodes > 1 && worker.node ? `${safe(worker.node, 12)} · ` : ""}${safe(worker.id ?? i, 16)}`;
 
+const tail = (id, most) => (id.length > most ? `…${safe(id.slice(-most), most)}` : safe(id));
+
 function layoutOf(workers, { from, end, seq, until: at, narrow }) {
   const nodes = new Set(workers.map((one) => one.node)).size;
   const colour = colours();
   return {
     barmode: "overlay", bargap: 0, meta: { seq }, uirevision: String(at), showlegend: true,
     xaxis: { type: "date", range: [local(from), local(end + Math.max(1, (end - from) * 0.01))], nticks: narrow ? 4 : 9 },
-    yaxis: { range: [workers.length - 0.4, -0.6], tickvals: workers.map((_, i) => i), ticktext: workers.map((one, i) => `${narrow ? safe(one.id ?? i, 8) : nameOf(one, i, nodes)}  ${percent(one.utilisation, 0)}`), showgrid: false, zeroline: false, fixedrange: true },
+    yaxis: { range: [workers.length - 0.4, -0.6], tickvals: workers.map((_, i) => i), ticktext: workers.map((one, i) => `${narrow ? tail(String(one.id ?? i), 8) : nameOf(one, i, nodes)}  ${percent(one.utilisation, 0)}`), showgrid: false, zeroline: false, fixedrange: true },
     shapes: workers.map((_, i) => ({ type: "rect", layer: "below", xref: "paper", x0: 0, x1: 1, y0: i - 0.42, y1: i + 0.42, fillcolor: colour.line, opacity: 0.35, line: { width: 0 } })),
   };
 }
@@ -107,7 +109,7 @@ function layoutOf(workers, { from, end, seq, until: at, narrow }) {
 function tableOf(workers) {
   return h("table", { class: "tight" }, h("caption", { class: "visually-hidden" }, "Workers in the time shown"),
     h("thead", null, h("tr", null, ["Worker", "Node", "Device", "Busy", "Utilisation", "Attempts", "Failures"].map((text, i) => h("th", { scope: "col", class: i > 2 ? "num" : null }, text)))),
-    h("tbody", null, workers.map((one) => h("tr", null, h("th", { scope: "row" }, h("bdi", null, one.id)), h("td", null, h("bdi", null, one.node ?? "–")), h("td", null, one.device ?? "–"),
+    h("tbody", null, workers.map((one) => h("tr", null, h("th", { scope: "row", class: "nowrap" }, h("bdi", null, one.id)), h("td", null, h("bdi", null, one.node ?? "–")), h("td", null, one.device ?? "–"),
       h("td", { class: "num" }, duration(one.busy_s)), h("td", { class: "num" }, h("span", { class: "utilisation" }, progress({ value: one.utilisation, max: 1, label: `${percent(one.utilisation, 0)} busy` }), percent(one.utilisation, 0))),
       h("td", { class: "num" }, integer(one.attempts)), h("td", { class: ["num", one.failures ? "bad" : "quiet"] }, integer(one.failures))))));
 }
