@@ -18,7 +18,7 @@ const RANGE = new Set(["<", "<=", ">", ">="]);
 
 export const quoted = (value) => {
   const text = typeof value === "number" ? shortest(value) : String(value);
-  if (text && !/[\s"'<>=!]/.test(text)) return text;
+  if (text && !/[\s"'<>=!,]/.test(text)) return text;
   return text.includes('"') ? `'${text.replaceAll("'", "")}'` : `"${text}"`; // the language has no escapes
 };
 
