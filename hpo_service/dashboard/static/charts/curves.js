@@ -27,12 +27,12 @@ export function mount(p, page) {
   const node = h("div", { class: "chart chart-curves" });
   const marks = h("div", { class: "curves-marks" });
   const base = stage(p, node, marks);
-  let answer = null;
+  let answer = null, learned = null;
   const draw = () => (answer ? show(p, page, { node, marks, base, answer, state }) : null);
   controls(p, page, { state, draw });
   return {
     async refresh() {
-      if (page.metrics().length <= page.objectives.length) await learn(page);
+      if (!learned) learned = learn(page).then(() => fillMetrics(state, page)).catch(() => { learned = null; });
       fillMetrics(state, page);
       answer = await page.get("/curves", { choose: state.lines.get(), limit: state.count.get(), metric: state.metric.get() === page.metricName ? null : state.metric.get() });
       await draw();

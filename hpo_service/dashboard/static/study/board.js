@@ -3,6 +3,7 @@
 import { byId, h, replace } from "../core/dom.js";
 import { missing } from "../core/frame.js";
 import { shortcut } from "../core/keys.js";
+import { ready } from "../core/plot.js";
 import { problemBox, tabs } from "../core/ui.js";
 import { param } from "../core/url.js";
 import { mount as mountFilter } from "./filterbar.js";
@@ -13,6 +14,7 @@ import { offered, VIEWS } from "./views.js";
 
 export async function start() {
   const page = makePage(document.body.dataset.study);
+  if (VIEWS.find(({ id }) => id === param("view", "overview").get())?.plots) ready().catch(() => {}); // the panels tell it
   try {
     await page.begin();
   } catch (error) {
@@ -53,6 +55,7 @@ function mountViews(page) {
     page.view = known(id);
     view(page.view);
     for (const [name, node] of nodes) node.hidden = name !== page.view;
+    byId("study-filter").hidden = Boolean(VIEWS.find((one) => one.id === page.view).unfiltered);
     replace(bar, tabs(offered(page, page.view).map((one) => ({ id: one.id, label: one.label })), page.view, (next) => page.show(next)));
   }
 

@@ -131,9 +131,9 @@ export function makePage(id) {
     take(await get(base));
     if (selection.text) await useFilter(selection.text);
     document.addEventListener("visibilitychange", () => { if (!document.hidden && wanted) catchUp(); });
+    // Being connected counts as a notice: the first answer tells which trials run.
     watch({ study: id, on: (at) => { if (at === null || at > seq) catchUp(); } });
     emit("study", study);
-    catchUp();
   };
   return page;
 }
