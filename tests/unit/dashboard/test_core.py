@@ -120,7 +120,8 @@ def test_ranges_replace_each_other_and_keep_the_rest(page: Page) -> None:
     script = """async () => { const { selection: s } = await import("/static/core/selection.js");
         const seen = []; const off = s.on((t) => seen.push(t));
         s.set("state:failed lr>1 optimizer:sgd"); s.range("lr", 0.001, 0.1); s.range("param.lr", null, 0.2);
-        s.toggleNumber(3); s.toggleNumber(5); s.toggleNumber(3); const all = s.text; s.range("lr", null, null); s.remove("state:failed");
+        s.toggleNumber(3); s.toggleNumber(5); s.toggleNumber(3); const all = s.text;
+        s.range("lr", null, null); s.remove("state:failed");
         const few = s.text; s.clear(); off(); return [all, few, location.search, seen.length]; }"""
     everything, few, search, told = page.evaluate(script)
     assert everything == "state:failed optimizer:sgd param.lr<=0.2 number:5"
