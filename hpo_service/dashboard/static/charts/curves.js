@@ -22,7 +22,7 @@ const COUNTS = ["20", "50", "100", "200"];
 export function mount(p, page) {
   const state = {
     lines: param("lines", "top"), count: param("count", "50"), by: param("by", page.hasRungs ? "bracket" : "value"),
-    metric: param("metric", page.metricName), smooth: param("smooth", 0), logc: param("logc", ""),
+    metric: param("metric", page.metricName), smooth: param("smooth", 0), logc: param("logc", spread(page) >= 27 ? "x" : ""),
   };
   const node = h("div", { class: "chart chart-curves" });
   const marks = h("div", { class: "curves-marks" });
@@ -38,6 +38,12 @@ export function mount(p, page) {
       await draw();
     },
   };
+}
+
+// Rungs lie evenly on a log axis; few of them do well enough on a linear one.
+function spread(page) {
+  const { min_resource: from = 1, max_resource: to } = page.definition().algorithm;
+  return page.hasRungs && to ? to / from : 1;
 }
 
 // Which metrics there are: those of the trial that came furthest.
@@ -96,7 +102,7 @@ async function show(p, page, { node, marks, base, answer, state }) {
   const shared = { weight, ladders, metricName: answer.metric, resourceText: page.resourceText };
   const traces = () => [
     ...(rest.length ? [lineTrace({ label: "", colour: colours().line, lines: rest }, { weight, faint: true })] : []),
-    ...groups().map((group) => lineTrace(group, { weight })),
+    ...groups().map((group, _, all) => lineTrace(all.length > 1 ? group : { ...group, label: "" }, { weight })),
     markTrace(fits, { ...shared, loud: true }),
   ];
   const values = answer.trials.flatMap((line) => smoothed(line.value, weight)).filter((value) => typeof value === "number");

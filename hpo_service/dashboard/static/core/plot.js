@@ -73,7 +73,7 @@ function themed(layout, { onSelect = null, height = null }, node) {
     legend: { orientation: "h", x: 0, y: 1.02, yanchor: "bottom", font: { color: colour.quiet, size: 11.5 }, bgcolor: "rgba(0,0,0,0)" },
     newselection: { line: { color: colour.accent, width: 1, dash: "solid" } }, activeselection: { fillcolor: colour.accent, opacity: 0.08 },
     coloraxis: { colorscale: colour.scale, colorbar: { thickness: 10, outlinewidth: 0, tickfont: { color: colour.quiet, size: 11 }, len: 0.9 } },
-    transition: { duration: 0 }, ...(height ? { height } : {}),
+    ...(height ? { height } : {}),
   };
   const merged = merge(base, layout);
   for (const name of Object.keys(merged)) if (/^[xy]axis\d*$/.test(name)) merged[name] = merge(look(colour, small), ticks(merged[name]));

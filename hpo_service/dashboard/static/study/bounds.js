@@ -31,7 +31,7 @@ function amounts(name, used, limit) {
 
 // The time left stands beside the bound that will end the study first: the one used up most, unless time itself is.
 function withTime(rows, study) {
-  if (study.state !== "running" || study.time_left_s === null || study.time_left_s === undefined) return rows;
+  if (study.state !== "running" || !(study.time_left_s >= 1)) return rows;
   const first = rows.filter(({ share }) => share !== null).sort((a, b) => b.share - a.share)[0];
   return rows.map((row) => (row === first ? { ...row, left: `about ${format.duration(study.time_left_s)} left` } : row));
 }

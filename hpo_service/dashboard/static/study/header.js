@@ -22,7 +22,7 @@ function frame(page) {
   const parts = {
     name: h("h1", { class: "study-name", dir: "auto" }), badge: h("span", { class: "study-badge", role: "status" }), reason: h("p", { class: "study-reason", dir: "auto" }),
     actions: h("div", { class: "row study-actions" }), best: h("div", { class: "fact fact-best" }), bounds: h("div", { class: "fact fact-bounds" }),
-    states: h("div", { class: "fact fact-states" }), spend: h("div", { class: "fact fact-spend" }), sub: h("p", { class: "quiet small study-sub" }), age: h("time", { datetime: page.study().created_at, title: format.when(page.study().created_at) }),
+    states: h("div", { class: "fact fact-states" }), spend: h("div", { class: "fact fact-spend" }), sub: h("p", { class: "quiet small study-sub" }), rate: h("p", { class: "small quiet", dataset: { test: "rate" } }), age: h("time", { datetime: page.study().created_at, title: format.when(page.study().created_at) }),
   };
   const study = page.study();
   replace(parts.sub, h("span", null, h("code", null, study.id), copyButton(study.id)), h("span", null, page.definition().algorithm.name.replaceAll("_", " ")),
@@ -97,7 +97,7 @@ function patchStates(parts, page) {
   const legend = shown.map((state) => h("button", { type: "button", class: "state-count", title: `Select the ${state} trials`, dataset: { test: `count-${state}` },
     on: { click: () => page.selection.term("state", ":", state) } }, badge(state), h("span", { class: "num" }, format.integer(study.counts[state]))));
   const kept = parts.states.contains(document.activeElement) ? document.activeElement.dataset.test : null;
-  replace(parts.states, term(format.plural(study.trials, "trial")), shown.length ? bar : h("p", { class: "quiet small" }, "none started yet"), h("div", { class: "state-legend" }, legend));
+  replace(parts.states, term(format.plural(study.trials, "trial")), shown.length ? bar : h("p", { class: "quiet small" }, "none started yet"), h("div", { class: "state-legend" }, legend), parts.rate);
   if (kept) parts.states.querySelector(`[data-test="${kept}"]`)?.focus();
 }
 
@@ -111,8 +111,8 @@ function patchTimes(parts, page) {
   const elapsed = study.started_at ? end - format.seconds(study.started_at) : null;
   replace(parts.spend, term("Cost"), h("p", { class: "fact-big" }, format.money(study.cost_microdollars)),
     h("p", { class: "small quiet" }, elapsed === null ? "not started" : `${format.duration(elapsed)} ${study.ended_at ? "in all" : "so far"}`),
-    study.resource ? h("p", { class: "small quiet" }, `${page.resourceText(Math.round(study.resource * 100) / 100)} in all`) : null,
-    study.state === "running" && trials ? h("p", { class: "small quiet" }, `${format.number(round(trials))} trials/h · ${format.number(round(resource))} ${page.resourceName}/h`) : null);
+    study.resource ? h("p", { class: "small quiet" }, `${page.resourceText(Math.round(study.resource * 100) / 100)} in all`) : null,);
+  replace(parts.rate, study.state === "running" && trials ? `${format.number(round(trials))} trials and ${format.number(round(resource))} ${page.resourceName} per hour` : "");
 }
 
 const round = (x) => (x >= 100 ? Math.round(x) : Number((x ?? 0).toPrecision(2)));
