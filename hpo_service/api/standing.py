@@ -54,6 +54,7 @@ class Paces:
         self._guard = threading.Lock()
         self._marks: OrderedDict[str, deque[Mark]] = OrderedDict()
         self._wholes: OrderedDict[tuple[str, int], _Whole] = OrderedDict()
+        self._reasons: OrderedDict[tuple[str, int], str | None] = OrderedDict()
 
     def standing(self, study: StudyRow) -> Standing:
         """How the study stands against its budget, how fast it goes and how long it may take."""
@@ -70,6 +71,19 @@ class Paces:
             definition.budget, mark, found, hours=hours, trials=whole.trials, resource=whole.resource
         )
         return Standing(budget=rows, rate=found, time_left_s=left)
+
+    def reason(self, study: StudyRow, load: Callable[[], str | None]) -> str | None:
+        """Why the study's newest decision was made, read once per decision: it may hold thousands of proposals."""
+        key = (study.id, study.decision)
+        with self._guard:
+            if key in self._reasons:
+                return self._reasons[key]
+        found = load()
+        with self._guard:
+            self._reasons[key] = found
+            while len(self._reasons) > MAX_STUDIES:
+                self._reasons.popitem(last=False)
+        return found
 
     def _rate(self, study: StudyRow, now: Mark) -> Rate | None:
         with self._guard:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
 from datetime import datetime
 
 from sqlalchemy import bindparam, select
@@ -15,12 +14,6 @@ from hpo_service.store.tx import to_datetime_or_none
 
 LOOKED_AT = 2_000
 """How many of the newest events are searched for a decision: one follows a few batches of reports."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Pulse:
-    decision_reason: str | None  # of the newest decision's last proposal; None where there is none
-    last_report_at: datetime | None
 
 
 # Built once, for pages ask every second.
@@ -35,12 +28,15 @@ _DECISION = (
 _REPORT = select(_R.at).where(_R.study_id == bindparam("wanted")).order_by(_R.seq.desc()).limit(1)
 
 
-def pulse(db: Database, study_id: str) -> Pulse:
-    """Why the study's algorithm last decided as it did, and when the last report came."""
-    given = {"wanted": study_id}
+def decision_reason(db: Database, study_id: str) -> str | None:
+    """Why the study's algorithm last decided as it did: the reason of the newest decision's last proposal."""
     with db.read() as tx:
-        payload = tx.conn.execute(_DECISION, given).scalar()
-        at = tx.conn.execute(_REPORT, given).scalar()
+        payload = tx.conn.execute(_DECISION, {"wanted": study_id}).scalar()
     proposals = json.loads(payload)["proposals"] if payload else []
-    reason = str(proposals[-1]["reason"]) if proposals else None
-    return Pulse(decision_reason=reason, last_report_at=to_datetime_or_none(at))
+    return str(proposals[-1]["reason"]) if proposals else None
+
+
+def last_report_at(db: Database, study_id: str) -> datetime | None:
+    """When the study's newest report came."""
+    with db.read() as tx:
+        return to_datetime_or_none(tx.conn.execute(_REPORT, {"wanted": study_id}).scalar())

@@ -49,9 +49,9 @@ def answer(shared: Shared, row: StudyRow, *, definition: bool = True, listed: bo
     found = schemas.study_answer(row, params, definition=definition)
     standing.add_to(found, shared.paces.standing(row))
     if not listed:
-        last = pulse.pulse(shared.db, row.id)
-        found.decision_reason = last.decision_reason or row.reason
-        found.last_report_at = last.last_report_at
+        reason = shared.paces.reason(row, lambda: pulse.decision_reason(shared.db, row.id))
+        found.decision_reason = reason or row.reason
+        found.last_report_at = pulse.last_report_at(shared.db, row.id)
         found.notes_html = notes_html(row.notes)
     return found
 

@@ -93,11 +93,11 @@ def test_a_sparkline_has_few_points_with_the_first_and_the_last(db: Database) ->
 
 
 def test_the_pulse_is_the_newest_decision_and_report(world: World) -> None:
-    assert pulse.pulse(world.db, world.id) == pulse.Pulse(decision_reason=None, last_report_at=None)
+    assert pulse.decision_reason(world.db, world.id) is None
+    assert pulse.last_report_at(world.db, world.id) is None
     (a,) = world.start()
     world.collect(world.report(a, 0, 0.5))
-    found = pulse.pulse(world.db, world.id)
-    assert found.decision_reason == "drawn"
-    assert found.last_report_at == reading.reports(world.db, world.id, a)[0].at
+    assert pulse.decision_reason(world.db, world.id) == "drawn"
+    assert pulse.last_report_at(world.db, world.id) == reading.reports(world.db, world.id, a)[0].at
     world.stop(a)
-    assert pulse.pulse(world.db, world.id).decision_reason == "worse than the median"
+    assert pulse.decision_reason(world.db, world.id) == "worse than the median"
