@@ -1,12 +1,13 @@
-// What stands around every page: theme button, sign-in, keyboard help. Loaded by base.html.
+// What stands around every page: live status, theme button, sign-in and out, keyboard help. Loaded by base.html.
 //
 // missing({what, id, text}) → shows "there is no such study" in place of the page (for a 404 from the API)
 
-import { signIn } from "./api.js";
+import { signedIn, signIn, signOut } from "./api.js";
 import { byId, h, replace } from "./dom.js";
 import { showKeys } from "./keys.js";
+import { watch } from "./live.js";
 import { choose, mode, onTheme } from "./theme.js";
-import { icon } from "./ui.js";
+import { icon, menu } from "./ui.js";
 
 export function missing({ what = "study", id = "", text = "" } = {}) {
   document.title = "Not found · hpo-service";
@@ -29,6 +30,8 @@ function askForToken() {
   const form = byId("sign-in");
   if (!form.hidden) return;
   form.hidden = false;
+  byId("main").hidden = true; // all that it could say is that a token is missing
+  byId("sign-in-wrong").hidden = !signedIn();
   form.onsubmit = (event) => {
     event.preventDefault();
     signIn(byId("token").value);
@@ -38,6 +41,11 @@ function askForToken() {
 }
 
 addEventListener("hpo:sign-in", askForToken);
+const key = byId("key");
+key.hidden = !signedIn();
+replace(key, icon("key"));
+menu(key, [{ label: "Sign out", run: () => { signOut(); location.reload(); } }]);
 byId("keys").onclick = () => showKeys();
 onTheme(drawTheme);
 drawTheme();
+watch({ study: null, on() {} }); // every page says whether it is live, also one that shows nothing that moves

@@ -1,5 +1,3 @@
-// The page for addresses that nothing is served at: all of it is in the template; here is only the live connection.
+// The page for addresses that nothing is served at: all of it is in the template and in core/frame.js.
 
-import { watch } from "../core/live.js";
-
-watch({ study: null, on() {} });
+export {};
