@@ -74,7 +74,8 @@ def _width(hit: Ints, weights: Ints) -> float:
     low = int(np.searchsorted(until, total // 4, side="left"))
     high = min(hit.size - 1, int(np.searchsorted(until, total * 3 // 4, side="right")))
     between = float(hit[high] - hit[low])
-    return max(1.059 * min(between / 1.34, spread) / float(total) ** 0.2, _NARROWEST)
+    scott: float = 1.059 * min(between / 1.34, spread) / float(total) ** 0.2
+    return max(scott, _NARROWEST)
 
 
 def _masses(width: float, cells: int) -> Floats:

@@ -1,0 +1,90 @@
+"""Pages of attempts: nothing twice, nothing left out, busy time counted once."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from hpo_service.views.timeline import OVERLAP, page, timeline, union
+
+NOW = 100_000_000
+
+
+def attempt(trial: int, opened: int, length: int | None, worker: str | None = "w", **more: Any) -> Any:
+    """An attempt; times in seconds, no length: it is open."""
+    row: dict[str, Any] = {
+        "trial": trial, "fence": 1, "state": "open" if length is None else "closed",
+        "outcome": None if length is None else "reached", "worker_id": worker, "client_id": None, "node": "n",
+        "device": "cpu", "launch": "", "lane": 0, "width": 1, "from_resource": 0.0, "resumed_from": None,
+        "resource": 1.0, "opened_at": opened * 1_000_000, "started_at": opened * 1_000_000, "reported_at": None,
+        "ended_at": None if length is None else (opened + length) * 1_000_000, **more,
+    }  # fmt: skip
+    return SimpleNamespace(**row)
+
+
+SPANS = st.lists(st.tuples(st.integers(0, 60), st.integers(0, 30)).map(lambda p: (p[0], p[0] + p[1])), max_size=12)
+
+
+@given(SPANS)
+def test_a_union_counts_every_moment_once(spans: list[tuple[int, int]]) -> None:
+    assert union(spans) == len({moment for first, last in spans for moment in range(first, last)})
+
+
+ATTEMPTS = st.lists(st.tuples(st.integers(0, 30), st.one_of(st.none(), st.integers(0, 20))), max_size=30).map(
+    lambda pairs: [attempt(i, opened, length, f"w{i % 3}") for i, (opened, length) in enumerate(pairs)]
+)
+
+
+@given(ATTEMPTS, st.integers(5, 12))
+def test_pages_hold_every_attempt_once(attempts: list[Any], limit: int) -> None:
+    seen: list[int] = []
+    until: int | None = None
+    for _ in range(len(attempts) + 1):
+        rows = sorted(
+            (a for a in attempts if until is None or a.opened_at < until), key=lambda a: (-a.opened_at, -a.trial)
+        )
+        opened = [a for a in attempts if a.state == "open"]
+        found = page(rows[: limit + OVERLAP], opened, limit=limit, until=until, now=NOW)
+        sent = timeline(found, of=len(attempts), now=NOW)
+        for worker in sent["workers"]:
+            assert 0 <= worker["utilisation"] <= 1
+        first = until is None
+        seen += [a.trial for a in found.shown if a.opened_at >= found.since or not first]
+        if first:
+            assert {a.trial for a in opened} <= set(sent["attempts"]["trial"])
+        if found.more_before is None:
+            break
+        until = found.more_before
+    moments: dict[int, int] = {}
+    for one in attempts:
+        moments[one.opened_at] = moments.get(one.opened_at, 0) + 1
+    if max(moments.values(), default=0) <= limit:
+        assert sorted(seen) == list(range(len(attempts)))
+    else:
+        assert len(seen) == len(set(seen))
+
+
+def test_what_began_before_the_page_keeps_its_worker_busy() -> None:
+    rows = [attempt(2, 50, 10), attempt(1, 40, 10), attempt(0, 0, 45)]
+    found = page(rows, [], limit=2, until=None, now=NOW)
+    sent = timeline(found, of=3, now=NOW)
+    assert (sent["from"], sent["until"], sent["more_before"]) == (40.0, 60.0, 40.0)
+    (worker,) = sent["workers"]
+    assert (worker["busy_s"], worker["utilisation"], worker["attempts"]) == (20.0, 1.0, 2)
+
+
+def test_lanes_count_once_failures_are_counted_and_nobody_is_null() -> None:
+    rows = [
+        attempt(3, 20, None, None),
+        attempt(2, 10, 10, lane=1, width=2),
+        attempt(1, 10, 10, lane=0, width=2, outcome="failed"),
+    ]
+    sent = timeline(page(rows, [], limit=10, until=None, now=30_000_000), of=3, now=30_000_000)
+    (worker,) = sent["workers"]
+    assert (worker["busy_s"], worker["utilisation"], worker["failures"]) == (10.0, 0.5, 1)
+    assert sent["attempts"]["worker"] == [None, 0, 0]
+    assert sent["attempts"]["end"] == [None, 20.0, 20.0]
+    assert sent["chosen"] == "all attempts"
