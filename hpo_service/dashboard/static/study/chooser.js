@@ -4,7 +4,7 @@
 
 import { h, replace } from "../core/dom.js";
 import { button, dialog } from "../core/ui.js";
-import { allColumns } from "./columns.js";
+import { allColumns, STAT_WORDS } from "./columns.js";
 
 const GROUPS = ["Trial", "Parameters", "Metrics"];
 
@@ -27,9 +27,17 @@ export function choose(page, ids, onChange, { fallback }) {
     return put(at < 0 ? [...chosen, id] : [...chosen.slice(0, at), id, ...chosen.slice(at)]);
   }
 
-  function box(column) {
-    const tick = h("input", { type: "checkbox", checked: chosen.includes(column.id), dataset: { column: column.id }, on: { change: () => toggle(column.id, tick.checked) } });
-    return h("label", { class: "chooser-item", title: column.hint || null }, tick, h("bdi", null, column.label.length > 60 ? `${column.label.slice(0, 60)}…` : column.label));
+  const cut = (text) => (text.length > 60 ? `${text.slice(0, 60)}…` : text);
+
+  function box(column, words = column.label) {
+    const tick = h("input", { type: "checkbox", checked: chosen.includes(column.id), dataset: { column: column.id }, "aria-label": words === column.label ? null : column.label, on: { change: () => toggle(column.id, tick.checked) } });
+    return h("label", { class: "chooser-item", title: column.hint || null }, tick, h("bdi", null, cut(words)));
+  }
+
+  // A line per metric: its name, then what of its curve may be a column.
+  function lines(found) {
+    const names = [...new Set(found.map((one) => one.metric))];
+    return names.map((name) => h("div", { class: "chooser-metric" }, h("bdi", { title: name.slice(0, 500) }, cut(name)), found.filter((one) => one.metric === name).map((one) => box(one, STAT_WORDS[one.stat ?? "last"]))));
   }
 
   function draw() {
@@ -38,7 +46,7 @@ export function choose(page, ids, onChange, { fallback }) {
     const matching = all.filter((one) => one.label.toLowerCase().includes(typed));
     replace(lists, GROUPS.map((group) => {
       const found = matching.filter((one) => one.group === group);
-      return found.length ? h("fieldset", { class: "chooser-group" }, h("legend", null, group), found.map(box)) : null;
+      return found.length ? h("fieldset", { class: ["chooser-group", group === "Metrics" && "lines"] }, h("legend", null, group), group === "Metrics" ? lines(found) : found.map((one) => box(one))) : null;
     }), matching.length ? null : h("p", { class: "quiet" }, "No column has such a name."));
     if (focused) [...lists.querySelectorAll("[data-column]")].find((one) => one.dataset.column === focused)?.focus();
   }

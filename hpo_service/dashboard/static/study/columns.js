@@ -7,7 +7,7 @@
 
 import { duration, integer, isShare, metric as asMetric, money, NONE, value, when } from "../core/format.js";
 
-export const STATS = ["best", "first", "min", "max"];
+const STATS = ["best", "first", "min", "max"];
 export const STAT_WORDS = { last: "last", best: "best", first: "first", min: "lowest", max: "highest" };
 const MOST_PARAMETERS = 8;
 

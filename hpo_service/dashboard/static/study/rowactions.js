@@ -1,6 +1,6 @@
 // What can be done with the selected rows of the trial table: compare, tag, retry, stop, export. Shown only while something is selected.
 //
-// mountActions(page, {picked: {get(), set(numbers)}, rowOf(n), columns(), reload()}) → {node, draw()}
+// mountActions(page, {picked: {get(), set(numbers)}, rowOf(n), columns(), show(column), reload()}) → {node, draw()}
 // exportMenu(page, {columns(), rows(), sort()}) → button
 
 import { download, get, patch, post, query } from "../core/api.js";
@@ -12,13 +12,19 @@ import { csv, save } from "./csv.js";
 const MOST_COMPARED = 20;
 const MOST_EXPORTED = 20000;
 const PAGE = 1000;
+const ENDED = ["finished", "stopped", "failed"];
+const STOPPABLE = ["running", "waiting"];
 
 export function mountActions(page, table) {
   const node = h("div", { class: "row-actions", role: "region", "aria-label": "Selected trials", hidden: true, dataset: { test: "row-actions" } });
   const numbers = () => table.picked.get();
 
+  // Of rows on other pages nothing is known here: the server says what cannot be done with them.
+  const fitting = (states) => numbers().filter((n) => { const row = table.rowOf(n); return !row || states.includes(row.state); });
+
   function draw() {
     const chosen = numbers();
+    const [again, stoppable] = [fitting(ENDED), fitting(STOPPABLE)];
     node.hidden = chosen.length === 0;
     if (node.hidden) return replace(node);
     const many = chosen.length > MOST_COMPARED;
@@ -28,8 +34,8 @@ export function mountActions(page, table) {
       button("Show only these", () => page.selection.term("number", ":", chosen), { small: true }),
       page.mayEdit() && [
         button("Tag …", () => tagDialog(page, chosen, table), { small: true }),
-        button("Retry", () => retry(page, chosen, table), { small: true, title: "Trials that have ended, again as new trials with the same parameters" }),
-        button("Stop", () => stop(page, chosen, table), { small: true, title: "Running trials end after their next report" })],
+        button("Retry", () => retry(page, again, table), { small: true, disabled: !again.length, title: again.length ? "Those that have ended, again as new trials with the same parameters" : "None of them has ended" }),
+        button("Stop", () => stop(page, stoppable, table), { small: true, disabled: !stoppable.length, title: stoppable.length ? "Those that run end at their next report" : "None of them is running" })],
       button("CSV", () => exportPicked(page, chosen, table), { small: true, icon: "download", title: "These rows, with the columns that are shown" }),
       button("Clear", () => table.picked.set([]), { small: true }));
   }
@@ -85,6 +91,7 @@ async function tagDialog(page, numbers, table) {
       const tags = added && !kept.includes(added) ? [...kept, added] : kept;
       if (tags.join("\n") !== row.tags.join("\n")) await patch(`${page.path()}/trials/${row.number}`, { tags });
     }
+    table.show("tags");
     table.reload();
   });
 }

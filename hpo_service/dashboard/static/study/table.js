@@ -13,6 +13,7 @@ import { chosenColumns, defaultColumns, defaultSort, nextSort, sortedHow, statNa
 import { exportMenu, mountActions } from "./rowactions.js";
 import { listenKeys } from "./tablekeys.js";
 import { makeRows } from "./tablerows.js";
+import { template } from "./tablewidths.js";
 
 const SIZES = [50, 100, 200, 500];
 const COMPACT = 10;
@@ -32,8 +33,8 @@ export async function mount(node, page, { compact = false } = {}) {
   };
   let picks = new Set(picked.get());
   const rows = makeRows(page, { isPicked: (n) => picks.has(n) });
-  const head = h("thead", null);
-  const table = h("table", { class: "trials", dataset: { test: "trials-table" }, "aria-label": "Trials" }, head, rows.body);
+  const head = h("thead", { role: "rowgroup" });
+  const table = h("table", { class: "trials", role: "grid", dataset: { test: "trials-table" }, "aria-label": "Trials" }, head, rows.body);
   const scroller = h("div", { class: "table-scroll", tabindex: "-1" }, table);
   const under = h("div", { class: "table-under" });
   const note = h("div", { class: "table-note" });
@@ -41,7 +42,8 @@ export async function mount(node, page, { compact = false } = {}) {
   const fresh = h("span", { class: "fresh", role: "status" });
   const heat = switcher("Heat", url.heat.get(), (on) => url.heat.set(on));
   heat.title = "Colours numbers from low to high";
-  const context = { page, picked, rows: () => rows.rows(), rowOf: rows.rowOf, columns: () => state.columns, sort: () => url.sort.get(), stats: () => statNames(state.columns).join(","), reload: () => load({ quiet: true }) };
+  const context = { page, picked, rows: () => rows.rows(), rowOf: rows.rowOf, columns: () => state.columns, sort: () => url.sort.get(), stats: () => statNames(state.columns).join(","), reload: () => load({ quiet: true }),
+    show: (id) => { if (!ids().includes(id)) url.cols.set([...ids(), id]); } };
   const actions = mountActions(page, context);
   const tools = h("div", { class: "panel-tools" }, fresh, heat,
     button("Columns", () => choose(page, ids(), (next) => url.cols.set(next), { fallback: usual }), { small: true, title: "Choose columns" }),
@@ -90,6 +92,9 @@ export async function mount(node, page, { compact = false } = {}) {
   }
 
   function draw() {
+    const { columns, least } = template(state.columns, state.page.items, table);
+    table.style.setProperty("--columns", columns);
+    table.style.setProperty("--least", `${least}px`);
     drawHead();
     rows.draw(state.page.items, { columns: state.columns, heat: url.heat.get() });
     replace(fresh);
@@ -112,7 +117,7 @@ export async function mount(node, page, { compact = false } = {}) {
     all.indeterminate = mine > 0 && !all.checked;
     const number = { id: "number", label: "Trial", kind: "number", sort: "number", goodIsHigh: true, hint: "" };
     const focused = document.activeElement?.closest?.("th[data-column]")?.dataset.column;
-    replace(head, h("tr", null, h("td", { class: "pick" }, all), [number, ...state.columns].map((column) => header(column, sort))));
+    replace(head, h("tr", { role: "row" }, h("td", { class: "pick", role: "gridcell" }, all), [number, ...state.columns].map((column) => header(column, sort))));
     if (focused && !head.contains(document.activeElement)) [...head.querySelectorAll("th")].find((th) => th.dataset.column === focused)?.querySelector("button")?.focus();
   }
 
@@ -122,7 +127,7 @@ export async function mount(node, page, { compact = false } = {}) {
     const inner = column.sort
       ? h("button", { type: "button", class: "sort", title: [column.label !== label && column.label, column.hint].filter(Boolean).join(": ") || null, on: { click: () => sortBy(nextSort(column, sort)) } }, h("bdi", null, label))
       : h("span", { class: "unsorted", title: [column.hint, "not sortable"].filter(Boolean).join("; ") }, h("bdi", null, label));
-    return h("th", { scope: "col", class: `is-${column.kind}`, "aria-sort": how, dataset: { column: column.id } }, inner);
+    return h("th", { scope: "col", role: "columnheader", class: `is-${column.kind}`, "aria-sort": how, dataset: { column: column.id } }, inner);
   }
 
   function sortBy(next) {

@@ -13,7 +13,7 @@ const MOST_TITLE = 1000;
 const MOST_TAGS = 3;
 
 export function makeRows(page, { isPicked }) {
-  const body = h("tbody", null);
+  const body = h("tbody", { role: "rowgroup" });
   const known = new Map(); // number → {row, node, cells}
   let columns = [], heat = false;
 
@@ -43,6 +43,7 @@ export function makeRows(page, { isPicked }) {
   function build(row) {
     const node = document.createElement("tr");
     node.dataset.trial = row.number;
+    node.setAttribute("role", "row");
     node.tabIndex = -1;
     const tick = h("input", { type: "checkbox", "aria-label": `Select trial ${row.number}`, tabindex: "-1", checked: isPicked(row.number) });
     const link = h("a", { href: page.trialUrl(row.number), tabindex: "-1" }, String(row.number));
@@ -51,9 +52,10 @@ export function makeRows(page, { isPicked }) {
       td.className = `is-${column.kind}`;
       if (column.field) td.classList.add("filters");
       td.tabIndex = -1;
+      td.setAttribute("role", "gridcell");
       return td;
     });
-    node.append(h("td", { class: "pick" }, tick), h("th", { scope: "row", class: "is-number" }, link), ...cells);
+    node.append(h("td", { class: "pick", role: "gridcell" }, tick), h("th", { scope: "row", role: "rowheader", class: "is-number", tabindex: "-1" }, link), ...cells);
     known.set(row.number, { row: null, node, cells, tick, texts: [] });
     return refresh(known.get(row.number), row);
   }
