@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import numpy as np
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hpo_service.views.distribution import MAX_GROUPS, POINTS, distribution, quantiles
 from tests.unit.views.columns_support import columns, definition
 
 
+@settings(deadline=None)
 @given(st.lists(st.floats(-1e6, 1e6), max_size=900))
 def test_each_point_says_how_many_are_not_above_it(values: list[float]) -> None:
     points, share = quantiles(np.array(values))
@@ -37,6 +38,7 @@ ROWS = st.lists(
 )
 
 
+@settings(deadline=None)
 @given(ROWS, st.sampled_from(["state", "param.optimizer", "param.lr", "bracket", "metric.loss", "param.momentum"]))
 def test_groups_hold_every_trial_that_ranks_once(rows: list[dict[str, object]], by: str) -> None:
     found = columns(definition(), rows)

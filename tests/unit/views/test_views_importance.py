@@ -143,6 +143,7 @@ def test_equal_values_matter_nothing() -> None:
     assert importance.answer(found, "fanova", chosen, forest, "")["note"].startswith("The values do not differ")
 
 
+@settings(deadline=None)
 @given(st.integers(0, 2**32))
 def test_places_are_those_of_the_scales(seed: int) -> None:
     trials = [{"params": SPACE.sample(np.random.default_rng([seed, i])), "value": 1.0} for i in range(30)]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
@@ -24,6 +24,7 @@ TABLES = st.integers(1, 4).flatmap(
 )
 
 
+@settings(deadline=None)
 @given(TABLES)
 def test_the_front_is_what_nothing_dominates(losses: Floats) -> None:
     found, whole = front_of(losses)
@@ -31,6 +32,7 @@ def test_the_front_is_what_nothing_dominates(losses: Floats) -> None:
     assert found.tolist() == slow(losses)
 
 
+@settings(deadline=None)
 @given(st.integers(2, 4), st.integers(0, 2**32))
 def test_large_tables_with_several_blocks(d: int, seed: int) -> None:
     losses = np.round(np.random.default_rng(seed).random((700, d)), 2)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from types import SimpleNamespace
 from typing import Any
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hpo_service.views.timeline import OVERLAP, page, timeline, union
@@ -28,6 +28,7 @@ def attempt(trial: int, opened: int, length: int | None, worker: str | None = "w
 SPANS = st.lists(st.tuples(st.integers(0, 60), st.integers(0, 30)).map(lambda p: (p[0], p[0] + p[1])), max_size=12)
 
 
+@settings(deadline=None)
 @given(SPANS)
 def test_a_union_counts_every_moment_once(spans: list[tuple[int, int]]) -> None:
     assert union(spans) == len({moment for first, last in spans for moment in range(first, last)})
@@ -38,6 +39,7 @@ ATTEMPTS = st.lists(st.tuples(st.integers(0, 30), st.one_of(st.none(), st.intege
 )
 
 
+@settings(deadline=None)
 @given(ATTEMPTS, st.integers(5, 12))
 def test_pages_hold_every_attempt_once(attempts: list[Any], limit: int) -> None:
     seen: list[int] = []
