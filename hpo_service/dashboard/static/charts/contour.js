@@ -2,7 +2,7 @@
 // The surface is drawn from the nearest trials, a rough guide for the eye; the surrogate's own view is surrogate.js.
 
 import { h, replace } from "../core/dom.js";
-import { metric as metricText } from "../core/format.js";
+import { integer, metric as metricText } from "../core/format.js";
 import { plot, robustRange } from "../core/plot.js";
 import { colours } from "../core/theme.js";
 import { emptyState, segmented } from "../core/ui.js";
@@ -69,7 +69,7 @@ export function mount(panel, page) {
     const traces = [...surfaceTrace(surface, shade, { fx, fy, page }), ...pointTraces(points, shade, { fx, fy, page })];
     await plot(figure, traces, { xaxis: { ...ax.axis, title: { text: safe(fx.name, 32) }, showgrid: false }, yaxis: { ...ay.axis, title: { text: safe(fy.name, 32) }, showgrid: false }, meta: { seq: data.seq }, uirevision: `${x()}/${y()}` },
       { height: 470, label: `${page.metricName} over ${x()} and ${y()}: ${points.length} trials`, onClick: (n) => Number.isInteger(n) && page.selection.toggleNumber(n), onSelect: (box) => box && brushed(page.selection, [[fx, box.x], [fy, box.y]]) });
-    panel.note(noteOf({ ...data, shown: points.length }, { more: ["bright is good; surface: mean of the 8 nearest trials, blank where none is near", outsideNote(ax.outside + ay.outside, "the axes"), shade.outside ? `${shade.outside} beyond the colours` : ""] }));
+    panel.note(noteOf(data, { more: [points.length < data.shown ? `${integer(points.length)} of them have a value and both parameters` : "", "bright is good; surface: mean of the 8 nearest trials, blank where none is near", outsideNote(ax.outside + ay.outside, "the axes"), shade.outside ? `${shade.outside} beyond the colours` : ""] }));
   }
 
   view.onTheme(() => data && render());

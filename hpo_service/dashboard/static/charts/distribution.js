@@ -66,7 +66,7 @@ const nameOf = ({ name }, page) => (name === "matching" && page.filter ? "matchi
 // All trials stay as a quiet line behind those that match, or the groups.
 function lineOf({ name }, i, groups, colour) {
   const alone = groups.length === 1, behind = i === 0 && !alone;
-  const nth = i - (groups[1]?.name === "matching" ? 2 : 1);
+  const nth = i - (groups[1]?.name === "matching" ? 1 : 0); // the first category's colour is too like the accent
   if (alone || (i === 1 && name === "matching")) return { shape: "hv", width: 2.5, color: colour.accent };
   return behind ? { shape: "hv", width: 1.5, color: colour.quiet, dash: "solid" } : { shape: "hv", width: 2, color: colour.categories[nth % 8], dash: DASHES[Math.floor(nth / 8) % 8] };
 }

@@ -25,7 +25,7 @@ export function mount(panel, page) {
   // fANOVA grows its forest on the side; the page asks again until it stands.
   let timer = 0;
   function growing(data) {
-    if (!data.parameters.length) panel.empty(emptyState({ title: "Computing fANOVA …", text: data.note || "A forest is fitted to the trials; this takes a few seconds." }));
+    if (!data.parameters.length) panel.empty(emptyState({ title: "Computing fANOVA …", text: "A forest is fitted to the trials; the bars appear by themselves in a few seconds." }));
     panel.node.setAttribute("aria-busy", "true");
     clearTimeout(timer);
     timer = setTimeout(() => page.refresh(panel), 1200);

@@ -2,7 +2,7 @@
 
 import { h, replace } from "../core/dom.js";
 import { metric as metricText, plural } from "../core/format.js";
-import { plot, pointTrace, robustRange } from "../core/plot.js";
+import { plot, robustRange } from "../core/plot.js";
 import { colours } from "../core/theme.js";
 import { emptyState, segmented } from "../core/ui.js";
 import { param } from "../core/url.js";
@@ -64,18 +64,19 @@ export function mount(panel, page) {
     return panel.note(noteOf(data, { noun: "trials that came to their end", more: [`${plural(data.front.size ?? data.front.number.length, "trial")} on the front`, data.note, outsideNote(rx.outside + ry.outside, "the axes")] }));
   }
 
+  // Each objective an axis of its own, better at the top; a trial is one line over all of them.
   async function parallel() {
-    const colour = colours();
-    const numbers = [...data.points.number, ...data.front.number];
-    const dimensions = data.objectives.map(({ metric }) => {
-      const values = [...column(data.points, metric), ...column(data.front, metric)];
-      const { range } = robustRange(values);
-      return { label: `${safe(metric, 20)} ${direction(metric) === "maximize" ? "↑" : "↓"}`, values: range ? values.map((one) => Math.min(range[1], Math.max(range[0], one))) : values, ...(range ? { range } : {}) };
+    const axes = data.objectives.map(({ metric, direction: to }) => {
+      const values = [column(data.points, metric), column(data.front, metric)];
+      const { range, outside } = robustRange(values.flat()), [lo, hi] = range ?? [Math.min(...values.flat()), Math.max(...values.flat()) + 1e-9];
+      const flip = to !== "maximize";
+      const at = (v) => { const share = Math.min(1, Math.max(0, (v - lo) / (hi - lo || 1))); return flip ? 1 - share : share; };
+      return { metric, outside, values, at, top: flip ? lo : hi, bottom: flip ? hi : lo };
     });
-    const trace = { type: "parcoords", dimensions, labelfont: { color: colour.ink, size: 12 }, tickfont: { color: colour.quiet, size: 10 }, rangefont: { color: colour.quiet, size: 10 },
-      line: { color: numbers.map((_, i) => (i < data.points.number.length ? 0 : 1)), colorscale: [[0, colour.line], [1, colour.accent]], cmin: 0, cmax: 1, showscale: false } };
-    await plot(figure, [trace], { margin: { l: 60, r: 40, t: 50, b: 24 }, meta: { seq: data.seq } }, { height: 420, label: `All objectives side by side; ${plural(data.front.number.length, "trial")} on the front` });
-    panel.note(noteOf(data, { more: [`${plural(data.front.number.length, "trial")} on the front in colour`, "values beyond an axis are drawn at its end"] }));
+    const outside = axes.reduce((sum, one) => sum + one.outside, 0);
+    await plot(figure, parallelTraces(data, axes, matches), parallelLayout(axes, data.seq),
+      { height: 420, label: `All objectives side by side; ${plural(data.front.number.length, "trial")} on the front`, onClick: (n) => Number.isInteger(n) && page.selection.toggleNumber(n) });
+    panel.note(noteOf(data, { noun: "trials that came to their end", more: [`${plural(data.front.size ?? data.front.number.length, "trial")} on the front`, "better is further up", data.note, outside ? `${outside} values drawn at the end of an axis` : ""] }));
   }
   view.onTheme(() => data && render());
   return { refresh };
@@ -87,11 +88,33 @@ function planeTraces({ data, px, py, fx, fy, on, names, matches }) {
   const text = (n, a, b) => `Trial ${n}<br>${safe(names[0])} ${metricText(names[0], a)}<br>${safe(names[1])} ${metricText(names[1], b)}`;
   const cloud = (wanted, marker, more) => {
     const some = data.points.number.map((_, i) => i).filter((i) => !front.has(data.points.number[i]) && Boolean(data.points.matches[i]) === wanted && px[i] !== null && py[i] !== null);
-    return { type: pointTrace(data.points.number.length), mode: "markers", showlegend: false, x: some.map((i) => px[i]), y: some.map((i) => py[i]), customdata: some.map((i) => data.points.number[i]), marker,
+    return { type: "scatter", mode: "markers", showlegend: false, x: some.map((i) => px[i]), y: some.map((i) => py[i]), customdata: some.map((i) => data.points.number[i]), marker,
       text: some.map((i) => text(data.points.number[i], px[i], py[i])), ...more };
   };
   return [cloud(false, { color: colour.quiet, size: 5, opacity: 0.18 }, { hoverinfo: "skip" }),
     cloud(true, { color: colour.quiet, size: 6, opacity: 0.65 }, { name: "other trials", showlegend: true, hovertemplate: "%{text}<extra></extra>" }),
     { type: "scatter", mode: data.objectives.length === 2 ? "lines+markers" : "markers", name: "Pareto front", x: fx, y: fy, customdata: on, line: { shape: "hv", color: colour.accent, width: 1.5 },
       marker: { color: colour.accent, size: 10, symbol: "diamond", opacity: on.map((n) => (matches && !matches.has(n) ? 0.25 : 1)), line: { color: colour.panel, width: 1.5 } }, text: on.map((n, i) => text(n, fx[i], fy[i])), hovertemplate: "%{text}<br>on the front<extra></extra>" }];
+}
+
+// All lines of one kind are one trace, with gaps between them.
+function parallelTraces({ front, points }, axes, matches) {
+  const colour = colours(), on = new Set(front.number);
+  const lines = (numbers, part, keep, line, more) => {
+    const some = numbers.map((_, i) => i).filter(keep);
+    const spread = (each) => some.flatMap((i) => [...axes.map((axis, k) => each(axis, k, i)), null]);
+    return { type: "scatter", mode: "lines", x: spread((_, k) => k), y: spread((axis, __, i) => axis.at(axis.values[part][i])), customdata: spread((_, __, i) => numbers[i]), line, hoverinfo: "skip", ...more,
+      ...(more?.mode ? { text: spread((axis, _, i) => `Trial ${numbers[i]}<br>${safe(axis.metric)} ${metricText(axis.metric, axis.values[part][i])}`), hoverinfo: "text" } : {}) };
+  };
+  return [lines(points.number, 0, (i) => !on.has(points.number[i]), { color: colour.line, width: 1 }, { name: "other trials" }),
+    lines(points.number, 0, (i) => matches !== null && points.matches[i] && !on.has(points.number[i]), { color: colour.quiet, width: 1 }, { name: "matching the filter", visible: matches !== null }),
+    lines(front.number, 1, () => true, { color: colour.accent, width: 2 }, { name: "Pareto front", mode: "lines+markers", marker: { symbol: "diamond", size: 8, color: colour.accent } })];
+}
+
+function parallelLayout(axes, seq) {
+  const colour = colours();
+  const figure = (axis, k, y, text, anchor) => ({ x: k, y, text, showarrow: false, yanchor: anchor, bgcolor: colour.panel, font: { color: colour.quiet, size: 11 } });
+  return { meta: { seq }, uirevision: "parallel", showlegend: true, margin: { l: 30, r: 30, t: 30, b: 10 }, yaxis: { visible: false, range: [-0.09, 1.09], fixedrange: true },
+    xaxis: { range: [-0.25, axes.length - 0.75], tickvals: axes.map((_, k) => k), ticktext: axes.map((axis) => safe(axis.metric, 20)), showgrid: true, gridcolor: colour.quiet, zeroline: false, fixedrange: true },
+    annotations: axes.flatMap((axis, k) => [figure(axis, k, 1.02, metricText(axis.metric, axis.top), "bottom"), figure(axis, k, -0.02, metricText(axis.metric, axis.bottom), "top")]) };
 }

@@ -33,9 +33,9 @@ export function mount(panel, page) {
   async function refresh() {
     data = complete(await page.get("/sensitivity", { filter: null }));
     const more = suggested().length;
-    attempt.hidden = !more || !page.mayEdit();
-    attempt.replaceChildren(`Try these ${more}`);
+        attempt.replaceChildren(`Try these ${more}`);
     const tried = data.parameters.some((one) => one.points.some((point) => point.trial !== data.baseline?.trial));
+    attempt.hidden = !more || !page.mayEdit() || !data.baseline || !tried; // what is empty offers it in its midst
     if (!data.baseline) return panel.empty(noBaseline(more));
     if (!tried) {
       return panel.empty(emptyState({ title: "No trial differs from the baseline in one parameter only", text: more ? `A sampler changes all parameters at once. Try ${plural(more, "configuration")} that change one at a time to see what each parameter does.` : data.note,

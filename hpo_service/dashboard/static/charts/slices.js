@@ -2,7 +2,7 @@
 
 import { h, replace } from "../core/dom.js";
 import { metric as metricText, plural } from "../core/format.js";
-import { plot, pointTrace, robustRange } from "../core/plot.js";
+import { plot, robustRange } from "../core/plot.js";
 import { colours } from "../core/theme.js";
 import { emptyState } from "../core/ui.js";
 import { param } from "../core/url.js";
@@ -16,7 +16,7 @@ export const info = {
 
 const COLOURS = [{ id: "number", label: "trial number" }, { id: "started_at", label: "start time" }, { id: "resource", label: "resource" }, { id: "none", label: "none" }];
 const LEGENDS = { number: ["first trials", "latest"], started_at: ["started first", "latest"], resource: ["little training", "much"] };
-const LIMIT = 2000, MOST = 20, CELL = 210;
+const MARKS = 7200, MOST = 20, CELL = 210; // every mark is a node of the page: so many of all parameters together
 const colourBy = param("sl.c", "number");
 const logValue = param("sl.y", "linear");
 
@@ -36,7 +36,7 @@ export function mount(panel, page) {
     const names = page.parameters.filter((one) => !one.constant).slice(0, MOST).map((one) => `param.${one.name}`);
     if (!names.length) return panel.empty("The space has no parameter that varies.");
     const colour = colourBy.get() === "none" || colourBy.get() === "number" ? [] : [colourBy.get()];
-    data = await page.get("/sample", { fields: ["value", ...names, ...colour].join(","), limit: LIMIT });
+    data = await page.get("/sample", { fields: ["value", ...names, ...colour].join(","), limit: Math.min(2000, Math.floor(MARKS / names.length)) });
     fields = data.fields.filter((one) => one.kind === "param");
     if (!data.columns.value?.some((one) => one !== null)) return panel.empty(emptyState({ title: "No values yet", text: "Each trial becomes a point in every box with its first value." }));
     view.show();
@@ -63,12 +63,11 @@ export function mount(panel, page) {
     const colour = colours();
     const by = colourBy.get() === "none" ? null : colourBy.get() === "number" ? data.number : data.columns[colourBy.get()];
     const scale = by && robustRange(by);
-    const kind = pointTrace(data.number.length * fields.length > 6000 ? 2001 : data.number.length);
     const value = data.columns.value;
     return fields.flatMap((field, k) => {
       const x = placed(field, data.columns[field.name] ?? data.columns[`param.${field.name}`], data.number);
       const pick = (wanted) => data.number.map((_, i) => i).filter((i) => x[i] !== null && value[i] !== null && Boolean(data.matches[i]) === wanted);
-      const trace = (rows, marker, more) => ({ type: kind, mode: "markers", x: rows.map((i) => x[i]), y: rows.map((i) => value[i]), customdata: rows.map((i) => data.number[i]),
+      const trace = (rows, marker, more) => ({ type: "scatter", mode: "markers", x: rows.map((i) => x[i]), y: rows.map((i) => value[i]), customdata: rows.map((i) => data.number[i]),
         xaxis: k ? `x${k + 1}` : "x", yaxis: k ? `y${k + 1}` : "y", marker: { size: 5, line: { width: 0 }, ...marker }, ...more });
       const full = pick(true);
       return [trace(pick(false), { color: colour.quiet, opacity: 0.16 }, { hoverinfo: "skip" }),
