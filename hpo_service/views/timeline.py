@@ -48,16 +48,17 @@ def page(rows: Sequence[Any], opened: Sequence[Any], *, limit: int, until: int |
 
 
 def timeline(found: Page, *, of: int, now: int) -> dict[str, Any]:
-    """The answer: workers, attempts as columns, the window."""
+    """The answer: workers, attempts as columns, the window. Attempts that no worker began are counted, not shown."""
     workers = _workers(found, now)
     index = {worker["id"]: place for place, worker in enumerate(workers)}
-    rows = found.shown
+    rows = [row for row in found.shown if _worker(row) is not None]
+    waiting = sum(row.state == "open" and _worker(row) is None for row in found.shown)
     return {
         "from": found.since / 1e6,
         "until": found.until / 1e6,
         "workers": workers,
         "attempts": {
-            "worker": [index.get(_worker(row)) for row in rows],
+            "worker": [index[_worker(row) or ""] for row in rows],
             "trial": [row.trial for row in rows],
             "fence": [row.fence for row in rows],
             "start": [round(_start(row) / 1e6, 3) for row in rows],
@@ -69,6 +70,7 @@ def timeline(found: Page, *, of: int, now: int) -> dict[str, Any]:
             "lane": [row.lane for row in rows],
             "width": [row.width for row in rows],
         },
+        "waiting": waiting,
         "shown": len(rows),
         "of": of,
         "chosen": "all attempts" if len(rows) == of else f"the {len(rows):,} attempts opened last before then",

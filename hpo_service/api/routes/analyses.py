@@ -208,7 +208,7 @@ _TIMELINE = {
         "outcome": ["reached"], "state": ["closed"], "from_resource": [0.0], "resource": [3.0], "lane": [0],
         "width": [1],
     },
-    "shown": 1, "of": 1, "chosen": "all attempts", "more_before": None,
+    "waiting": 0, "shown": 1, "of": 1, "chosen": "all attempts", "more_before": None,
 }  # fmt: skip
 
 

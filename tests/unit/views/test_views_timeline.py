@@ -78,7 +78,7 @@ def test_what_began_before_the_page_keeps_its_worker_busy() -> None:
     assert (worker["busy_s"], worker["utilisation"], worker["attempts"]) == (20.0, 1.0, 2)
 
 
-def test_lanes_count_once_failures_are_counted_and_nobody_is_null() -> None:
+def test_lanes_count_once_failures_are_counted_and_who_waits_is_counted() -> None:
     rows = [
         attempt(3, 20, None, None),
         attempt(2, 10, 10, lane=1, width=2),
@@ -87,6 +87,6 @@ def test_lanes_count_once_failures_are_counted_and_nobody_is_null() -> None:
     sent = timeline(page(rows, [], limit=10, until=None, now=30_000_000), of=3, now=30_000_000)
     (worker,) = sent["workers"]
     assert (worker["busy_s"], worker["utilisation"], worker["failures"]) == (10.0, 0.5, 1)
-    assert sent["attempts"]["worker"] == [None, 0, 0]
-    assert sent["attempts"]["end"] == [None, 20.0, 20.0]
-    assert sent["chosen"] == "all attempts"
+    assert sent["attempts"]["worker"] == [0, 0]
+    assert sent["attempts"]["end"] == [20.0, 20.0]
+    assert (sent["waiting"], sent["shown"], sent["of"]) == (1, 2, 3)
