@@ -139,5 +139,9 @@ replace(place, h("div", { class: "card" }, skeleton(6)));
 bar.node.hidden = compare.hidden = true;
 for (const one of Object.values(state)) one.on(draw);
 keys();
-watch({ study: null, on(seq, id) { if (seq === null) everything = everything || loaded; else stale.add(id); update(); } });
+watch({ study: null, on(seq, id) {
+  if (seq === null) everything = everything || loaded;
+  else if ((studies.get(id)?.last_seq ?? -1) < seq) stale.add(id);
+  update();
+} });
 update();
