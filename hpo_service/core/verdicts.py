@@ -31,13 +31,15 @@ def of_studies(a: Side, b: Side, found: Outcome | None, corrected: float | None,
     if (a.metric, a.maximize) != (b.metric, b.maximize):
         return f"They optimise different things ({_goal(a)} and {_goal(b)}), so their values do not compare."
     missing = [side.name for side in (a, b) if side.value is None]
-    if missing or found is None or a.value is None or b.value is None:
-        return f"{' and '.join(missing) or a.name} has no finite value yet, so there is nothing to compare."
+    if missing:
+        return f"{' and '.join(missing)} has no finite value yet, so there is nothing to compare."
     if a.resource != b.resource:
         return (
             f"{a.name} trained its furthest trials to {a.resource:g}, {b.name} to {b.resource:g}, so their values do "
             "not compare; train both equally far."
         )
+    if found is None or a.value is None or b.value is None:
+        return f"{a.name} and {b.name} do not compare."
     so_far = "So far: " if a.going or b.going else ""
     if found.difference == 0:
         return f"{so_far}both came to {a.value:.4g}; no difference."

@@ -52,6 +52,8 @@ def test_what_does_not_compare_says_why() -> None:
     )
     assert said(side("a", 1.0), side("b", None)).startswith("b has no finite value yet")
     assert "to 81, b to 27" in said(side("a", 1.0, resource=81.0), side("b", 2.0))
+    apart = of_studies(side("a", 1.0, resource=81.0), side("b", 2.0), None, None, replicates=False)
+    assert "a trained its furthest trials to 81, b to 27" in apart
     assert said(side("a", 0.5), side("b", 0.5)) == "both came to 0.5; no difference."
 
 
