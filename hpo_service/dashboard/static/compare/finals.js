@@ -17,20 +17,20 @@ export function finals(items) {
   const rows = items.map((item, i) => row(item, i, known.length > 1 ? at : null));
   return h("div", { class: "stack" },
     h("div", { class: "table-box", tabindex: "0", role: "region", "aria-label": "Final values" }, h("table", { class: "tight finals", dataset: { test: "finals" } },
-      h("thead", null, h("tr", null, ["Study", "Final value", "95 % interval", "Best trial", "Trials there", "Resource"].map((text, i) => h("th", { scope: "col", class: i ? "num" : null }, text)), h("th", { scope: "col", class: "finals-scale" }, known.length > 1 ? scale(known[0].study.metric, low, high) : ""))),
+      h("thead", null, h("tr", null, head("Study"), head("Final value", "num"), known.length > 1 && h("th", { scope: "col", class: "finals-scale" }, scale(known[0].study.metric, low, high)), ["95 % interval", "Best trial", "Trials there", "Resource"].map((text) => head(text, "num")))),
       h("tbody", null, rows))),
     resources.size > 1 && h("p", { class: "quiet small" }, "These studies trained their best trials to different resources: a value at more epochs is no fair match for one at fewer."));
 }
 
+const head = (text, kind = null) => h("th", { scope: "col", class: kind }, text);
 const scale = (name, low, high) => h("span", { class: "finals-ends" }, h("span", null, metric(name, low)), h("span", null, metric(name, high)));
 
 function row({ study, final }, i, at) {
   const name = h("th", { scope: "row" }, h("span", { class: "named" }, swatch(i), h("a", { class: "clip", href: `/studies/${encodeURIComponent(study.id)}`, title: study.name }, h("bdi", null, study.name))));
   if (!final) return h("tr", null, name, h("td", { colspan: "6", class: "quiet" }, "no value yet"));
   const interval = final.low === null ? "too few trials" : `${metric(study.metric, final.low)} to ${metric(study.metric, final.high)}`;
-  return h("tr", null, name, h("td", { class: "num strong" }, metric(study.metric, final.value)), h("td", { class: "num quiet" }, interval),
-    h("td", { class: "num" }, h("a", { href: `/studies/${encodeURIComponent(study.id)}/trials/${final.trial}` }, integer(final.trial))), h("td", { class: "num" }, integer(final.n)), h("td", { class: "num" }, number(final.resource)),
-    h("td", { class: "finals-picture" }, at && picture(final, i, at, `${metric(study.metric, final.value)}, interval ${interval}`)));
+  return h("tr", null, name, h("td", { class: "num strong" }, metric(study.metric, final.value)), at && h("td", { class: "finals-picture" }, picture(final, i, at, `${metric(study.metric, final.value)}, interval ${interval}`)), h("td", { class: "num quiet" }, interval),
+    h("td", { class: "num" }, h("a", { href: `/studies/${encodeURIComponent(study.id)}/trials/${final.trial}` }, integer(final.trial))), h("td", { class: "num" }, integer(final.n)), h("td", { class: "num" }, number(final.resource)));
 }
 
 function picture(final, i, at, label) {

@@ -44,12 +44,14 @@ function entry({ study }, i, remove) {
 
 function definitions({ items, differences, groups }) {
   if (items.length < 2) return h("p", { class: "quiet" }, "Add another study to compare definitions.");
-  const replicates = groups.filter((one) => one.studies.length > 1);
-  const rest = replicates.length ? h("p", { class: "quiet small" }, `Studies that differ only in their seed: ${replicates.map((one) => plural(one.studies.length, "study", "studies")).join(", ")}.`) : null;
+  const names = new Map(items.map(({ study }) => [study.id, study.name]));
+  const rest = groups.filter((one) => one.studies.length > 1).map((one) => h("p", { class: "quiet small wrap" }, h("bdi", null, listed(one.studies.map((id) => names.get(id)))), " differ only in their seed: replicates of one search."));
   if (!differences.length) return h("div", { class: "stack" }, emptyState({ title: "The definitions are the same", text: "They differ at most in name, tags and notes." }), rest);
-  const rows = differences.map(({ path, values }) => ({ name: path, values, kind: path.split(".")[0] }));
+  const rows = differences.map(({ path, values }) => ({ name: path.includes(".") ? path.slice(path.indexOf(".") + 1) : path, values, kind: path.includes(".") ? path.split(".")[0] : "study" }));
+  rows.sort((a, b) => (a.kind === "study") - (b.kind === "study"));
   const heads = items.map(({ study }, i) => h("span", { class: "named" }, swatch(i), h("bdi", { class: "clip", title: study.name }, study.name)));
   return h("div", { class: "stack" }, sideBySide({ rows, heads, label: "Differences of the definitions", test: "differences", format: written }), rest);
 }
 
+const listed = (names) => (names.length > 1 ? `${names.slice(0, -1).join(", ")} and ${names.at(-1)}` : names[0]);
 const written = (one) => (typeof one === "number" && Number.isInteger(one) ? integer(one) : value(one));

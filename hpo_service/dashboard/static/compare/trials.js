@@ -48,7 +48,7 @@ export function comparedTrials(change) {
 async function load(id) {
   const [study, n] = id.split("/");
   const path = `/studies/${encodeURIComponent(study)}`;
-  const [owner, trial, reports] = await Promise.all([get(path), get(`${path}/trials/${n}`), get(`${path}/trials/${n}/reports?limit=1000`).catch(() => ({ items: [] }))]);
+  const [owner, trial, reports] = await Promise.all([get(path), get(`${path}/trials/${n}`), get(`${path}/trials/${n}/reports`).catch(() => ({ items: [] }))]);
   return { id, study: owner, trial, reports: reports.items };
 }
 
