@@ -34,6 +34,7 @@ def chromium() -> str:
 @pytest.fixture(scope="session")
 def browser() -> Iterator[Browser]:
     with sync_playwright() as playwright:
+        playwright.selectors.set_test_id_attribute("data-test")
         found = playwright.chromium.launch(executable_path=chromium(), args=list(ARGUMENTS))
         yield found
         found.close()
@@ -58,7 +59,10 @@ class Gallery:
 @pytest.fixture(scope="session")
 def shown(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gallery]:
     folder = tmp_path_factory.mktemp("gallery")
-    ids = gallery.fill(folder)
+    made = os.environ.get("HPO_TEST_GALLERY")  # a folder made before, which saves half a minute
+    if made:
+        shutil.copytree(made, folder, dirs_exist_ok=True)
+    ids = gallery.stored(folder) if made else gallery.fill(folder)
     server = Server(folder, arguments=("--no-controller",))
     try:
         server.start(ready=False)

@@ -32,6 +32,7 @@ SPACE: dict[str, Any] = {
     "dropout": {"type": "uniform", "low": 0.0, "high": 0.6, "default": 0.1},
     "weight_decay": {"type": "loguniform", "low": 1e-6, "high": 1e-1, "default": 1e-4},
 }
+EVIL_NOTES = "<img src=x onerror=alert(1)> [x](javascript:alert(1))"
 HOSTILE = "<script>alert('x')</script> \u202eright to left\u202c 🦉 " + "long-" * 20
 
 
@@ -83,7 +84,7 @@ def definitions() -> Sequence[tuple[dict[str, Any], int]]:
         (study("accuracy against loss", {"name": "random", "max_resource": 9}, objective=both, budget={"trials": 120},
                tags=["trade-off"]), 0),
         (study(HOSTILE, {"name": "random", "max_resource": 3}, budget={"trials": 12},
-               tags=["<b>bold</b>", "\u202etag", "🦉" * 30], notes="<img src=x onerror=alert(1)> [x](javascript:alert(1))"), 0),
+               tags=["<b>bold</b>", "\u202etag", "🦉" * 30], notes=EVIL_NOTES), 0),
         (study("digits asha", {"name": "asha", "max_resource": 27, "eta": 3}, budget={"trials": 180},
                tags=["vision"]), 120),
     ]  # fmt: skip
@@ -101,6 +102,15 @@ def fill(folder: Path) -> dict[str, str]:
     finally:
         db.close()
     return ids
+
+
+def stored(folder: Path) -> dict[str, str]:
+    """The ids of a gallery that was made before."""
+    db = open_database(f"sqlite:///{folder / 'hpo.db'}")
+    try:
+        return {row.name: row.id for row in studies.list_studies(db, limit=100).rows}
+    finally:
+        db.close()
 
 
 def _run(db: Database, folder: Path, document: Mapping[str, Any], trials: int, moment: list[float]) -> str:
