@@ -2,11 +2,12 @@
 
 import { h, replace } from "../core/dom.js";
 import { integer, isShare, number } from "../core/format.js";
-import { axis, plot, robustRange } from "../core/plot.js";
+import { axis, plot } from "../core/plot.js";
 import { colours } from "../core/theme.js";
 import { segmented, select } from "../core/ui.js";
 import { param } from "../core/url.js";
 import { legendOf, noteOf, stage } from "./common.js";
+import { rangeOf } from "./ranges.js";
 import { groupsOf, lineTrace, markTrace, smoothed } from "./curve_traces.js";
 
 export const info = {
@@ -21,7 +22,7 @@ const COUNTS = ["20", "50", "100", "200"];
 
 export function mount(p, page) {
   const state = {
-    lines: param("lines", "top"), count: param("count", "50"), by: param("by", page.hasRungs ? "bracket" : "value"),
+    lines: param("lines", "top"), count: param("count", "50"), by: param("by", usualColour(page)),
     metric: param("metric", page.metricName), smooth: param("smooth", 0), logc: param("logc", spread(page) >= 27 ? "x" : ""),
   };
   const node = h("div", { class: "chart chart-curves" });
@@ -38,6 +39,12 @@ export function mount(p, page) {
       await draw();
     },
   };
+}
+
+// Where there is one bracket, the rungs tell more.
+function usualColour(page) {
+  if (!page.hasRungs) return "value";
+  return ["asha", "successive_halving"].includes(page.definition().algorithm.name) ? "rung" : "bracket";
 }
 
 // Rungs lie evenly on a log axis; few of them do well enough on a linear one.
@@ -106,7 +113,7 @@ async function show(p, page, { node, marks, base, answer, state }) {
     markTrace(fits, { ...shared, loud: true }),
   ];
   const values = answer.trials.flatMap((line) => smoothed(line.value, weight)).filter((value) => typeof value === "number");
-  const robust = robustRange(values, { log: log.y });
+  const robust = rangeOf(values, { log: log.y, name: answer.metric });
   await plot(node, traces, () => layoutOf(page, answer, { log, robust, ladders, state }), {
     label: `Learning curves of ${answer.metric}: ${integer(answer.trials.length)} trials, ${answer.chosen ?? ""}`,
     onClick: (trial) => { if (Number.isInteger(trial)) page.openTrial(trial); },
@@ -128,13 +135,14 @@ function layoutOf(page, answer, { log, robust, ladders, state }) {
   const furthest = Math.max(...answer.trials.map((line) => line.resource.at(-1)));
   const levels = [...new Set([...ladders.values()].flat())].filter((level) => level <= furthest * 1.001).sort((a, b) => a - b);
   const few = levels.length <= 12 ? levels : [];
+  const ticks = few.length > 1 ? { tickvals: few, ticktext: few.map(number) } : { dtick: 1 };
   return {
     height: 320, meta: { seq: answer.seq }, uirevision: [answer.metric, log.x, log.y, state.lines.get()].join(), showlegend: true,
     legend: { orientation: "h", y: 1.08 }, margin: { t: 24 },
-    xaxis: { ...axis(page.resourceName, { log: log.x }), zeroline: false, ...(log.x ? {} : { rangemode: "tozero" }) },
+    xaxis: { ...axis(page.resourceName, { log: log.x }), zeroline: false, ...(log.x ? ticks : { rangemode: "tozero" }) },
     yaxis: { ...axis(answer.metric, { log: log.y, share: isShare(answer.metric) }), zeroline: false, ...(robust.range ? { range: robust.range } : {}) },
     shapes: few.map((level) => ({ type: "line", layer: "below", x0: level, x1: level, yref: "paper", y0: 0, y1: 1, line: { color: colour.quiet, width: 1, dash: "dot" } })),
-    annotations: few.map((level) => ({ x: log.x ? Math.log10(level) : level, yref: "paper", y: 1, yanchor: "bottom", text: number(level), showarrow: false, font: { color: colour.quiet, size: 10.5 } })),
+    annotations: log.x ? [] : few.map((level) => ({ x: level, yref: "paper", y: 1, yanchor: "bottom", text: number(level), showarrow: false, font: { color: colour.quiet, size: 10.5 } })),
   };
 }
 

@@ -2,13 +2,13 @@
 
 import { h, replace } from "../core/dom.js";
 import { integer, metric, value as wordsOf } from "../core/format.js";
-import { robustRange } from "../core/plot.js";
 import { colours } from "../core/theme.js";
 import { button, dialog } from "../core/ui.js";
 import { param } from "../core/url.js";
 import { noteOf, stage } from "./common.js";
 import { isDark } from "./curve_traces.js";
 import { axisFor, brushOf, meaningOf } from "./parallel_axes.js";
+import { rangeOf } from "./ranges.js";
 import { parallelCanvas } from "./parallel_canvas.js";
 
 export const info = {
@@ -88,7 +88,7 @@ function said({ page, answer }, axis, index) {
 // 0 worst … 1 best for those that match, by the robust range of the values; -1 for the rest.
 function shadesOf(page, answer) {
   const values = answer.columns.value ?? [];
-  const { low, high, outside } = robust(values);
+  const { low, high, outside } = robust(values, page);
   const shades = answer.number.map((_, i) => {
     if (!answer.matches[i] || values[i] === null || values[i] === undefined) return -1;
     const share = Math.min(1, Math.max(0, (values[i] - low) / (high - low)));
@@ -99,17 +99,17 @@ function shadesOf(page, answer) {
 
 // How good a place of the value's axis is: what the coloured bar beside it shows.
 function scaleAt(page, answer, axis, t) {
-  const { low, high } = robust(answer.columns.value);
+  const { low, high } = robust(answer.columns.value, page);
   const value = axis.toValue(axis.range[0] + t * (axis.range[1] - axis.range[0]));
   const share = Math.min(1, Math.max(0, (value - low) / (high - low)));
   return page.maximize ? share : 1 - share;
 }
 
-function robust(values) {
+function robust(values, page) {
   const known = values.filter((one) => one !== null);
-  const found = robustRange(known);
+  const found = rangeOf(known, { name: page.metricName });
   if (found.low !== null && found.high > found.low) return found;
-  const low = known.length ? Math.min(...known) : 0, high = known.length ? Math.max(...known) : 1;
+  const low = known.length ? known.reduce((a, b) => Math.min(a, b)) : 0, high = known.length ? known.reduce((a, b) => Math.max(a, b)) : 1;
   return { low, high: high > low ? high : low + 1, outside: 0 };
 }
 

@@ -1,8 +1,8 @@
 // One sample's columns as axes of parallel coordinates: places on a line, readable ticks, brushes from and to the filter. Pure: no requests, no DOM.
 
 import { metric, number } from "../core/format.js";
-import { robustRange } from "../core/plot.js";
 import { safe } from "./common.js";
+import { rangeOf } from "./ranges.js";
 
 const ABSENT = 0.12; // how far below the lowest place what is not there lies, as a share of the axis
 const HALF = 0.45; // a category's brush reaches so far to either side
@@ -27,7 +27,7 @@ function numbers(field, column, page) {
   const places = column.map((one) => (one === null ? null : log ? Math.log10(one) : one));
   const known = places.filter((one) => one !== null);
   const absent = known.length < places.length;
-  const [low, high] = extent(known, field, log);
+  const [low, high] = extent(known, { field, log, page });
   const absentAt = absent ? low - ABSENT * (high - low) : null;
   const clamp = (place) => Math.min(high, Math.max(low, place));
   const { tickvals, ticktext } = ticksOf({ low, high, log, field, page });
@@ -45,17 +45,18 @@ function numbers(field, column, page) {
 }
 
 // Parameters are drawn over their whole range in the definition's terms; values over what is no outlier.
-function extent(known, field, log) {
+function extent(known, { field, log, page }) {
   if (!known.length) return [0, 1];
   let low = known.reduce((a, b) => Math.min(a, b)), high = known.reduce((a, b) => Math.max(a, b));
   if (field.kind !== "param") {
-    const robust = robustRange(log ? known.map((one) => 10 ** one) : known, { log });
+    const robust = rangeOf(log ? known.map((one) => 10 ** one) : known, { log, name: metricOf(field, page) });
     if (robust.outside) [low, high] = [robust.low, robust.high];
   }
   return low === high ? [low - 0.5, high + 0.5] : [low, high];
 }
 
-const words = (value, field, page) => (field.kind === "param" || field.name === "number" ? number(value) : metric(field.name === "value" ? page.metricName : field.name, value));
+const metricOf = (field, page) => (field.name === "value" ? page.metricName : field.name);
+const words = (value, field, page) => (field.kind === "param" || field.name === "number" ? number(value) : metric(metricOf(field, page), value));
 
 function ticksOf({ low, high, log, field, page }) {
   const tickvals = log ? decades(low, high) : steps(low, high);

@@ -8,7 +8,7 @@ import { h, replace } from "../core/dom.js";
 import { colours } from "../core/theme.js";
 import { drawAxes } from "./parallel_svg.js";
 
-const MARGIN = { top: 46, bottom: 16, left: 52, right: 60 };
+const MARGIN = { top: 46, bottom: 16, left: 52, right: 74 };
 const NEAR = 9; // pixels from a line at which it is meant
 const SHADES = 24;
 

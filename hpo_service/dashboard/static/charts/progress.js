@@ -2,12 +2,13 @@
 
 import { h, replace } from "../core/dom.js";
 import { integer, isShare, metric } from "../core/format.js";
-import { axis, plot, robustRange } from "../core/plot.js";
+import { axis, plot } from "../core/plot.js";
 import { colours } from "../core/theme.js";
 import { segmented, switcher } from "../core/ui.js";
 import { param } from "../core/url.js";
 import { FATES, noteOf, safe, stage } from "./common.js";
 import { markColour } from "./mark_colours.js";
+import { rangeOf } from "./ranges.js";
 import { AXES, axisBy } from "./progress_axes.js";
 
 export const info = {
@@ -116,7 +117,7 @@ function runningTrace(page, { x }) {
 function layoutOf(page, answer, view) {
   const { points } = answer;
   const colour = colours();
-  const robust = view.wide ? { range: null, outside: 0 } : robustRange(points.value, { log: view.logy });
+  const robust = view.wide ? { range: null, outside: 0 } : rangeOf(points.value, { log: view.logy, name: page.metricName });
   const range = robust.range && widened(robust.range, [view.best.values.at(-1), answer.target], view.logy);
   const target = answer.target !== null && answer.target !== undefined;
   return {
