@@ -20,6 +20,7 @@ from hpo_service.store import (
     external,
     logs,
     retention,
+    stopping,
     studies,
     surrogate_views,
     workers,
@@ -121,6 +122,7 @@ CASES: dict[str, Case] = {
         lambda w: w.collect(w.saved(1, 0), w.ended(1, "failed")) and None,
         lambda w: retention.let_go(w.db, retention_s=60),
     ),
+    "stopping.stop_trial": (_nothing, lambda w: stopping.stop_trial(w.db, w.id, 1, "enough", remember=REMEMBER)),
     "surrogate_views.put": (
         lambda w: surrogate_views.put_view(w.db, w.id, seq=1, document={"trial": 1}),
         lambda w: surrogate_views.put_view(w.db, w.id, seq=2, document={"trial": 2}),
