@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -121,6 +121,7 @@ def _study_tests(members: Sequence[_Member], parts: Sequence[Sequence[int]]) -> 
     for (i, j), outcome, corrected in zip(pairs, outcomes, comparison.holm(tested), strict=True):
         same = group_of[i] == group_of[j]
         words = verdicts.of_studies(sides[i], sides[j], outcome, corrected, replicates=same)
+        outcome = replace(outcome, p=None) if same and outcome is not None else outcome  # known to be luck
         found.append(_test("studies", members[i].study.id, members[j].study.id, outcome, corrected, words))
     return found
 
