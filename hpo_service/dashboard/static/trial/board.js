@@ -44,6 +44,6 @@ function step(page, side) {
 
 function missing(error, studyId, number) {
   const gone = error.status === 404;
-  return h("div", { class: "panel" }, h("h1", null, gone ? `There is no trial ${number} here` : "The trial cannot be shown"), problemBox(error),
+  return h("div", { class: "panel", dataset: { test: "missing" } }, h("h1", null, gone ? `There is no trial ${number} here` : "The trial cannot be shown"), problemBox(error),
     h("p", null, h("a", { href: `/studies/${encodeURIComponent(studyId)}?view=trials` }, "All trials of the study"), " · ", h("a", { href: "/" }, "All studies")));
 }
