@@ -150,7 +150,7 @@ class SurrogateSampler:
             of=len(fit.basis.observed),
             trials=trials,
             incumbent=best,
-            next=tuple(trials[number] for number in sorted(chosen)[-MAX_NEXT:]),
+            next=tuple(trials[number] for number in sorted(chosen, reverse=True)[:MAX_NEXT]),
             encoding=encoding,
         )
         return look(scene, self._model(fit, encoding, best))
