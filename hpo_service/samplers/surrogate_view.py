@@ -60,8 +60,8 @@ class Line:
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SurrogateView:
     """A model with what it learned from. `trial`: the one that it was fitted for; `resource`: the level that the
-    values are of, None without levels; `next`: what it chose that has no result yet, the newest first; `left_out`: why a
-    parameter has no line."""
+    values are of, None without levels; `next`: what it chose that has no result yet, the newest first; `left_out`: why
+    a parameter has no line."""
 
     surrogate: str
     trial: int
