@@ -6,7 +6,7 @@
 
 import { replace, svg } from "../core/dom.js";
 import { integer, isShare, metric as metricText, number, percent } from "../core/format.js";
-import { fateOf, markNode } from "./common.js";
+import { fateOf, levelText, markNode } from "./common.js";
 
 const TOP = 74, R = 5, NARROW = 66;
 const ORDER = ["promoted", "finished", "running", "waiting", "paused", "stopped", "failed"];
@@ -30,10 +30,11 @@ function frameOf(bracket, options) {
   const [left, right] = options.width < 480 ? [46, 4] : [62, 14];
   const width = Math.max(options.width, left + right + count * NARROW);
   const values = bracket.rungs.flatMap((rung) => [...(rung.trials?.value ?? []), rung.threshold]).filter((one) => Number.isFinite(one));
-  const lost = bracket.rungs.some((rung) => rung.trials?.value.some((one) => !Number.isFinite(one)));
+  const without = bracket.rungs.flatMap((rung) => (rung.trials?.fate ?? []).filter((_, i) => !Number.isFinite(rung.trials.value[i])));
+  const lost = without.length > 0, yet = without.every((fate) => fate === "running" || fate === "waiting");
   const height = options.width < 560 ? 400 : 440;
   const bottom = height - (lost ? 44 : 20);
-  return { ...options, values, width, height, bottom, lost, left, right, column: (width - left - right) / count, ...scaleOf(values, bottom, options, bracket) };
+  return { ...options, values, width, height, bottom, lost, yet, left, right, column: (width - left - right) / count, ...scaleOf(values, bottom, options, bracket) };
 }
 
 function scaleOf(values, bottom, { scale, maximize, metric }, bracket) {
@@ -113,17 +114,17 @@ function axis(frame) {
   return svg("g", { class: "axis", "aria-hidden": "true" }, inside.map(({ v, text }) => svg("g", null,
     svg("line", { x1: frame.left - 4, x2: frame.width - frame.right, y1: frame.y(v), y2: frame.y(v) }),
     svg("text", { x: frame.left - 8, y: frame.y(v) + 4, "text-anchor": "end" }, text))),
-  frame.lost && svg("text", { x: frame.left - 8, y: frame.height - 12, "text-anchor": "end" }, "no value"));
+  frame.lost && svg("text", { x: frame.left - 8, y: frame.height - 12, "text-anchor": "end" }, frame.yet ? "no value yet" : "no value"));
 }
 
 function backdrop({ rung, x }, frame) {
   const half = frame.column * 0.38;
   const begun = rung.entered > 0;
   const rest = frame.column > 118;
-  const flow = begun ? (rest ? `${integer(rung.entered)} entered, ${integer(rung.promoted)} went on` : `${integer(rung.entered)} → ${integer(rung.promoted)}`) : `${integer(rung.size ?? 0)} planned`;
+  const flow = begun ? (rest ? `${integer(rung.entered)} entered, ${integer(rung.promoted)} went on` : `${integer(rung.entered)} → ${integer(rung.promoted)}`) : rung.size ? `${integer(rung.size)} planned` : "nobody yet";
   return svg("g", { class: ["rung", !begun && "ghost"], "aria-hidden": "true" },
     svg("rect", { x: x - half, y: TOP, width: 2 * half, height: frame.bottom - TOP, rx: 6, class: "lane" }),
-    svg("text", { x, y: 16, class: "rung-head", "text-anchor": "middle" }, `${rest ? `${frame.resource} ` : ""}${number(rung.resource)}`),
+    svg("text", { x, y: 16, class: "rung-head", "text-anchor": "middle" }, rest ? levelText(frame.resource, rung.resource) : number(rung.resource)),
     svg("text", { x, y: 33, class: "rung-flow", "text-anchor": "middle" }, last(rung) && begun ? `${integer(rung.entered)} entered` : flow),
     svg("text", { x, y: 49, class: "rung-flow", "text-anchor": "middle" }, Number.isFinite(rung.best) ? `${frame.column > 90 ? "best " : ""}${metricText(frame.metric, rung.best)}` : ""),
     tally(rung, x - half, 2 * half));
@@ -148,7 +149,7 @@ function links(columns, at, frame) {
     const to = columns[k + 1].marks.length ? at.get(`${columns[k + 1].rung.rung}/${mark.number}`) : null;
     if (!to) return null;
     const [x0, x1] = [mark.x + mark.dx + R + 1, to.x + to.dx - R - 1], bend = (x1 - x0) / 2;
-    return svg("path", { class: ["went-on", faded(mark, frame) && "faded"], dataset: { number: mark.number }, stroke: fateOf("promoted").colour(),
+    return svg("path", { class: ["went-on", faded(mark, frame) && "faded", !Number.isFinite(to.value) && "open-end"], dataset: { number: mark.number }, stroke: fateOf("promoted").colour(),
       d: `M${x0},${mark.y}C${x0 + bend},${mark.y} ${x1 - bend},${to.y} ${x1},${to.y}` });
   }));
   return svg("g", { class: "links", "aria-hidden": "true" }, drawn);
@@ -176,11 +177,11 @@ function markOf(mark, frame) {
 
 export function markInWords(mark, { metric, resource }) {
   const value = Number.isFinite(mark.value) ? `${metric} ${metricText(metric, mark.value)}` : "no finite value";
-  return `Trial ${mark.number}: ${value} at ${resource} ${number(mark.resource)}, ${fateOf(mark.fate).word}${mark.reason ? ` because ${mark.reason}` : ""}`;
+  return `Trial ${mark.number}: ${value} at ${levelText(resource, mark.resource)}, ${fateOf(mark.fate).word}${mark.reason ? ` because ${mark.reason}` : ""}`;
 }
 
 function inWords(bracket, { resource }) {
-  const rungs = bracket.rungs.map((rung) => `${resource} ${number(rung.resource)}: ${rung.entered ? `${rung.entered} entered, ${rung.promoted} went on` : `${rung.size ?? 0} planned`}`);
+  const rungs = bracket.rungs.map((rung) => `${levelText(resource, rung.resource)}: ${rung.entered ? `${rung.entered} entered, ${rung.promoted} went on` : rung.size ? `${rung.size} planned` : "nobody yet"}`);
   return `Bracket ${bracket.bracket} with ${bracket.rungs.length} rungs. ${rungs.join("; ")}. Arrow keys move between trials, Enter selects one.`;
 }
 

@@ -6,7 +6,7 @@ import { integer, metric as metricText, number, plural } from "../core/format.js
 import { button, emptyState, segmented } from "../core/ui.js";
 import { param } from "../core/url.js";
 import { draw, funnel } from "./brackets-picture.js";
-import { FATES, legendOf, matching, stage } from "./common.js";
+import { FATES, legendOf, levelText, matching, stage } from "./common.js";
 
 export const info = {
   id: "brackets", title: "Brackets and rungs",
@@ -196,7 +196,7 @@ function cardText(bracket, rungIndex, n, { metric, resource }) {
   const i = rung.trials.number.indexOf(n);
   const [value, fate, reason] = [rung.trials.value[i], rung.trials.fate[i], rung.trials.reason[i]];
   return [h("div", { class: "bracket-hover-head" }, h("strong", null, `Trial ${n}`), legendOf([fate])),
-    h("p", null, `${Number.isFinite(value) ? metricText(metric, value) : "no finite value"} at ${resource} ${number(rung.resource)}`),
+    h("p", null, `${Number.isFinite(value) ? metricText(metric, value) : "no finite value"} at ${levelText(resource, rung.resource)}`),
     reason ? h("p", { class: "quiet" }, reason) : null];
 }
 

@@ -7,6 +7,7 @@
 // chooser({label, options, get, set}) → {node, fill(options)}    a labelled <select> over one param of the URL
 // matching(page, numbers)        Promise of the Set of those numbers that match the filter, null without a filter
 // noteOf(answer, {noun, more})   "showing 2,000 of 100,000 trials: every 50th; 312 match the filter"
+// levelText(resource, n)         "3 epochs", "1 epoch", "resource 3"
 // jitter(number, width)          always the same for the same trial
 // placed(field, values, numbers) where a sample's column lies on its axis: categories beside their line
 // axisOf(field, values)          the Plotly axis of a sample's field: log where the parameter is, labels where it has some, robust
@@ -98,6 +99,9 @@ export function noteOf(answer, { noun = "trials", more = [] } = {}) {
   if (Number.isInteger(match) && match < of) parts.push(`${integer(match)} match the filter`);
   return [...parts, ...more].filter(Boolean).join("; ");
 }
+
+// "3 epochs", "1 epoch", "resource 3"
+export const levelText = (resource, n) => (resource === "resource" ? `resource ${number(n)}` : `${number(n)} ${n === 1 ? resource.replace(/s$/, "") : resource}`);
 
 export const outsideNote = (count, what) => (count ? `${integer(count)} beyond ${what}` : "");
 

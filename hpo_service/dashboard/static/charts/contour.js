@@ -99,7 +99,7 @@ function surfaceOf(points, shade, { fx, fy, ax, ay }) {
     const near = known.map((one) => ({ s: one.s, d: (one.a - a) ** 2 + (one.b - b) ** 2 })).sort((p, q) => p.d - q.d).slice(0, NEAREST);
     if (!near.length || near[0].d > reach * reach) return null;
     let sum = 0, weights = 0;
-    for (const { s, d } of near) { const w = 1 / (d + 0.0006); sum += w * s; weights += w; }
+    for (const { s, d } of near) { const w = 1 / (d + 0.0025); sum += w * s; weights += w; }
     return sum / weights;
   }));
   return { x: across.values, y: up.values, z, cells: fx.type === "category" || fy.type === "category" };

@@ -6,7 +6,7 @@ import { plot, robustRange } from "../core/plot.js";
 import { colours } from "../core/theme.js";
 import { button, emptyState } from "../core/ui.js";
 import { param } from "../core/url.js";
-import { axisOf, chooser, outsideNote, placed, safe, stage, valueAxis, wordOf } from "./common.js";
+import { axisOf, chooser, levelText, outsideNote, placed, safe, stage, valueAxis, wordOf } from "./common.js";
 
 export const info = {
   id: "surrogate", title: "What the sampler believes",
@@ -50,7 +50,7 @@ export function mount(panel, page) {
       yaxis: { ...(isTpe ? { title: { text: "density" }, zeroline: false } : valueAxis(page.metricName, data.observed.value)), domain: [0.37, 1], ...(y.range ? { range: y.range } : {}), ...(isTpe ? { rangemode: "tozero" } : {}) },
       yaxis2: { domain: [0, 0.27], title: { text: safe(data.acquisition_name, 28) }, zeroline: false, nticks: 4 }, ...marked, showlegend: true, hovermode: "closest", meta: { seq: data.seq }, uirevision: data.parameter },
     { height: 520, label: inWords(data, page), onClick: (n) => Number.isInteger(n) && page.selection.toggleNumber(n) });
-    panel.note([`learned from ${integer(data.observations_used)} of ${integer(data.of)} trials`, data.resource !== null && data.resource !== undefined ? `at ${page.resourceName} ${number(data.resource)}` : "",
+    panel.note([`learned from ${integer(data.observations_used)} of ${integer(data.of)} trials`, data.resource !== null && data.resource !== undefined ? `at ${levelText(page.resourceName, data.resource)}` : "",
       data.trial !== null && data.trial !== undefined ? `as it stood when trial ${data.trial} was proposed` : "", outsideNote(y.outside, "the axis"), leftOut(data)].filter(Boolean).join("; "));
   }
   view.onTheme(() => data?.available && render());

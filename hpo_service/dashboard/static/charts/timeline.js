@@ -6,7 +6,7 @@ import { plot } from "../core/plot.js";
 import { colours } from "../core/theme.js";
 import { button, emptyState, progress } from "../core/ui.js";
 import { param } from "../core/url.js";
-import { markColour, matching, noteOf, safe, stage } from "./common.js";
+import { levelText, markColour, matching, noteOf, safe, stage } from "./common.js";
 
 export const info = {
   id: "timeline", title: "Attempts by worker",
@@ -75,7 +75,7 @@ export function mount(panel, page) {
         type: "bar", orientation: "h", name: word, base: some.map((i) => local(attempts.start[i])), x: some.map((i) => 1000 * Math.max(0, stop(i) - attempts.start[i])),
         y: some.map((i) => attempts.worker[i] - 0.39 + tall(i) * ((attempts.lane[i] ?? 0) + 0.5)), width: some.map((i) => tall(i) * 0.94), customdata: some.map((i) => attempts.trial[i]),
         marker: { color: some.map((i) => (faint(i) ? colour.line : of(colour))), line: { color: colour.panel, width: 0.5 }, pattern: { shape: pattern, fillmode: "overlay", size: 6, solidity: 0.2, fgcolor: colour.panel } },
-        text: some.map((i) => `Trial ${attempts.trial[i]}, attempt ${attempts.fence[i]}: ${word}<br>${number(attempts.from_resource[i])} → ${number(attempts.resource[i])} ${safe(page.resourceName)}<br>${duration(stop(i) - attempts.start[i])}, from ${when(attempts.start[i])}`),
+        text: some.map((i) => `Trial ${attempts.trial[i]}, attempt ${attempts.fence[i]}: ${word}<br>from ${number(attempts.from_resource[i])} to ${safe(levelText(page.resourceName, attempts.resource[i]))}<br>${duration(stop(i) - attempts.start[i])}, from ${when(attempts.start[i])}`),
         textposition: "none", hovertemplate: "%{text}<extra></extra>" };
     }).filter(Boolean);
   }
