@@ -70,11 +70,17 @@ async function picture(node, { name, lines }, reports, page, log) {
   const starts = reports.filter((one, i) => i > 0 && one.fence !== reports[i - 1].fence).map((one, i, all) => all[i].resource);
   await plot(node, traces, {
     height: 240, showlegend: series.length > 1 || lost.length > 0, meta: { seq: page.trial().fence * 1e6 + reports.length }, uirevision: `${name}${log}`,
-    xaxis: { ...axis(page.facts.resourceName), rangemode: "tozero" }, yaxis: { ...axis("", { log, share }), ...(range ? { range } : {}) },
+    xaxis: { ...axis(page.facts.resourceName), rangemode: "tozero", ...whole(reports) }, yaxis: { ...axis("", { log, share }), ...(range ? { range } : {}), ...(share && range && !log ? { tickformat: shareTicks(range[1] - range[0]) } : {}) },
     yaxis2: { overlaying: "y", range: [0, 1.02], visible: false, fixedrange: true },
     shapes: starts.map((at) => ({ type: "line", x0: at, x1: at, yref: "paper", y0: 0, y1: 1, line: { color: colour.line, width: 1, dash: "dot" } })),
   }, { label: describe(name, series, page), height: 240 });
 }
+
+// Few whole steps: no ticks between them.
+const whole = (reports) => (reports.every((one) => Number.isInteger(one.resource)) && reports.at(-1).resource <= 8 ? { dtick: 1 } : {});
+
+// As many digits as tell neighbouring ticks apart.
+const shareTicks = (width) => (width > 0.06 ? ".0%" : width > 0.006 ? ".1%" : width > 0.0006 ? ".2%" : ".1e");
 
 function describe(name, series, page) {
   const ends = series.map(({ metric, role, y }) => `${role || metric} ended at ${shown(metric, y.filter((one) => one !== undefined).at(-1))}`);

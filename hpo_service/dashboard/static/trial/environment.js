@@ -22,7 +22,7 @@ export function mount(node, page) {
 
 function one(digest, document, page) {
   const used = page.trial().attempt_rows.filter((row) => row.environment_digest === digest).map((row) => row.fence);
-  const { packages, ...rest } = document;
+  const { packages, digest: _, ...rest } = document;
   return h("details", { class: "environment" }, h("summary", null, summary(document), used.length ? h("span", { class: "quiet" }, ` · attempt${used.length > 1 ? "s" : ""} ${used.join(", ")}`) : null),
     h("div", { class: "row" }, h("span", { class: "quiet" }, "Digest "), h("code", null, digest.slice(0, 16)), copyButton(() => JSON.stringify(document, null, 2), "Copy as JSON")),
     pairs(rest), packages ? h("details", null, h("summary", null, `${Object.keys(packages).length} packages`), h("pre", { tabindex: "0" }, Object.entries(packages).map(([name, version]) => `${name}==${version}`).join("\n"))) : null);

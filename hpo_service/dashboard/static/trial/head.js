@@ -11,6 +11,8 @@ const ORIGINS = {
   portfolio: "from a portfolio of good starts", confirm: "confirms an earlier trial",
 };
 
+const PAUSED = "It came to the end of its segment; the algorithm decides whether it goes on.";
+
 export function mount(node, page) {
   const draw = () => replace(node, crumbs(page), title(page), reason(page), h("dl", { class: "figures trial-figures" }, figures(page)));
   draw();
@@ -49,7 +51,7 @@ function actions(page, state) {
   return [
     menu(more, () => copies(page)),
     h("a", { class: "button quiet", href: `/compare?trial=${encodeURIComponent(page.studyId)}/${page.number}${rival(page)}` }, icon("compare"), "Compare"),
-    page.open() ? button("Stop", () => stop(page), { kind: "danger", disabled: state === "paused" }) : button("Retry", () => retry(page), { title: "Try the same parameters again, as a new trial" }),
+    page.open() ? button("Stop", () => stop(page), { kind: "danger", disabled: state === "paused", title: state === "paused" ? "A paused trial is the algorithm's; it can be stopped while it runs" : "It ends at its next report" }) : button("Retry", () => retry(page), { title: "Try the same parameters again, as a new trial" }),
   ];
 }
 
@@ -60,7 +62,8 @@ function rival(page) {
 }
 
 function reason(page) {
-  const { reason: text } = page.trial();
+  const { reason: why, state } = page.trial();
+  const text = state === "paused" && (!why || why === "reached") ? PAUSED : why;
   return text ? h("p", { class: "trial-reason", title: text.length > 400 ? text.slice(0, 2000) : null }, h("bdi", null, text.length > 400 ? `${text.slice(0, 400)}…` : text)) : null;
 }
 
@@ -71,7 +74,7 @@ function figures(page) {
   const others = objectives.slice(1).map((one) => figure(one.metric, metric(one.metric, trial.values[one.metric]), one.direction === "maximize" ? "more is better" : "less is better"));
   return [
     figure(metricName, metric(metricName, trial.value), rank(page)), ...others,
-    figure(page.facts.resourceName === "epochs" ? "Epochs" : "Resource", num(trial.resource), reach(trial)),
+    figure(page.facts.resourceName === "epochs" ? "Epochs" : "Resource", num(trial.resource), reach(trial, page.open())),
     trial.bracket === null ? null : figure("Bracket", integer(trial.bracket), trial.rung === null ? null : `rung ${trial.rung}`),
     figure("Origin", trial.origin, origin(page, trial)),
     figure("Time", duration(trial.seconds), trial.ended_at ? `ended ${ago(trial.ended_at)}` : trial.started_at ? `began ${ago(trial.started_at)}` : `created ${ago(trial.created_at)}`),
@@ -85,8 +88,8 @@ function rank(page) {
   return `rank ${integer(around.rank)} of ${integer(around.ranked)}`;
 }
 
-function reach({ target, horizon, resource }) {
-  if (target !== null && target > resource) return `on its way to ${num(target)}`;
+function reach({ target, horizon, resource }, open) {
+  if (open && target !== null && target > resource) return `on its way to ${num(target)}`;
   return horizon !== null && horizon > resource ? `of ${num(horizon)} at most` : null;
 }
 
