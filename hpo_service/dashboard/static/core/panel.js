@@ -38,7 +38,7 @@ export function panel({ id, title, help = "", tools = [], wide = false }) {
     node, body, tools: bar,
     loading() {
       node.setAttribute("aria-busy", "true");
-      if (!body.childElementCount) body.append(skeleton(4));
+      if (!body.childNodes.length) body.append(skeleton(4));
     },
     ready: idle,
     problem(error) {

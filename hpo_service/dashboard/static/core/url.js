@@ -51,14 +51,14 @@ function tell() {
 function read(name, fallback) {
   const text = new URLSearchParams(location.search).get(name);
   if (text === null) return Array.isArray(fallback) ? [...fallback] : fallback;
-  if (Array.isArray(fallback)) return text === "" ? [] : text.split(",").map((one) => one.replaceAll("%2C", ","));
+  if (Array.isArray(fallback)) return text === "" ? [] : text.split(",").map((one) => one.replaceAll("%2C", ",").replaceAll("%25", "%"));
   if (typeof fallback === "boolean") return text === "1" || text === "true";
   if (typeof fallback === "number") return Number.isFinite(Number(text)) && text !== "" ? Number(text) : fallback;
   return text;
 }
 
 function write(value) {
-  if (Array.isArray(value)) return value.map((one) => String(one).replaceAll(",", "%2C")).join(",");
+  if (Array.isArray(value)) return value.map((one) => String(one).replaceAll("%", "%25").replaceAll(",", "%2C")).join(",");
   if (typeof value === "boolean") return value ? "1" : "0";
   return String(value);
 }

@@ -31,9 +31,12 @@ const place = h("div");
 const count = h("span", { class: "quiet total" });
 compare.dataset.test = "compare";
 
+// A link may name studies that are gone.
+const selected = () => state.selected.get().filter((id) => !loaded || studies.has(id));
+
 function draw() {
   const all = [...studies.values()];
-  const chosen = new Set(state.selected.get());
+  const chosen = new Set(selected());
   compare.disabled = chosen.size < 2 || chosen.size > COMPARED;
   compare.lastChild.textContent = chosen.size ? `Compare ${chosen.size}` : "Compare";
   compare.title = chosen.size < 2 ? "Select two studies or more to compare them" : chosen.size > COMPARED ? `At most ${COMPARED} studies can be compared` : "Compare the selected studies (c)";
@@ -64,7 +67,7 @@ function nothingFound() {
 }
 
 function compareSelected() {
-  const chosen = state.selected.get();
+  const chosen = selected();
   if (chosen.length < 2) { toast("Select two studies or more to compare them: x selects the one in focus.", "info"); return; }
   location.assign(`/compare${query({ study: chosen.slice(0, COMPARED) })}`);
 }

@@ -46,6 +46,9 @@ function state(study, { onState }) {
   return h("button", { type: "button", class: "bare", title: why ? `${study.state}: ${why}` : `Only ${study.state} studies`, on: { click: () => onState(study.state) } }, mark);
 }
 
+// A forecast of "2 h 19 min" claims more than anybody knows.
+const rough = (s) => (s >= 36 * 3600 ? `${Math.round(s / 86400)} d` : s >= 5400 ? `${Math.round(s / 3600)} h` : duration(s));
+
 const UNITS = {
   hours: (row) => `${duration(3600 * row.used)} of ${duration(3600 * row.limit)}`,
   dollars: (row) => `${money(1e6 * row.used)} of ${money(1e6 * row.limit)}`,
@@ -54,7 +57,7 @@ const UNITS = {
 
 function budget(study) {
   const row = nearest(study);
-  const left = study.time_left_s !== null && study.time_left_s !== undefined && study.state === "running" ? `≈ ${duration(study.time_left_s)} left` : "";
+  const left = study.time_left_s !== null && study.time_left_s !== undefined && study.state === "running" ? `≈ ${rough(study.time_left_s)} left` : "";
   if (!row) return h("div", { class: "quiet small" }, study.state === "running" ? "no bound" : plural(study.trials, "trial"));
   const text = (UNITS[row.name] || (() => `${number(Math.round(row.used))} of ${number(row.limit)} ${row.unit || row.name}`))(row);
   return h("div", { class: "stack-tight" }, progress({ value: row.used, max: row.limit, label: [text, left].filter(Boolean).join(", ") }),

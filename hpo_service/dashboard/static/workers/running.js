@@ -9,7 +9,7 @@ import { badge, panel, progress } from "../core/ui.js";
 const COLUMNS = [["Worker", ""], ["State", ""], ["Runs", ""], ["Utilisation", ""], ["For", "num"]];
 
 export function running() {
-  const frame = panel({ id: "workers", title: "What runs where", help: "A worker is a warm process that trains; several trials may train together on one. Utilisation is the share of the last hour in which it trained." });
+  const frame = panel({ id: "workers", title: "What runs where", help: "A worker is a warm process that trains; several trials may train together on one. Utilisation is the share of the last minutes in which it trained." });
   const body = h("tbody");
   const table = h("div", { class: "table-box" }, h("table", { class: "workers tight", "aria-label": "Workers", dataset: { test: "workers-table" } },
     h("thead", null, h("tr", null, COLUMNS.map(([label, kind]) => h("th", { scope: "col", class: kind || null }, label)))), body));
