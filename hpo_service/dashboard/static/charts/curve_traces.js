@@ -100,18 +100,21 @@ export function lineTrace(group, { weight, faint = false }) {
   };
 }
 
-// Where trials were promoted (small, along the line) and how each ended (at its end), with the reason.
-export function markTrace(lines, { weight, ladders, metricName, resourceText, loud }) {
+// Where trials were promoted (small, along the line) and how each ended (at its end), with the reason. One trace per fate: Plotly is slow where each
+// point has a style of its own.
+export function markTraces(lines, { weight, ladders, metricName, resourceText }) {
   const marks = lines.flatMap((line) => marksOf(line, smoothed(line.value, weight), ladders.get(line.bracket) ?? []));
-  const at = (line, resource) => `trial ${line.number} at ${resourceText(resource)}`;
-  return {
-    type: "scatter", mode: "markers", name: "ends", showlegend: false, x: marks.map((one) => one.x), y: marks.map((one) => one.y), customdata: marks.map((one) => one.line.number),
-    marker: {
-      symbol: marks.map((one) => fateOf(one.fate).symbol), size: marks.map((one) => (one.fate === "promoted" ? 6 : 8)),
-      color: marks.map((one) => markColour(one.fate)), opacity: loud ? 0.95 : 0.45, line: { width: marks.map((one) => (/open|^x$/.test(fateOf(one.fate).symbol) ? 1.6 : 0.5)), color: marks.map((one) => markColour(one.fate)) },
-    },
-    hovertemplate: marks.map((one) => `<b>${at(one.line, one.x)}: ${one.fate}</b><br>${safe(metricName)} ${safe(metric(metricName, one.y))}<br>${folded(one.reason)}<extra></extra>`),
-  };
+  const fates = ["promoted", ...STATES].filter((fate) => marks.some((one) => one.fate === fate));
+  return fates.map((fate) => {
+    const own = marks.filter((one) => one.fate === fate);
+    const { symbol } = fateOf(fate);
+    const color = markColour(fate);
+    return {
+      type: "scatter", mode: "markers", name: fate, showlegend: false, x: own.map((one) => one.x), y: own.map((one) => one.y), customdata: own.map((one) => one.line.number),
+      marker: { symbol, color, size: fate === "promoted" ? 6 : 8, opacity: 0.95, line: { width: /open|^x$/.test(symbol) ? 1.6 : 0, color } },
+      hovertemplate: own.map((one) => `<b>trial ${one.line.number} at ${resourceText(one.x)}: ${fate}</b><br>${safe(metricName)} ${safe(metric(metricName, one.y))}<br>${folded(one.reason)}<extra></extra>`),
+    };
+  });
 }
 
 function marksOf(line, values, ladder) {

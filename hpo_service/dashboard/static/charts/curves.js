@@ -8,7 +8,7 @@ import { segmented, select } from "../core/ui.js";
 import { param } from "../core/url.js";
 import { legendOf, noteOf, stage } from "./common.js";
 import { rangeOf } from "./ranges.js";
-import { groupsOf, lineTrace, markTrace, smoothed } from "./curve_traces.js";
+import { groupsOf, lineTrace, markTraces, smoothed } from "./curve_traces.js";
 
 export const info = {
   id: "curves", title: "Learning curves",
@@ -18,6 +18,8 @@ const CHOICES = [
   { id: "top", label: "Best", title: "The best trials" }, { id: "running", label: "Running", title: "Those that run now" },
   { id: "newest", label: "Newest", title: "The newest that reported" }, { id: "filter", label: "Selected", title: "Those that match the filter" },
 ];
+// Fixed, so that Plotly need not draw everything twice to find out what its labels take.
+const MARGIN = { l: 62, r: 16, t: 52, b: 44 };
 const COUNTS = ["20", "50", "100", "200"];
 
 export function mount(p, page) {
@@ -110,7 +112,7 @@ async function show(p, page, { node, marks, base, answer, state }) {
   const traces = () => [
     ...(rest.length ? [lineTrace({ label: "", colour: colours().line, lines: rest }, { weight, faint: true })] : []),
     ...groups().map((group, _, all) => lineTrace(all.length > 1 ? group : { ...group, label: "" }, { weight })),
-    markTrace(fits, { ...shared, loud: true }),
+    ...markTraces(fits, shared),
   ];
   const values = answer.trials.flatMap((line) => smoothed(line.value, weight)).filter((value) => typeof value === "number");
   const robust = rangeOf(values, { log: log.y, name: answer.metric });
@@ -135,12 +137,12 @@ function layoutOf(page, answer, { log, robust, ladders, state }) {
   const furthest = Math.max(...answer.trials.map((line) => line.resource.at(-1)));
   const levels = [...new Set([...ladders.values()].flat())].filter((level) => level <= furthest * 1.001).sort((a, b) => a - b);
   const few = levels.length <= 12 ? levels : [];
-  const ticks = few.length > 1 ? { tickvals: few, ticktext: few.map(number) } : { dtick: 1 };
+  const ticks = few.length > 1 ? { tickvals: few, ticktext: few.map(number), showgrid: false } : { dtick: 1 };
   return {
     height: 320, meta: { seq: answer.seq }, uirevision: [answer.metric, log.x, log.y, state.lines.get()].join(), showlegend: true,
-    legend: { orientation: "h", y: 1.08 }, margin: { t: 24 },
-    xaxis: { ...axis(page.resourceName, { log: log.x }), zeroline: false, ...(log.x ? ticks : { rangemode: "tozero" }) },
-    yaxis: { ...axis(answer.metric, { log: log.y, share: isShare(answer.metric) }), zeroline: false, ...(robust.range ? { range: robust.range } : {}) },
+    margin: MARGIN, legend: { y: 1.07 },
+    xaxis: { ...axis(page.resourceName, { log: log.x }), automargin: false, zeroline: false, ...(log.x ? ticks : { rangemode: "tozero" }) },
+    yaxis: { ...axis(answer.metric, { log: log.y, share: isShare(answer.metric) }), automargin: false, zeroline: false, ...(robust.range ? { range: robust.range } : {}) },
     shapes: few.map((level) => ({ type: "line", layer: "below", x0: level, x1: level, yref: "paper", y0: 0, y1: 1, line: { color: colour.quiet, width: 1, dash: "dot" } })),
     annotations: log.x ? [] : few.map((level) => ({ x: level, yref: "paper", y: 1, yanchor: "bottom", text: number(level), showarrow: false, font: { color: colour.quiet, size: 10.5 } })),
   };

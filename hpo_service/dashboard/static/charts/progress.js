@@ -15,6 +15,8 @@ export const info = {
   id: "progress", title: "Best so far",
   help: "The line is the best value so far by the study's rule: a value at more resource beats one at less. Each mark is a trial with its newest value, where it stands now. Draw a box to select trials; double-click to see all again.",
 };
+// Fixed, so that Plotly need not draw everything twice to find out what its labels take.
+const MARGIN = { l: 62, r: 16, t: 34, b: 44 };
 const DRAWN = ["finished", "stopped", "paused", "running", "waiting", "failed"];
 
 export function mount(p, page) {
@@ -124,8 +126,9 @@ function layoutOf(page, answer, view) {
     outside: robust.outside,
     layout: {
       meta: { seq: answer.seq }, uirevision: [view.x.id, view.logy, view.wide].join(), showlegend: true,
-      xaxis: { ...axis(view.x.title), rangemode: "tozero", zeroline: false },
-      yaxis: { ...axis(page.metricName, { log: view.logy, share: isShare(page.metricName) }), ...(range ? { range } : {}), zeroline: false },
+      margin: MARGIN,
+      xaxis: { ...axis(view.x.title), automargin: false, rangemode: "tozero", zeroline: false },
+      yaxis: { ...axis(page.metricName, { log: view.logy, share: isShare(page.metricName) }), automargin: false, ...(range ? { range } : {}), zeroline: false },
       yaxis2: { overlaying: "y", range: [0, 1], fixedrange: true, visible: false },
       shapes: target ? [{ type: "line", xref: "paper", x0: 0, x1: 1, y0: answer.target, y1: answer.target, line: { color: colour.good, width: 1.5, dash: "dash" } }] : [],
       annotations: target ? [{ xref: "paper", x: 1, xanchor: "right", y: view.logy ? Math.log10(answer.target) : answer.target, yanchor: "bottom", text: `target ${safe(metric(page.metricName, answer.target))}`, showarrow: false, font: { color: colour.good, size: 11 } }] : [],

@@ -3,7 +3,6 @@
 import { byId, h, replace } from "../core/dom.js";
 import { missing } from "../core/frame.js";
 import { shortcut } from "../core/keys.js";
-import { ready } from "../core/plot.js";
 import { problemBox, tabs } from "../core/ui.js";
 import { param } from "../core/url.js";
 import { mount as mountFilter } from "./filterbar.js";
@@ -14,7 +13,7 @@ import { offered, VIEWS } from "./views.js";
 
 export async function start() {
   const page = makePage(document.body.dataset.study);
-  if (VIEWS.find(({ id }) => id === param("view", "overview").get())?.plots) ready().catch(() => {}); // the panels tell it
+  if (VIEWS.find(({ id }) => id === param("view", "overview").get())?.plots) fetchPlotly();
   try {
     await page.begin();
   } catch (error) {
@@ -25,6 +24,11 @@ export async function start() {
   mountFilter(byId("study-filter"), page);
   mountViews(page);
   document.body.dataset.ready = "1";
+}
+
+// Under way while the study is asked for; run only once the head is drawn, for that takes the browser a while.
+function fetchPlotly() {
+  document.head.append(h("link", { rel: "preload", as: "script", href: document.querySelector('meta[name="plotly"]').content }));
 }
 
 function stay(error, id) {
