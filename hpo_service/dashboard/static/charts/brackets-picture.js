@@ -114,7 +114,7 @@ function axis(frame) {
   return svg("g", { class: "axis", "aria-hidden": "true" }, inside.map(({ v, text }) => svg("g", null,
     svg("line", { x1: frame.left - 4, x2: frame.width - frame.right, y1: frame.y(v), y2: frame.y(v) }),
     svg("text", { x: frame.left - 8, y: frame.y(v) + 4, "text-anchor": "end" }, text))),
-  frame.lost && svg("text", { x: frame.left - 8, y: frame.height - 12, "text-anchor": "end" }, frame.yet ? "no value yet" : "no value"));
+  frame.lost && svg("text", { x: frame.left - 8, y: frame.height - 12, "text-anchor": "end" }, frame.yet ? "not yet" : "no value"));
 }
 
 function backdrop({ rung, x }, frame) {

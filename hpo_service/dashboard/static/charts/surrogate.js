@@ -15,6 +15,7 @@ export const info = {
 };
 
 const chosen = param("su", "");
+const DEEP = 40;
 
 export function mount(panel, page) {
   const sentence = h("p", { class: "surrogate-read" });
@@ -48,7 +49,7 @@ export function mount(panel, page) {
     await plot(figure, [...upper, ...acquisition(field, data)], {
       xaxis: { ...xaxis, title: { text: safe(field.name) }, anchor: "y2", showspikes: true, spikemode: "across", spikethickness: 1, spikecolor: colours().quiet, spikedash: "dot" },
       yaxis: { ...(isTpe ? { title: { text: "density" }, zeroline: false } : valueAxis(page.metricName, data.observed.value)), domain: [0.37, 1], ...(y.range ? { range: y.range } : {}), ...(isTpe ? { rangemode: "tozero" } : {}) },
-      yaxis2: { domain: [0, 0.27], title: { text: safe(data.acquisition_name, 28) }, zeroline: false, nticks: 4 }, ...marked, showlegend: true, hovermode: "closest", meta: { seq: data.seq }, uirevision: data.parameter },
+      yaxis2: { domain: [0, 0.27], title: { text: safe(data.acquisition_name, 28) }, ...reach(data), zeroline: false, nticks: 4 }, ...marked, showlegend: true, hovermode: "closest", meta: { seq: data.seq }, uirevision: data.parameter },
     { height: 520, label: inWords(data, page), onClick: (n) => Number.isInteger(n) && page.selection.toggleNumber(n) });
     panel.note([`learned from ${integer(data.observations_used)} of ${integer(data.of)} trials`, data.resource !== null && data.resource !== undefined ? `at ${levelText(page.resourceName, data.resource)}` : "",
       data.trial !== null && data.trial !== undefined ? `as it stood when trial ${data.trial} was proposed` : "", outsideNote(y.outside, "the axis"), leftOut(data)].filter(Boolean).join("; "));
@@ -113,6 +114,12 @@ function acquisition(field, { x, acquisition: worth, acquisition_name: name }) {
     { ...shared, type: "scatter", mode: "lines", line: { color: colour.categories[2], width: 2 }, fill: "tonexty", fillcolor: `${colour.categories[2]}2e` }];
 }
 
+// A logarithm falls without end where nothing is hoped for; what matters is its top.
+function reach({ acquisition: worth, acquisition_name: name }) {
+  const [lo, hi] = [Math.min(...worth.filter(Number.isFinite)), Math.max(...worth.filter(Number.isFinite))];
+  return name.startsWith("log") && hi - lo > DEEP ? { range: [hi - DEEP, hi + 0.06 * DEEP] } : {};
+}
+
 // What comes next stands as a line through both parts.
 function marks({ next, axis: { log } }) {
   const colour = colours();
@@ -126,7 +133,7 @@ function marks({ next, axis: { log } }) {
 function readIt(data, page, isTpe) {
   const held = data.incumbent ? `the others as in trial ${data.incumbent.trial}` : "the others at the best trial's values";
   const good = page.maximize ? "high" : "low";
-  const then = data.next?.length ? ", and the dashed line is what it tries next" : "";
+  const then = data.next?.length ? `, and the dashed line is the ${data.parameter} that it tries next, with others of its choice` : "";
   return isTpe
     ? `The sampler asks where along ${data.parameter} the good trials are dense and the others rare: the ratio below is highest there${then}.`
     : `The line is the ${page.metricName} that the model expects along ${data.parameter} with ${held}, the band where it deems 95 % likely; below stands what a trial there would be worth (great where the line is ${good} or the band wide)${then}.`;

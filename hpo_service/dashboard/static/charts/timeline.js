@@ -31,7 +31,7 @@ const OUTCOMES = {
 const local = (s) => 1000 * s - 60000 * new Date(1000 * s).getTimezoneOffset();
 
 export function mount(panel, page) {
-  const figure = h("div", null);
+  const figure = h("div", { class: "timeline-figure" });
   const table = h("div", { class: "table-box" });
   const view = stage(panel, figure, table);
   const earlier = button("Earlier", () => data?.more_before && until.set(data.more_before, { push: true }), { small: true });
@@ -57,7 +57,7 @@ export function mount(panel, page) {
     const now = Math.max(data.until ?? 0, ...attempts.end.filter((one) => one !== null), ...attempts.start);
     const end = until.get() ? now : Math.max(now, Math.min(Date.now() / 1000, now + 3600) * Number(attempts.end.includes(null)));
     await plot(figure, [...tracesOf(attempts, end), ...failures(attempts)], layoutOf(workers, { from: data.from, end, seq: data.seq, until: until.get(), narrow: figure.clientWidth < 560 }),
-      { height: Math.min(900, 70 + rows * 34), label: inWords(workers, attempts), onClick: (n) => Number.isInteger(n) && page.openTrial(n) });
+      { height: Math.min(900, 76 + rows * (rows < 5 ? 44 : 34)), label: inWords(workers, attempts), onClick: (n) => Number.isInteger(n) && page.openTrial(n) });
     replace(table, tableOf(workers));
     panel.note(noteOf(data, { noun: "attempts", more: [`${when(data.from)} to ${when(end)}`, matches ? `${plural(matches.size, "trial")} here ${matches.size === 1 ? "matches" : "match"} the filter` : ""] }));
   }
