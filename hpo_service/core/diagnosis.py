@@ -8,7 +8,7 @@ After Karpathy, "A Recipe for Training Neural Networks" (2019), and Ng, "Machine
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -98,11 +98,12 @@ def diagnose(
     *,
     best_train: float | None = None,
     goes_on: bool = False,
+    horizon: float | None = None,
 ) -> list[Diagnosis]:
     """What the curves show, the gravest first; never empty.
 
     `train` and `validation` are a pair, or None. `best_train` is where the best trial's training curve ended;
-    `goes_on` says that the trial may still be trained further.
+    `goes_on` says that the trial may still be trained further, `horizon` how far it might have been at most.
     """
     shown = [curve for curve in (train, validation, objective) if curve is not None]
     broken = next((d for d in map(_diverged, (train or objective, *shown)) if d is not None), None)
@@ -115,11 +116,12 @@ def diagnose(
     if lead.stuck:
         return [_stuck(lead)]
     if train is not None and validation is not None and min(views[0].n, views[1].n) >= MIN_POINTS:
-        found = _of_pair(views[0], views[1], best_train)
+        found, going = _of_pair(views[0], views[1], best_train), views[:2]
+        falling = all(view.falling for view in going) and all(d.kind != "overfit" for d in found)
     else:
-        found = [_undertrained(lead)] if lead.falling else []
-    if goes_on:
-        found = [_still_learning(lead) if d.kind == "undertrained" else d for d in found]
+        found, going, falling = [], [lead], lead.falling
+    if falling:
+        found.append(_still_learning(lead) if goes_on else _undertrained(going, horizon))
     watched = views[1] if validation is not None and views[1].n >= MIN_POINTS else lead
     if watched.noisy:
         found.append(_noisy(watched))
@@ -174,9 +176,11 @@ def _diverged(curve: Curve) -> Diagnosis | None:
     where = np.flatnonzero(~np.isfinite(curve.value))
     remedy = "Try a learning rate three to ten times smaller, a warm-up or gradient clipping, and look for bad inputs."
     if where.size:
-        at = curve.resource[where[0]]
-        seen = f"{curve.name} was not a finite number at {at:g}."
-        return Diagnosis("diverged", "Diverged", f"{seen} {remedy}")
+        at = f"{curve.name} was not a finite number at {curve.resource[where[0]]:g}"
+        recovered = bool(np.isfinite(curve.value[-1]))
+        title = "Broke down on the way" if recovered else "Diverged"
+        then = f" ({where.size} of {curve.value.size} reports) and recovered" if recovered else ""
+        return Diagnosis("diverged", title, f"{at}{then}. {remedy}")
     view = _View(curve)
     if view.n < 3:
         return None
@@ -194,12 +198,9 @@ def _of_pair(train: _View, validation: _View, best_train: float | None) -> list[
         found.append(_overfit(train, validation))
     elif _split_looks_odd(train, validation):
         found.append(_check_split(train, validation))
-    going = train.falling and validation.falling and not over
     behind = _behind(train, best_train)
     if not over and (behind or (train.gain < LITTLE * abs(train.start) and not train.falling)):
         found.append(_underfit(train, best_train if behind else None))
-    if going:
-        found.append(_undertrained(train, validation))
     return found
 
 
@@ -280,13 +281,20 @@ def _underfit(train: _View, best_train: float | None) -> Diagnosis:
     return Diagnosis("underfit", "Does not fit its training data", text)
 
 
-def _undertrained(first: _View, second: _View | None = None) -> Diagnosis:
-    both = f"{first.name} and {second.name} were" if second is not None else f"{first.name} was"
-    last = second or first
-    text = (
-        f"{both} still getting better when training ended at {first.at[-1]:g} ({last.name}: {last.says(-1)}). "
-        "Train longer: raise the resource, or try a higher learning rate to get there sooner."
-    )
+def _undertrained(views: Sequence[_View], horizon: float | None) -> Diagnosis:
+    names = " and ".join(view.name for view in views)
+    last, at = views[-1], float(views[0].at[-1])
+    seen = f"{names} {'were' if len(views) > 1 else 'was'} still getting better when training ended at {at:g}"
+    if horizon is not None and math.isfinite(horizon) and horizon > at * (1 + 1e-9):
+        text = (
+            f"{seen} of at most {horizon:g} ({last.name}: {last.says(-1)}). Others did better by then; should that "
+            "happen to configurations you trust, raise the smallest resource."
+        )
+    else:
+        text = (
+            f"{seen} ({last.name}: {last.says(-1)}). Train longer: raise the resource, or try a higher learning rate "
+            "to get there sooner."
+        )
     return Diagnosis("undertrained", "Still learning when it ended", text)
 
 
@@ -320,7 +328,7 @@ def _too_short(n: int) -> Diagnosis:
 
 
 def _ok(view: _View) -> Diagnosis:
-    text = f"{view.name} came to {view.says(-1)} and levelled off there; nothing stands out."
+    text = f"{view.name} went from {view.says(0)} to {view.says(-1)}; nothing stands out."
     return Diagnosis("ok", "Looks healthy", text)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -16,7 +17,7 @@ from hpo_service.api.state import Shared, SharedDep, StudyDep
 from hpo_service.core import diagnosis
 from hpo_service.core.definition import parse
 from hpo_service.core.diagnosis import Curve, Diagnosis, Pair
-from hpo_service.core.states import TERMINAL_TRIAL, Origin
+from hpo_service.core.states import TERMINAL_TRIAL, Origin, TrialState
 from hpo_service.store import reading
 from hpo_service.store.database import Database
 from hpo_service.store.rows import ReportRecord, StudyRow, TrialRow
@@ -81,14 +82,16 @@ def _diagnosis(
     names = list(dict.fromkeys(name for report in reports for name in report.metrics))
     pairs = diagnosis.pairs(names)
     objective = _curve(reports, definition.objective.metric, maximize=definition.objective.maximize)
-    goes_on = trial.state not in TERMINAL_TRIAL
+    goes_on, failed = trial.state not in TERMINAL_TRIAL, trial.state is TrialState.FAILED
+    horizon = None if failed else trial.horizon  # what failed was not ended for the sake of others
+    read = functools.partial(diagnosis.diagnose, objective, goes_on=goes_on, horizon=horizon)
     for pair in pairs:
         maximize = diagnosis.maximizes(pair.validation, directions)
         if maximize is not None:
             train, validation = (_curve(reports, name, maximize=maximize) for name in (pair.train, pair.validation))
             best = ends.get(pair.train)
-            return pairs, diagnosis.diagnose(objective, train, validation, best_train=best, goes_on=goes_on)
-    return pairs, diagnosis.diagnose(objective, goes_on=goes_on)
+            return pairs, read(train, validation, best_train=best)
+    return pairs, read()
 
 
 def _curve(reports: Sequence[ReportRecord], name: str, *, maximize: bool) -> Curve:

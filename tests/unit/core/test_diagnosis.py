@@ -37,7 +37,7 @@ def kinds(found: list[Diagnosis]) -> list[str]:
 def test_a_healthy_trial() -> None:
     found = of_pair(falling(2.3, 0.30, 0.6), falling(2.3, 0.35, 0.6))
     assert kinds(found) == ["ok"]
-    assert "0.35" in found[0].text
+    assert "from 2.3 to 0.35" in found[0].text
 
 
 def test_overfitting_by_a_validation_loss_that_turns() -> None:
@@ -79,6 +79,24 @@ def test_still_learning_when_it_ended() -> None:
     (found,) = of_pair(falling(2.3, 0.0, 0.03), falling(2.3, 0.1, 0.03))
     assert found.kind == "undertrained"
     assert "at 30" in found.text
+
+
+def test_a_trial_that_a_scheduler_ended_is_told_so() -> None:
+    slow = (falling(2.3, 0.0, 0.03), falling(2.3, 0.1, 0.03))
+    (found,) = of_pair(*slow, horizon=81.0)
+    assert found.kind == "undertrained"
+    assert "at 30 of at most 81" in found.text
+    assert "smallest resource" in found.text
+    for full in (30.0, math.inf):
+        assert "Train longer" in of_pair(*slow, horizon=full)[0].text
+
+
+def test_a_curve_that_recovered_is_told_from_one_that_did_not() -> None:
+    train = falling(2.3, 0.3, 0.5)
+    train[4:6] = math.nan
+    (found,) = of_pair(train, falling(2.3, 0.3, 0.5))
+    assert (found.kind, found.title) == ("diverged", "Broke down on the way")
+    assert "at 5 (2 of 30 reports) and recovered" in found.text
 
 
 def test_a_trial_that_goes_on_is_not_reproached_with_ending() -> None:
