@@ -33,6 +33,7 @@ export function firstStudy(done) {
     chosen = templates.find((one) => one.name === name) || templates[0];
     code.textContent = chosen.yaml;
     about.textContent = chosen.description || "";
+    about.hidden = chosen.yaml.startsWith("#"); // it says so itself
     replace(trouble);
   }
 
@@ -59,7 +60,7 @@ export function firstStudy(done) {
   return h("div", { class: "first", dataset: { test: "empty" } },
     h("div", { class: "first-words" }, h("h2", null, "Your first study"), h("p", { class: "quiet" }, "A study searches for good hyperparameters: it chooses configurations, trains them, and stops the poor ones early."),
       h("ol", { class: "steps" }, STEPS.map(([title, text]) => h("li", null, h("strong", null, title), h("span", { class: "quiet" }, text)))),
-      h("p", { class: "quiet small" }, "From a terminal: ", h("code", null, "hpo submit study.yaml"), ". From Python: ", h("code", null, "hpo_service.Client().submit(…)"), ".")),
+      h("p", { class: "quiet small" }, "From a terminal: ", h("code", null, "hpo submit study.yaml"), ". From Python: ", h("code", null, "hpo_service.Client().create_study(…)"), ".")),
     h("div", { class: "first-code card" }, choice, about, h("pre", { tabindex: "0", "aria-label": "The definition" }, code), trouble,
       h("div", { class: "row" }, send, h("a", { class: "button quiet", href: "/new" }, "Write your own"), h("span", { class: "spacer" }), copyButton(() => chosen.yaml))));
 }
