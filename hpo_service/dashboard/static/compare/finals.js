@@ -6,13 +6,13 @@ import { h, svg } from "../core/dom.js";
 import { integer, metric, number } from "../core/format.js";
 import { colourOf, swatch } from "./chosen.js";
 
-const WIDE = 320, HIGH = 26, PAD = 8;
+const HIGH = 26, PAD = 3; // per cent kept free at both ends
 
 export function finals(items) {
   const known = items.filter((one) => one.final);
   const ends = known.flatMap(({ final }) => [final.value, final.low, final.high]).filter(Number.isFinite);
   const [low, high] = [Math.min(...ends), Math.max(...ends)];
-  const at = (x) => PAD + ((WIDE - 2 * PAD) * (x - low)) / (high - low || 1);
+  const at = (x) => `${PAD + ((100 - 2 * PAD) * (x - low)) / (high - low || 1)}%`;
   const resources = new Set(known.map(({ final }) => final.resource));
   const rows = items.map((item, i) => row(item, i, known.length > 1 ? at : null));
   return h("div", { class: "stack" },
@@ -38,6 +38,6 @@ function picture(final, i, at, label) {
   const whisker = final.low !== null && [
     svg("line", { x1: at(final.low), x2: at(final.high), y1: middle, y2: middle }),
     ...[final.low, final.high].map((x) => svg("line", { x1: at(x), x2: at(x), y1: middle - 4, y2: middle + 4 }))];
-  return svg("svg", { viewBox: `0 0 ${WIDE} ${HIGH}`, role: "img", "aria-label": label, class: "whiskers", stroke: colourOf(i), "stroke-width": 1.75 },
-    svg("line", { class: "whisker-line", x1: 0, x2: WIDE, y1: middle, y2: middle }), whisker || null, svg("circle", { cx: at(final.value), cy: middle, r: 4.5, fill: colourOf(i), stroke: "none" }));
+  return svg("svg", { role: "img", "aria-label": label, class: "whiskers", stroke: colourOf(i), "stroke-width": 1.75 },
+    svg("line", { class: "whisker-line", x1: "0%", x2: "100%", y1: middle, y2: middle }), whisker || null, svg("circle", { cx: at(final.value), cy: middle, r: 4.5, fill: colourOf(i), stroke: "none" }));
 }

@@ -110,7 +110,9 @@ function matching(items, word) {
   const rank = ({ label }) => {
     const name = label.toLowerCase();
     if (name.startsWith(wanted)) return 0;
+    if (wanted.length < 2) return 9;
     if (name.includes(wanted)) return 1;
+    if (wanted.length < 3) return 9;
     return [...wanted].reduce((at, letter) => (at < 0 ? at : name.indexOf(letter, at) < 0 ? -1 : name.indexOf(letter, at) + 1), 0) < 0 ? 9 : 2;
   };
   return items.map((item) => [rank(item), item]).filter(([place]) => place < 9).sort((a, b) => a[0] - b[0]).map(([, item]) => item);

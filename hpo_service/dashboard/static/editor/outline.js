@@ -105,7 +105,7 @@ function flow(state, at, parts, column) {
   const { text, slots, entries } = state;
   const isMap = text[at] === "{";
   let pos = at + 1, count = 0;
-  while (pos < text.length) {
+  while (pos <= text.length) {
     const [from, stop] = [pos, until(text, pos, column, isMap ? /[,}\]:{[]/ : /[,}\]{[]/)];
     const sign = text[stop];
     if (isMap && sign === ":") {

@@ -25,8 +25,8 @@ export function preview() {
     show(found) {
       node.classList.remove("nothing", "stale");
       note.hidden = true;
-      replace(body, figures(found), brackets(found.plan, found.definition), notes(found.plan), h("h3", null, `The space: ${plural(Object.keys(found.definition.space).length, "parameter")}`),
-        spacePicture(found.definition.space, found.definition.forbid));
+      replace(body, figures(found), brackets(found.plan, found.definition), notes(found.plan),
+        h("div", null, h("h3", null, `The space: ${plural(Object.keys(found.definition.space).length, "parameter")}`), spacePicture(found.definition.space, found.definition.forbid)));
     },
   };
 }

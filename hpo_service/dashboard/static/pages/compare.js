@@ -2,6 +2,7 @@
 
 import { byId, h, replace } from "../core/dom.js";
 import { watch } from "../core/live.js";
+import { onTheme } from "../core/theme.js";
 import { button, emptyState, skeleton } from "../core/ui.js";
 import { addTrial, chooseStudies } from "../compare/chooser.js";
 import { MOST, choose, chosen, on } from "../compare/chosen.js";
@@ -72,5 +73,6 @@ function moved(study) {
 
 replace(byId("mount"), h("div", { class: "page-head" }, title, add), note, place);
 on(draw);
+onTheme(() => { if (shown && shown !== "nothing") draw(); });
 watch({ study: null, on: (_seq, study) => moved(study) });
 draw();
