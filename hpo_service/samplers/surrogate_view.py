@@ -32,6 +32,8 @@ MAX_CATEGORIES = 200
 MAX_OBSERVED = 500
 """Of more observations the picture shows an even spread; the model had them all."""
 MAX_NEXT = 100
+MARKED = 4
+"""Of the newest proposals, so many are places on every line."""
 SIGMAS = 1.959964
 """Half of the 95 % band of a normal distribution."""
 MAX_LOG_RATIO = 69.0
@@ -214,7 +216,8 @@ def _why_not(name: str, scene: Scene, lines: int) -> str:
 def _line(name: str, scene: Scene, model: Model, observed: Sequence[tuple[int, float | None]]) -> Line | None:
     encoding = scene.encoding
     parameter = encoding.space.parameters[name]
-    along = _along(name, encoding, scene.incumbent.params)
+    marked = [trial.params[name] for trial in (scene.incumbent, *scene.next[:MARKED]) if name in trial.params]
+    along = _along(name, encoding, [value for value in marked if parameter.contains(value)])
     codes = _codes(name, along, encoding, scene.incumbent.params)
     columns = model.columns(name, codes, _places(name, along, encoding))
     if columns is None:
@@ -260,17 +263,16 @@ def _labelled(parameter: BaseParameter) -> bool:
     return isinstance(parameter, Choice) or not parameter.scale.numeric
 
 
-def _along(name: str, encoding: Encoding, incumbent_params: Mapping[str, Any]) -> list[Any]:
-    """Codes of one parameter, ascending: each of few values, else an even spread on its own scale and the
-    incumbent's own, so that the line goes through the incumbent."""
+def _along(name: str, encoding: Encoding, marked: Sequence[Any]) -> list[Any]:
+    """Codes of one parameter, ascending: each of few values, else an even spread on its own scale and the `marked`
+    values, so that the line goes through the incumbent, and shows the peaks at the proposals."""
     parameter = encoding.space.parameters[name]
     count = parameter.cardinality
     if count is None or count <= max(POINTS, MAX_CATEGORIES if _labelled(parameter) else 0):
         values = parameter.grid(POINTS)
     else:
         values = [parameter.from_unit(k / (POINTS - 1)) for k in range(POINTS)]
-    values.append(incumbent_params[name])
-    return sorted({encoding.code(name, value) for value in values})
+    return sorted({encoding.code(name, value) for value in (*values, *marked)})
 
 
 def _codes(name: str, along: Sequence[Any], encoding: Encoding, params: Mapping[str, Any]) -> list[dict[str, Any]]:

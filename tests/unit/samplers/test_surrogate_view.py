@@ -104,6 +104,7 @@ def test_the_proposal_is_where_the_acquisition_is_largest(number: int) -> None:
     assert view["trial"] == number
     assert view["next"] == [{"trial": number, "params": {"x": chosen}}]
     assert line["next"] == [chosen]
+    assert chosen in line["x"]
     places = np.abs(np.array(line["x"]) - chosen) <= 2.1 * 2 / 63  # two steps of the grid
     assert max(np.array(line["acquisition"])[places]) >= max(line["acquisition"]) - 0.05
 
