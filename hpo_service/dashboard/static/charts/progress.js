@@ -17,6 +17,7 @@ export const info = {
 };
 // Fixed, so that Plotly need not draw everything twice to find out what its labels take.
 const MARGIN = { l: 62, r: 16, t: 34, b: 44 };
+const MOST = 1000;
 const DRAWN = ["finished", "stopped", "paused", "running", "waiting", "failed"];
 
 export function mount(p, page) {
@@ -37,10 +38,26 @@ export function mount(p, page) {
 
   return {
     async refresh() {
-      answer = await page.get("/progress");
+      answer = thinned(await page.get("/progress"));
       await draw();
     },
   };
+}
+
+// A thousand marks are as many as a plot of this size can hold apart, and as many as are drawn at once without a pause. Those that improved, match or run stay.
+function thinned(answer) {
+  const { points } = answer;
+  const count = points.number.length;
+  if (count <= MOST) return answer;
+  const kept = new Set(answer.improvements.trial);
+  const keeps = (i) => kept.has(points.number[i]) || points.state[i] === "running" || (answer.matching < answer.of && points.matches[i]);
+  const first = points.number.map((_, i) => i).filter(keeps).slice(0, MOST);
+  const rest = points.number.map((_, i) => i).filter((i) => !keeps(i));
+  const room = MOST - first.length;
+  const spread = Array.from({ length: Math.min(room, rest.length) }, (_, k) => rest[Math.floor((k * rest.length) / room)]);
+  const rows = [...first, ...spread].sort((a, b) => a - b);
+  const columns = Object.fromEntries(Object.entries(points).map(([name, column]) => [name, rows.map((i) => column[i])]));
+  return { ...answer, points: columns, shown: rows.length };
 }
 
 async function show(p, page, { node, base, answer, state }) {
