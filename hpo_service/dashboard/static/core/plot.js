@@ -55,7 +55,7 @@ export function clear(node) {
   node.removeAttribute("data-ready");
 }
 
-export const axis = (title, { log = false, share = false } = {}) => ({ title: { text: plain(title) }, type: log ? "log" : "linear", ...(share && !log ? { tickformat: ".0%" } : {}) });
+export const axis = (title, { log = false, share = false } = {}) => ({ title: { text: plain(title) }, type: log ? "log" : "linear", ...(share && !log ? { tickformat: "~%" } : {}) });
 
 function look(colour, small) {
   return { gridcolor: colour.line, linecolor: colour.line, zerolinecolor: colour.line, gridwidth: 1, zerolinewidth: 1, ticks: "", automargin: true, showline: false,
