@@ -10,8 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from hpo_service.api import schemas
-from hpo_service.api.schemas import Difference
+from hpo_service.api import compared
+from hpo_service.api.compared import Difference
+from hpo_service.api.schemas import Study
 from hpo_service.api.state import Shared
 from hpo_service.core import analysis, comparison, verdicts
 from hpo_service.core.comparison import Floats, Outcome
@@ -35,27 +36,27 @@ class _Member:
     study: StudyRow
     objective: Objective
     values: Floats  # of the trials that rank at its highest resource
-    best_so_far: schemas.BestSoFar
+    best_so_far: compared.BestSoFar
 
 
-def compare(shared: Shared, rows: Sequence[StudyRow], answers: Sequence[schemas.Study]) -> schemas.Comparison:
+def compare(shared: Shared, rows: Sequence[StudyRow], answers: Sequence[Study]) -> compared.Comparison:
     """The studies side by side; `answers` are their wire forms."""
     documents = [row.definition for row in rows]
     members = [_member(shared, row) for row in rows]
     series = improvements.improvements_of(shared.db, [row.id for row in rows])
     parts = comparison.groups(documents)
     labels = _labels(rows, parts)
-    return schemas.Comparison(
+    return compared.Comparison(
         seq=sum(row.last_seq for row in rows),
         items=[
-            schemas.Compared(
+            compared.Compared(
                 study=answer, best_so_far=m.best_so_far, series=_series(m, series[m.study.id]), final=_final(m)
             )
             for answer, m in zip(answers, members, strict=True)
         ],
         differences=differences(documents),
         groups=[
-            schemas.Group(label=label, studies=[rows[i].id for i in part])
+            compared.Group(label=label, studies=[rows[i].id for i in part])
             for label, part in zip(labels, parts, strict=True)
         ],
         tests=[*_group_tests(members, parts, labels), *_study_tests(members, parts)],
@@ -64,8 +65,8 @@ def compare(shared: Shared, rows: Sequence[StudyRow], answers: Sequence[schemas.
 
 def differences(documents: Sequence[Mapping[str, Any]]) -> list[Difference]:
     """The dotted paths at which the documents differ, with each one's value there; null where it has none."""
-    compared = [{name: value for name, value in d.items() if name not in _NOT_COMPARED} for d in documents]
-    return [Difference(path=d.path, values=list(d.values)) for d in analysis.differences(compared)]
+    stripped = [{name: value for name, value in d.items() if name not in _NOT_COMPARED} for d in documents]
+    return [Difference(path=d.path, values=list(d.values)) for d in analysis.differences(stripped)]
 
 
 def _member(shared: Shared, study: StudyRow) -> _Member:
@@ -74,15 +75,15 @@ def _member(shared: Shared, study: StudyRow) -> _Member:
         numbers, values = columns.remember("by_trial", lambda: progress.by_trial(columns))
         furthest = columns.ranks & (columns.resource == study.best_resource)
         found = columns.sort_value[furthest].copy()
-    best_so_far = schemas.BestSoFar(trials=numbers.tolist(), values=values.tolist())
+    best_so_far = compared.BestSoFar(trials=numbers.tolist(), values=values.tolist())
     return _Member(study, objective, found, best_so_far)
 
 
-def _final(member: _Member) -> schemas.Final | None:
+def _final(member: _Member) -> compared.Final | None:
     study, found = member.study, comparison.final(member.values, maximize=member.objective.maximize)
     if found is None or study.best_trial is None or study.best_resource is None:
         return None
-    return schemas.Final(
+    return compared.Final(
         value=found.value,
         low=found.low,
         high=found.high,
@@ -92,11 +93,11 @@ def _final(member: _Member) -> schemas.Final | None:
     )
 
 
-def _series(member: _Member, rows: Sequence[Improvement]) -> schemas.Series:
+def _series(member: _Member, rows: Sequence[Improvement]) -> compared.Series:
     if len(rows) > SERIES:
         rows = [rows[i] for i in np.unique(np.linspace(0, len(rows) - 1, SERIES).round().astype(int))]
     begin = member.study.started_at
-    return schemas.Series(
+    return compared.Series(
         trial=[row.trial for row in rows],
         value=[row.value for row in rows],
         resource=[row.resource for row in rows],
@@ -108,7 +109,7 @@ def _series(member: _Member, rows: Sequence[Improvement]) -> schemas.Series:
     )
 
 
-def _study_tests(members: Sequence[_Member], parts: Sequence[Sequence[int]]) -> list[schemas.Test]:
+def _study_tests(members: Sequence[_Member], parts: Sequence[Sequence[int]]) -> list[compared.Test]:
     pairs = list(itertools.combinations(range(len(members)), 2))
     outcomes = [_outcome(members[i], members[j]) for i, j in pairs]
     sides = [_side(member) for member in members]
@@ -136,7 +137,7 @@ def _outcome(a: _Member, b: _Member) -> Outcome | None:
 
 def _group_tests(
     members: Sequence[_Member], parts: Sequence[Sequence[int]], labels: Sequence[str]
-) -> list[schemas.Test]:
+) -> list[compared.Test]:
     """Every two groups of at least three studies that have a final value at the same resource."""
     able: list[tuple[Side, Floats]] = []
     for part, label in zip(parts, labels, strict=True):
@@ -177,10 +178,10 @@ def _side(
     )
 
 
-def _test(of: str, a: str, b: str, found: Outcome | None, corrected: float | None, verdict: str) -> schemas.Test:
+def _test(of: str, a: str, b: str, found: Outcome | None, corrected: float | None, verdict: str) -> compared.Test:
     if found is None:
-        return schemas.Test(of=of, a=a, b=b, verdict=verdict)
-    return schemas.Test(
+        return compared.Test(of=of, a=a, b=b, verdict=verdict)
+    return compared.Test(
         of=of, a=a, b=b, difference=found.difference, low=found.low, high=found.high, p=found.p, p_corrected=corrected,
         verdict=verdict,
     )  # fmt: skip

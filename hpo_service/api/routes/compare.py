@@ -7,8 +7,9 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request, Response
 
-from hpo_service.api import answers, comparing, schemas
+from hpo_service.api import answers, comparing
 from hpo_service.api.access import Role
+from hpo_service.api.compared import Comparison
 from hpo_service.api.routes.studies import answer, visible
 from hpo_service.api.routing import role, router
 from hpo_service.api.state import PrincipalDep, SharedDep
@@ -20,7 +21,7 @@ routes: APIRouter = router(tag="studies")
     "/compare",
     openapi_extra=role(Role.VIEWER),
     response_class=Response,
-    responses={200: {"model": schemas.Comparison}},
+    responses={200: {"model": Comparison}},
 )
 def compare_studies(
     request: Request,
