@@ -11,7 +11,7 @@
 // jitter(number, width)          always the same for the same trial
 // placed(field, values, numbers) where a sample's column lies on its axis: categories beside their line
 // axisOf(field, values)          the Plotly axis of a sample's field: log where the parameter is, labels where it has some, robust
-// valueAxis(name, values, {log}) the axis of a metric · gentleRange(values) a range that leaves out only what is absurdly far · scaleLegend(low, high)
+// valueAxis(name, values, {log}) the axis of a metric · gentleRange(values, times) a range that leaves out only what is absurdly far · scaleLegend(low, high)
 // brushed(selection, [[field, [lo, hi]], …])    a box drawn in a chart becomes terms of the filter
 // safe(text, most)               text that Plotly must not read as markup, cut to `most` characters
 
@@ -147,11 +147,11 @@ export function valueAxis(name, values, { log = false, title = safe(name, 28) } 
 }
 
 // All of few values, however far they lie apart, unless one lies absurdly far.
-export function gentleRange(values) {
+export function gentleRange(values, times = 10) {
   const usable = values.filter(Number.isFinite), robust = robustRange(usable);
   if (!robust.range) return robust;
   const [lo, hi] = [Math.min(...usable), Math.max(...usable)], span = robust.range[1] - robust.range[0];
-  if (hi - lo > 10 * span) return robust;
+  if (hi - lo > times * span) return robust;
   return { ...robust, range: [lo - 0.06 * (hi - lo || 1), hi + 0.06 * (hi - lo || 1)], outside: 0 };
 }
 

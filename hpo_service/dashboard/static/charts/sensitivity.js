@@ -7,16 +7,17 @@ import { plot } from "../core/plot.js";
 import { colours } from "../core/theme.js";
 import { button, confirmed, emptyState, segmented, toast } from "../core/ui.js";
 import { param } from "../core/url.js";
-import { axisOf, fateOf, gentleRange, matching, outsideNote, safe, stage, valueAxis } from "./common.js";
+import { axisOf, chooser, fateOf, gentleRange, matching, outsideNote, safe, stage, valueAxis } from "./common.js";
 
 export const info = {
   id: "sensitivity", title: "Around the baseline",
-  help: "The baseline with one parameter changed at a time and all others left as they are: the plainest way to see what a parameter does. "
+  help: "The baseline (or another trial) with one parameter changed at a time and all others left as they are: the plainest way to see what a parameter does. "
     + "“Spread” orders the parameters by how far they move the value. Suggested trials fill the gaps; trying them costs the usual training time and is tried before what the sampler proposes.",
 };
 
 const CELL = 200, ROW = 176;
 const form = param("se", "lines");
+const around = param("se.t", ""); // "" the baseline, "best", or a trial's number
 
 export function mount(panel, page) {
   const figure = h("div", null);
@@ -25,20 +26,24 @@ export function mount(panel, page) {
   const forms = segmented([{ id: "lines", label: "lines" }, { id: "spread", label: "spread" }], form.get(), (id) => form.set(id), { label: "Draw as" });
   const attempt = button("Try", () => enqueue(), { kind: "primary", small: true });
   attempt.hidden = true;
-  replace(panel.tools, forms, attempt);
+  const origin = () => (around.get() === "best" ? page.study().best?.trial : around.get() === "" ? null : Number(around.get()));
+  const centre = chooser({ label: "Around", options: [], get: around.get, set: (id) => around.set(id) });
+  around.on(() => page.refresh(panel));
+  replace(panel.tools, centre.node, forms, attempt);
   form.on((id) => { forms.show(id); if (data && view.node.isConnected) render(); });
 
   const suggested = () => [...(data.missing ? [{ params: data.missing }] : []), ...data.parameters.flatMap((one) => one.suggested ?? [])];
 
   async function refresh() {
-    data = complete(await page.get("/sensitivity", { filter: null }));
+    centre.fill(centres(page));
+    data = complete(await page.get("/sensitivity", { filter: null, trial: origin() ?? null }), page);
     const more = suggested().length;
         attempt.replaceChildren(`Try these ${more}`);
     const tried = data.parameters.some((one) => one.points.some((point) => point.trial !== data.baseline?.trial));
     attempt.hidden = !more || !page.mayEdit() || !data.baseline || !tried; // what is empty offers it in its midst
     if (!data.baseline) return panel.empty(noBaseline(more));
     if (!tried) {
-      return panel.empty(emptyState({ title: "No trial differs from the baseline in one parameter only", text: more ? `A sampler changes all parameters at once. Try ${plural(more, "configuration")} that change one at a time to see what each parameter does.` : data.note,
+      return panel.empty(emptyState({ title: `No trial differs from ${around.get() === "" ? "the baseline" : `trial ${data.baseline.trial}`} in one parameter only`, text: more ? `A sampler changes all parameters at once. Try ${plural(more, "configuration")} that change one at a time to see what each parameter does.` : data.note,
         actions: offer(more) }));
     }
     matches = await matching(page, data.parameters.flatMap((one) => one.points.map((point) => point.trial)));
@@ -50,18 +55,20 @@ export function mount(panel, page) {
   const offer = (more) => (more && page.mayEdit() ? [button(`Try these ${more}`, () => enqueue(), { kind: "primary" })] : []);
   const noBaseline = (more) => (data.missing
     ? emptyState({ title: "The baseline was not tried yet", text: `The baseline is the space's defaults: ${paramsText(data.missing)}. Try it, and ${plural(more - 1, "configuration")} that change one parameter of it.`, actions: offer(more) })
-    : emptyState({ title: "There is no baseline", text: data.note || "Give each parameter a default: the configuration you would use without a search. It runs first, and the search shows what it is worth." }));
+    : emptyState({ title: "There is no baseline", text: data.note || "Give each parameter a default: the configuration you would use without a search. It runs first, and the search shows what it is worth.",
+      actions: page.study().best ? [button("Look around the best trial", () => around.set("best"))] : [] }));
 
   async function enqueue() {
     const list = suggested();
     const names = [...new Set(data.parameters.filter((one) => one.suggested?.length).map((one) => one.name))];
-    const yes = await confirmed(`This adds ${plural(list.length, "trial")} to the study: ${data.missing ? "the baseline, and " : ""}the baseline with one of ${names.join(", ")} changed. They are tried before anything else and count against the budget. The first one: ${paramsText(list[0].params)}.`,
+    const yes = await confirmed(`This adds ${plural(list.length, "trial")} to the study: ${data.missing ? "the baseline, and " : ""}${around.get() === "" ? "the baseline" : `trial ${data.baseline.trial}`} with one of ${names.join(", ")} changed. They are tried before anything else and count against the budget. The first one: ${paramsText(list[0].params)}.`,
       { title: `Try ${plural(list.length, "configuration")}?`, yes: `Try these ${list.length}` });
     if (!yes) return;
     attempt.disabled = true;
     try {
       await post(page.path("/trials"), { configurations: list.map((one) => one.params) });
-      toast(`${plural(list.length, "configuration")} will be tried next.`, "good", { action: { label: "Show them", run: () => page.selection.term("origin", ":", "enqueued") } });
+      const over = ["finished", "stopped", "failed"].includes(page.study().state);
+      toast(over ? `${plural(list.length, "configuration")} enqueued. The study is ${page.study().state}: raise its budget and let it go on to train them.` : `${plural(list.length, "configuration")} will be tried next.`, over ? "warn" : "good", { action: { label: "Show them", run: () => page.selection.term("origin", ":", "enqueued") } });
       page.reload();
       page.refresh(panel);
     } catch (error) {
@@ -75,17 +82,26 @@ export function mount(panel, page) {
     const options = { data, page, matches, range, width: figure.clientWidth || 600 };
     const { traces, layout, height } = form.get() === "spread" ? spread(options) : lines(options);
     await plot(figure, traces, { ...layout, meta: { seq: data.seq }, uirevision: form.get() }, { height, label: inWords(data, page), onClick: (n) => Number.isInteger(n) && page.selection.toggleNumber(n) });
-    panel.note([`baseline: trial ${data.baseline.trial}, ${page.metricName} ${metricText(page.metricName, data.baseline.value)}`, suggested().length ? "hollow marks are suggestions, not tried yet" : "", outsideNote(outside, "the axis"), data.note].filter(Boolean).join("; "));
+    panel.note([`${centreWord(data)}, ${page.metricName} ${metricText(page.metricName, data.baseline.value)}`, suggested().length ? "hollow marks are suggestions, not tried yet" : "", outsideNote(outside, "the axis"), data.note].filter(Boolean).join("; "));
   }
   view.onTheme(() => data?.baseline && view.node.isConnected && render());
   return { refresh };
 }
 
+function centres(page) {
+  const best = page.study().best?.trial;
+  const numbers = [...new Set([...page.selection.numbers().slice(0, 8), Number(around.get())])].filter((n) => Number.isInteger(n) && (n > 0 || around.get() === "0"));
+  return [{ id: "", label: "the baseline" }, ...(best === undefined ? [] : [{ id: "best", label: `the best (trial ${best})` }]), ...numbers.map((n) => ({ id: String(n), label: `trial ${n}` }))];
+}
+
+const centreWord = (data) => (around.get() === "" ? "baseline: trial" : "trial") + ` ${data.baseline.trial}`;
+
 // The baseline is a point of every parameter that it has.
-function complete(data) {
-  if (!data.baseline) return data;
-  const { trial, value: at, state } = data.baseline;
-  return { ...data, parameters: data.parameters.map((one) => ({ ...one, points: [{ trial, x: one.x, value: at, state }, ...one.points.filter((point) => point.trial !== trial)] })) };
+function complete(data, page) {
+  const isLog = (name) => page.parameters.some((one) => one.name === name && one.log);
+  const { trial, value: at, state } = data.baseline ?? {};
+  const own = (one) => (data.baseline && one.x !== undefined ? [{ trial, x: one.x, value: at, state }] : []);
+  return { ...data, parameters: data.parameters.map((one) => ({ ...one, log: one.log || isLog(one.name), points: [...own(one), ...one.points.filter((point) => point.trial !== trial)] })) };
 }
 
 const xsOf = (one) => [...one.points, ...(one.suggested ?? [])].map((point) => point.x);
@@ -125,7 +141,7 @@ function tracesOf(one, { id, cells, data, page, matches }) {
   const points = sorted(one.points.filter((point) => point.value !== null));
   const own = { xaxis: `x${id}`, yaxis: `y${id}`, type: "scatter" };
   const base = (point) => point.trial === data.baseline.trial;
-  const text = (point) => `${base(point) ? "Baseline, trial" : "Trial"} ${point.trial}<br>${safe(one.name)} ${label(point.x)}<br>${safe(page.metricName)} ${metricText(page.metricName, point.value)}`;
+  const text = (point) => `${base(point) && around.get() === "" ? "Baseline, trial" : "Trial"} ${point.trial}<br>${safe(one.name)} ${label(point.x)}<br>${safe(page.metricName)} ${metricText(page.metricName, point.value)}`;
   const hopes = sorted(one.suggested ?? []);
   return [{ ...own, mode: cells ? "markers" : "lines+markers", x: points.map((point) => place(point.x)), y: points.map((point) => point.value), customdata: points.map((point) => point.trial), line: { color: colour.accent, width: 1.5 },
     marker: { size: points.map((point) => (base(point) ? 11 : 8)), symbol: points.map((point) => (base(point) ? "diamond" : fateOf(point.state).symbol)), opacity: points.map((point) => (matches && !matches.has(point.trial) ? 0.2 : 1)), color: points.map((point) => (base(point) ? colour.ink : colour.accent)), line: { color: colour.panel, width: 1 } },
@@ -150,5 +166,5 @@ function spread({ data, page, range }) {
 function inWords(data, page) {
   const ranges = data.parameters.map((one) => [one.name, one.points.map((point) => point.value).filter((v) => v !== null)]).filter(([, values]) => values.length > 1)
     .map(([name, values]) => `${name} from ${metricText(page.metricName, Math.min(...values))} to ${metricText(page.metricName, Math.max(...values))}`);
-  return `Baseline ${metricText(page.metricName, data.baseline.value)}; changing one parameter: ${ranges.join("; ")}`;
+  return `${centreWord(data)}, ${metricText(page.metricName, data.baseline.value)}; changing one parameter: ${ranges.join("; ")}`;
 }

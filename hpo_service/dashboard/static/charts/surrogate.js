@@ -6,7 +6,7 @@ import { plot, robustRange } from "../core/plot.js";
 import { colours } from "../core/theme.js";
 import { button, emptyState } from "../core/ui.js";
 import { param } from "../core/url.js";
-import { axisOf, chooser, levelText, outsideNote, placed, safe, stage, valueAxis, wordOf } from "./common.js";
+import { axisOf, chooser, gentleRange, levelText, outsideNote, placed, safe, stage, valueAxis, wordOf } from "./common.js";
 
 export const info = {
   id: "surrogate", title: "What the sampler believes",
@@ -44,7 +44,8 @@ export function mount(panel, page) {
     const { axis: xaxis } = axisOf(field, data.x);
     if (field.type !== "category") xaxis.range = spanOf(data.x, field.log);
     const upper = isTpe ? densities(field, data) : model(field, data, page);
-    const y = isTpe ? {} : robustRange([...data.mean, ...data.observed.value, ...data.low, ...data.high]);
+    const all = isTpe ? [] : [...data.mean, ...data.observed.value, ...data.low, ...data.high];
+    const y = isTpe ? {} : field.type === "category" ? gentleRange(all, 40) : robustRange(all);
     const marked = marks(data, page);
     await plot(figure, [...upper, ...acquisition(field, data)], {
       xaxis: { ...xaxis, title: { text: safe(field.name) }, anchor: "y2", showspikes: true, spikemode: "across", spikethickness: 1, spikecolor: colours().quiet, spikedash: "dot" },
