@@ -13,6 +13,7 @@ from hpo_service.core.definition import StudyDefinition, parse
 from hpo_service.writing import dump_yaml
 
 FOLDER = Path(__file__).parent / "templates"
+_AS_WRITTEN = frozenset({"space", "forbid", "trainer"})  # where 1 and 1.0 may be told apart
 _ORDER = (
     "name",
     "objective",
@@ -68,4 +69,12 @@ def shortened(definition: StudyDefinition) -> dict[str, Any]:
     document["objective"] = objectives[0] if len(objectives) == 1 else objectives
     algorithm = document.get("algorithm", {})
     document["algorithm"] = {"name": definition.algorithm.name, **{k: v for k, v in algorithm.items() if k != "name"}}
-    return {"name": definition.name, **document}
+    plain = {key: value if key in _AS_WRITTEN else _whole(value) for key, value in document.items()}
+    return {"name": definition.name, **plain}
+
+
+def _whole(value: Any) -> Any:
+    """27 for 27.0, where the definition reads either as the same."""
+    if isinstance(value, dict):
+        return {key: _whole(one) for key, one in value.items()}
+    return int(value) if isinstance(value, float) and value.is_integer() and abs(value) < 1e15 else value

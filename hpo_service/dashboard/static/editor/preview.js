@@ -60,7 +60,7 @@ function brackets(plan, definition) {
   const most = Math.max(...plan.brackets.flatMap((one) => one.rungs.map((rung) => rung.trials || 0)));
   const unit = definition.trainer.recipe ? "epochs" : "resource";
   const row = (bracket) => h("tr", null, h("th", { scope: "row" }, bracketName(bracket)), levels.map((level) => cell(bracket.rungs.find((rung) => rung.resource === level), most)));
-  return h("div", { class: "brackets" }, h("h3", null, plan.brackets.length > 1 ? `${plural(plan.brackets.length, "bracket")}: trials left at each level` : "Rungs: trials left at each level"),
+  return h("div", { class: "brackets" }, h("h3", null, `${plan.brackets.length > 1 ? "Brackets" : "Rungs"}: trials left at each level`),
     h("div", { class: "table-box", tabindex: "0", role: "region", "aria-label": "Brackets" }, h("table", { class: "tight", dataset: { test: "plan" } },
       h("thead", null, h("tr", null, h("th", { scope: "col" }, unit), levels.map((level) => h("th", { scope: "col", class: "num" }, number(level))))), h("tbody", null, shown.map(row)))),
     plan.brackets.length > shown.length && h("p", { class: "quiet small" }, `Showing the first ${shown.length} of ${plan.brackets.length} brackets.`));

@@ -2,9 +2,11 @@
 //
 // problemList(field) → {node, show(problems), checking(), unreachable(error)}
 
-import { h, replace } from "../core/dom.js";
+import { h, later, replace } from "../core/dom.js";
 import { icon } from "../core/ui.js";
 import { plural } from "../core/format.js";
+
+const SETTLED_MS = 900; // who types hears of a mistake when it stays
 
 export function problemList(field) {
   const state = h("p", { class: "check-state", dataset: { test: "check" } });
@@ -12,6 +14,7 @@ export function problemList(field) {
   const told = h("p", { class: "visually-hidden", role: "alert", "aria-live": "assertive" });
   const node = h("div", { class: "check", id: "problems" }, state, list, told);
   let said = "";
+  const tell = later(SETTLED_MS, (words) => { told.textContent = words; });
 
   function say(kind, words) {
     node.dataset.state = kind;
@@ -30,7 +33,8 @@ export function problemList(field) {
       replace(list, problems.map((one) => entry(one, field)));
       const first = problems[0];
       const words = first ? `${plural(problems.length, "problem")}. ${first.line ? `Line ${first.line}: ` : ""}${[first.path, first.rule].filter(Boolean).join(": ")}. ${first.remedy || ""}` : said ? "The definition is valid." : "";
-      if (words !== said) told.textContent = words;
+      if (words !== said) tell(words);
+      field.area.setAttribute("aria-invalid", String(problems.length > 0));
       said = words;
     },
   };

@@ -2,9 +2,9 @@
 //
 // URL: ?template=NAME begins with a ready definition, ?clone=ID with that of a study.
 
-import { get, post, query } from "../core/api.js";
+import { get, headers, post } from "../core/api.js";
 import { byId, h, later, replace } from "../core/dom.js";
-import { button, icon, problemBox, toast } from "../core/ui.js";
+import { button, problemBox, toast } from "../core/ui.js";
 import { completing } from "../editor/completion.js";
 import { draft } from "../editor/draft.js";
 import { fields } from "../editor/fields.js";
@@ -24,6 +24,7 @@ const run = preview();
 const about = h("p", { class: "field-about small quiet", dataset: { test: "about" } });
 const chooser = h("div", { class: "templates", role: "group", "aria-label": "Begin with" });
 const submit = button("Submit study", send, { kind: "primary" });
+const original = h("bdi", null, clone || "");
 let schema = null, templates = [], pristine = "", checking = null, checked = "", sending = false;
 
 completing(field, () => schema);
@@ -46,7 +47,7 @@ function frame() {
   const help = h("p", { class: "editor-help small quiet", id: "editor-help" }, key("Ctrl"), key("Space"), " completes · ", key("Tab"), " indents, after ", key("Esc"), " it moves on · ", key("Ctrl"), key("Enter"), " submits");
   replace(byId("mount"),
     h("div", { class: "page-head" }, h("h1", null, clone ? "New study, from another" : "New study"), submit),
-    clone ? h("p", { class: "quiet from" }, "A copy of ", h("a", { href: `/studies/${encodeURIComponent(clone)}` }, h("bdi", null, clone)), ": change what you like; the study itself stays as it is.") : null,
+    clone ? h("p", { class: "quiet from" }, "A copy of ", h("a", { href: `/studies/${encodeURIComponent(clone)}` }, original), ": change what you like; the study itself stays as it is.") : null,
     h("div", { class: "begin" }, h("span", { class: "quiet small begin-label" }, clone ? "Or begin with" : "Begin with"), chooser),
     h("div", { class: "writing" },
       h("section", { class: "editor card", "aria-label": "Definition" }, field.node, h("footer", { class: "editor-foot" }, about, help), problems.node),
@@ -137,9 +138,8 @@ async function send() {
   }
 }
 
-// The text of a study comes as YAML, which get() of the API does not read; its JSON-free route is asked directly.
+// get() reads JSON, and this answer is YAML.
 async function copied() {
-  const { headers } = await import("../core/api.js");
   const answer = await fetch(`/api/v1/studies/${encodeURIComponent(clone)}/definition.yaml`, { headers: headers() });
   if (answer.status === 401) dispatchEvent(new CustomEvent("hpo:sign-in"));
   if (!answer.ok) throw new Error(((await answer.json().catch(() => ({}))).detail) || `The server answered ${answer.status}.`);
@@ -149,6 +149,7 @@ async function copied() {
 async function start() {
   frame();
   get("/schema").then((found) => { schema = fields(found); explain(); }, () => { /* without it the editor only completes nothing */ });
+  if (clone) get(`/studies/${encodeURIComponent(clone)}`).then((study) => replace(original, study.name), () => { /* its id says enough */ });
   const kept = draft.read(place);
   const [ready, own] = await Promise.allSettled([get("/templates"), clone ? copied() : Promise.resolve("")]);
   templates = ready.status === "fulfilled" ? ready.value.items : [];
