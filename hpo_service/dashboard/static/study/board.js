@@ -32,7 +32,7 @@ function fetchPlotly() {
 }
 
 function stay(error, id) {
-  if (error.status === 404) { missing({ what: "study", id, text: error.detail }); return; }
+  if (error.status === 404) { missing({ what: "study", id }); return; }
   replace(byId("study-head"), h("h1", null, "The study cannot be shown"), problemBox(error, () => location.reload()));
 }
 

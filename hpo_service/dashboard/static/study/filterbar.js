@@ -100,7 +100,7 @@ function tellProblem(parts, error) {
   marks.scrollLeft = input.scrollLeft;
   const words = at ? rule.replace(/at position \d+,?\s*/, "") : rule;
   const told = [words, found?.remedy].filter(Boolean).join("; ");
-  replace(problem, at ? h("strong", null, `“${text.slice(start, start + length).slice(0, 60)}”: `) : null, told, /[.?!]$/.test(told) ? "" : ".");
+  replace(problem, at ? h("strong", null, `“${text.slice(start, start + length).slice(0, 60)}”: `) : null, told, /[.?!…]$/.test(told) ? "" : ".");
 }
 
 function drawChips(parts, page) {

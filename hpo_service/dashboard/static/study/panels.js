@@ -6,15 +6,19 @@ import { emptyState, panel, skeleton } from "../core/ui.js";
 
 const LIVE_MS = 5000;
 const NEAR = "240px"; // mount a little before it is seen
+const PEEK = 60; // pixels of a panel that do not yet count as seeing it
+const idle = (fn) => (window.requestIdleCallback ? requestIdleCallback(fn, { timeout: 1500 }) : setTimeout(fn, 300));
 
 export function makePanels(page) {
   const records = new Map(); // node → record
   const watcher = new IntersectionObserver((seen) => {
-    for (const { target, isIntersecting } of seen) {
+    for (const { target, isIntersecting, boundingClientRect } of seen) {
       const record = records.get(target);
       if (!record) continue;
       record.visible = isIntersecting;
-      if (isIntersecting) wake(record);
+      if (!isIntersecting) continue;
+      if (boundingClientRect.top < innerHeight - PEEK) wake(record);
+      else idle(() => wake(record)); // nearly in sight: once what is in sight is drawn
     }
   }, { rootMargin: NEAR });
 
@@ -100,7 +104,7 @@ export function makePanels(page) {
     if (record.drawn && error?.status === 0) { record.dirty = true; return; }
     if (!error?.status) console.error(error);
     record.panel.problem(error);
-    record.panel.body.append(h("div", { class: "row center" }, h("button", { type: "button", class: "button quiet small", on: { click: () => afresh(record) } }, "Try again")));
+    record.panel.body.append(h("div", { class: "row panel-again" }, h("button", { type: "button", class: "button quiet small", on: { click: () => afresh(record) } }, "Try again")));
   }
 
   // Mount anew: what stood in the panel's body is gone.
