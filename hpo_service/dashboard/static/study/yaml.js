@@ -7,7 +7,7 @@ const WORDS = /^(true|false|null|yes|no|on|off|y|n|~|nan|\.inf|\.nan)$/i;
 const SHORT = 88;
 
 // Marks that turn the direction of writing, or that nobody sees, are written as escapes: shown raw they would garble the lines around them.
-const UNSEEN = /[\u007f-\u009f\u00ad\u061c\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff]/g;
+const UNSEEN = /[\u007f-\u009f\u00ad\u061c\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff\ufffe\uffff]/g;
 export const quoted = (text) => JSON.stringify(text).replace(UNSEEN, (one) => `\\u${one.charCodeAt(0).toString(16).padStart(4, "0")}`);
 
 export function scalar(one) {
@@ -18,7 +18,7 @@ export function scalar(one) {
 
 // YAML 1.1 reads 1e-5 as text; with a point and a sign it is a number everywhere.
 export function number(x) {
-  const text = String(x);
+  const text = Math.abs(x) > Number.MAX_SAFE_INTEGER ? x.toExponential() : String(x); // its digits are those of a real number
   if (!text.includes("e")) return text;
   const [digits, power] = text.split("e");
   return `${digits.includes(".") ? digits : `${digits}.0`}e${/^[+-]/.test(power) ? power : `+${power}`}`;

@@ -3,7 +3,7 @@
 // copies(page) → items of a menu · yaml(params) · python(params) · command(study, params)
 
 import { toast } from "../core/ui.js";
-import { document as asYaml, scalar } from "../study/yaml.js";
+import { document as asYaml, number, scalar } from "../study/yaml.js";
 
 export const yaml = (params) => asYaml(params).trimEnd();
 
@@ -11,6 +11,7 @@ const pythonValue = (one) => {
   if (one === null) return "None";
   if (one === true) return "True";
   if (one === false) return "False";
+  if (typeof one === "number") return number(one);
   return Array.isArray(one) ? `[${one.map(pythonValue).join(", ")}]` : JSON.stringify(one);
 };
 export const python = (params) => `params = {\n${Object.entries(params).map(([name, one]) => `    ${JSON.stringify(name)}: ${pythonValue(one)},`).join("\n")}\n}`;
