@@ -36,7 +36,8 @@ export function keyed(parent, items, { key, mark, make }) {
   const keys = new Set(items.map((item) => String(key(item))));
   for (const child of [...parent.children]) if (!keys.has(child.dataset.key)) child.remove();
   items.forEach((item, i) => {
-    const name = String(key(item)), now = String(mark(item));
+    const name = String(key(item)),
+      now = String(mark(item));
     let child = held.get(name);
     if (!child || child.dataset.mark !== now) {
       const made = make(item);
@@ -74,7 +75,11 @@ function dress(node, props) {
     else if (name === "class") node.setAttribute("class", Array.isArray(value) ? value.filter(Boolean).join(" ") : value);
     else if (name === "dataset") Object.assign(node.dataset, value);
     else if (name === "style" && typeof value === "object") {
-      for (const [key, one] of Object.entries(value)) node.style.setProperty(key.replace(/[A-Z]/g, (c) => `-${c.toLowerCase()}`), one);
+      for (const [key, one] of Object.entries(value))
+        node.style.setProperty(
+          key.replace(/[A-Z]/g, (c) => `-${c.toLowerCase()}`),
+          one,
+        );
     } else if (name === "on") for (const [event, fn] of Object.entries(value)) node.addEventListener(event, fn);
     else if (AS_PROPERTY.has(name)) node[name] = value;
     else node.setAttribute(name, value === true ? "" : String(value));

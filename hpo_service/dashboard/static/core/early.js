@@ -2,4 +2,6 @@
 try {
   const theme = localStorage.getItem("hpo-theme");
   if (theme === "light" || theme === "dark") document.documentElement.dataset.theme = theme;
-} catch { /* storage is closed to us: the system's theme holds */ }
+} catch {
+  /* storage is closed to us: the system's theme holds */
+}

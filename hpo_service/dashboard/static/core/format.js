@@ -18,7 +18,13 @@ export function number(x) {
   if (!isNumber(x)) return NONE;
   if (x === 0) return "0";
   const size = Math.abs(x);
-  if (size < 1e-3 || size >= 1e9) return minus(x.toExponential(2).replace(/\.?0+e/, "e").replace("e+", "e"));
+  if (size < 1e-3 || size >= 1e9)
+    return minus(
+      x
+        .toExponential(2)
+        .replace(/\.?0+e/, "e")
+        .replace("e+", "e"),
+    );
   if (size >= 1e4 || Number.isInteger(x)) return minus(grouped.format(x));
   return minus(String(Number(x.toPrecision(4))));
 }
@@ -77,14 +83,24 @@ export function ago(date) {
 export function when(date) {
   const at = seconds(date);
   if (!isNumber(at)) return NONE;
-  return new Date(at * 1000).toLocaleString("en-GB", { day: "numeric", month: "short", year: "numeric", hour: "2-digit", minute: "2-digit" });
+  return new Date(at * 1000).toLocaleString("en-GB", {
+    day: "numeric",
+    month: "short",
+    year: "numeric",
+    hour: "2-digit",
+    minute: "2-digit",
+  });
 }
 
 export function bytes(n) {
   if (!isNumber(n)) return NONE;
   const units = ["B", "kB", "MB", "GB", "TB"];
-  let size = n, unit = 0;
-  while (size >= 999.5 && unit < units.length - 1) { size /= 1000; unit += 1; }
+  let size = n,
+    unit = 0;
+  while (size >= 999.5 && unit < units.length - 1) {
+    size /= 1000;
+    unit += 1;
+  }
   return `${unit && size < 9.95 ? Number(size.toFixed(1)) : Math.round(size)} ${units[unit]}`;
 }
 
@@ -96,7 +112,10 @@ export function value(any) {
   return JSON.stringify(any);
 }
 
-export const params = (given) => Object.entries(given || {}).map(([name, one]) => `${name}=${value(one)}`).join(", ");
+export const params = (given) =>
+  Object.entries(given || {})
+    .map(([name, one]) => `${name}=${value(one)}`)
+    .join(", ");
 export const plural = (n, noun, many = `${noun}s`) => `${integer(n)} ${n === 1 ? noun : many}`;
 
 const minus = (text) => text.replace(/-(?=[\d.])/g, (sign, at) => (at === 0 ? "−" : sign));

@@ -11,10 +11,27 @@ import { icon, menu } from "./ui.js";
 
 export function missing({ what = "study", id = "", text = "" } = {}) {
   document.title = "Not found · hpo-service";
-  replace(byId("main"), h("div", { class: "empty big", dataset: { test: "missing" } }, h("p", { class: "empty-code", "aria-hidden": "true" }, "404"),
-    h("h1", null, `There is no such ${what}`),
-    h("p", { class: "quiet" }, text || "It was deleted, or its id is written differently. ", id && h("code", { class: "wrap" }, h("bdi", null, id))),
-    h("div", { class: "row center" }, h("a", { class: "button primary", href: "/" }, "All studies"), h("a", { class: "button quiet", href: "/new" }, "New study"))));
+  replace(
+    byId("main"),
+    h(
+      "div",
+      { class: "empty big", dataset: { test: "missing" } },
+      h("p", { class: "empty-code", "aria-hidden": "true" }, "404"),
+      h("h1", null, `There is no such ${what}`),
+      h(
+        "p",
+        { class: "quiet" },
+        text || "It was deleted, or its id is written differently. ",
+        id && h("code", { class: "wrap" }, h("bdi", null, id)),
+      ),
+      h(
+        "div",
+        { class: "row center" },
+        h("a", { class: "button primary", href: "/" }, "All studies"),
+        h("a", { class: "button quiet", href: "/new" }, "New study"),
+      ),
+    ),
+  );
 }
 
 function drawTheme() {
@@ -44,7 +61,15 @@ addEventListener("hpo:sign-in", askForToken);
 const key = byId("key");
 key.hidden = !signedIn();
 replace(key, icon("key"));
-menu(key, [{ label: "Sign out", run: () => { signOut(); location.reload(); } }]);
+menu(key, [
+  {
+    label: "Sign out",
+    run: () => {
+      signOut();
+      location.reload();
+    },
+  },
+]);
 byId("keys").onclick = () => showKeys();
 onTheme(drawTheme);
 drawTheme();

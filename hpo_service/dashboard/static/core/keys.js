@@ -8,17 +8,22 @@ import { h } from "./dom.js";
 import { dialog } from "./dialogs.js";
 
 const known = new Map(); // key → {what, fn}
-let first = "", at = 0;
+let first = "",
+  at = 0;
 
 export function shortcut(key, what, fn) {
   const entry = { what, fn };
   known.set(key, entry);
-  return () => { if (known.get(key) === entry) known.delete(key); };
+  return () => {
+    if (known.get(key) === entry) known.delete(key);
+  };
 }
 
 export function typing(event) {
   const node = event.target;
-  return node instanceof Element && Boolean(node.closest("input:not([type=checkbox]):not([type=radio]), textarea, select, [contenteditable]"));
+  return (
+    node instanceof Element && Boolean(node.closest("input:not([type=checkbox]):not([type=radio]), textarea, select, [contenteditable]"))
+  );
 }
 
 function pressed(event) {
@@ -32,15 +37,23 @@ function pressed(event) {
 }
 
 const NAMES = { ArrowDown: "↓", ArrowUp: "↑", ArrowLeft: "←", ArrowRight: "→", Escape: "Esc", " ": "Space" };
-const keycap = (key) => key.split(" ").filter(Boolean).map((one) => h("kbd", null, NAMES[one] || one));
+const keycap = (key) =>
+  key
+    .split(" ")
+    .filter(Boolean)
+    .map((one) => h("kbd", null, NAMES[one] || one));
 
 export function showKeys() {
-  const rows = [...known].filter(([, { what }]) => what).map(([key, { what }]) => [h("dt", null, key === " " ? h("kbd", null, "Space") : keycap(key)), h("dd", null, what)]);
+  const rows = [...known]
+    .filter(([, { what }]) => what)
+    .map(([key, { what }]) => [h("dt", null, key === " " ? h("kbd", null, "Space") : keycap(key)), h("dd", null, what)]);
   return dialog({ title: "Keyboard", body: h("dl", { class: "keys" }, rows), actions: [{ id: "close", label: "Close" }] });
 }
 
 addEventListener("keydown", pressed);
-shortcut("?", "this list", () => { showKeys(); });
+shortcut("?", "this list", () => {
+  showKeys();
+});
 shortcut("g s", "go to the studies", () => location.assign("/"));
 shortcut("g n", "go to a new study", () => location.assign("/new"));
 shortcut("g w", "go to the workers", () => location.assign("/workers"));

@@ -12,13 +12,15 @@ import { headers, tokenMark } from "./api.js";
 import { byId, h, replace } from "./dom.js";
 
 const SILENCE_MS = 40000; // the server says "still here" every 15 s
-const FIRST_PAUSE_MS = 500, LAST_PAUSE_MS = 15000;
+const FIRST_PAUSE_MS = 500,
+  LAST_PAUSE_MS = 15000;
 const name = `hpo-live:${tokenMark()}`;
 const channel = "BroadcastChannel" in window ? new BroadcastChannel(name) : null;
 const watchers = new Set();
 let status = { state: "connecting", retryAt: null };
 let last = null; // id of the newest notice
-let started = false, leading = false;
+let started = false,
+  leading = false;
 let wake = () => {};
 
 export const state = () => status;
@@ -61,8 +63,14 @@ async function alone() {
 }
 
 function receive(data) {
-  if (data.kind === "hello") { if (leading) channel.postMessage({ kind: "status", status }); return; }
-  if (data.kind === "again") { if (leading) wake(); return; }
+  if (data.kind === "hello") {
+    if (leading) channel.postMessage({ kind: "status", status });
+    return;
+  }
+  if (data.kind === "again") {
+    if (leading) wake();
+    return;
+  }
   if (leading) return;
   if (data.kind === "status") become(data.status);
   if (data.kind === "notice") tell(data.id, data.notice);
@@ -93,13 +101,17 @@ async function lead(wanted) {
   while (wanted()) {
     const stop = new AbortController();
     try {
-      wake = () => { if (!wanted()) stop.abort(); };
+      wake = () => {
+        if (!wanted()) stop.abort();
+      };
       const answer = await fetch("/api/v1/events", { signal: stop.signal, headers: headers(last ? { "Last-Event-ID": last } : {}) });
       if (answer.status === 401 || answer.status === 403) return say({ state: "off", retryAt: null });
       if (!answer.ok) throw new Error(String(answer.status));
       pause = FIRST_PAUSE_MS;
       await follow(answer.body, stop);
-    } catch { /* the connection broke: try again below */ }
+    } catch {
+      /* the connection broke: try again below */
+    }
     stop.abort();
     if (!wanted()) break;
     say({ state: "lost", retryAt: Date.now() + pause });
@@ -114,7 +126,9 @@ async function lead(wanted) {
 
 async function follow(body, stop) {
   let heardAt = Date.now();
-  const guard = setInterval(() => { if (Date.now() - heardAt > SILENCE_MS) stop.abort(); }, 5000);
+  const guard = setInterval(() => {
+    if (Date.now() - heardAt > SILENCE_MS) stop.abort();
+  }, 5000);
   const lift = stop.signal;
   lift.addEventListener("abort", () => clearInterval(guard));
   try {
@@ -171,10 +185,20 @@ function banner() {
   clearTimeout(patience);
   const place = byId("banner");
   if (!place) return;
-  if (status.state !== "lost") { place.hidden = true; return; }
+  if (status.state !== "lost") {
+    place.hidden = true;
+    return;
+  }
   patience = setTimeout(() => {
-    replace(place, h("span", null, "The connection to the server is lost. What you see stays as it was; the page catches up by itself."),
-      h("button", { type: "button", class: "button quiet small", on: { click: () => (leading ? wake() : channel?.postMessage({ kind: "again" })) } }, "Try now"));
+    replace(
+      place,
+      h("span", null, "The connection to the server is lost. What you see stays as it was; the page catches up by itself."),
+      h(
+        "button",
+        { type: "button", class: "button quiet small", on: { click: () => (leading ? wake() : channel?.postMessage({ kind: "again" })) } },
+        "Try now",
+      ),
+    );
     place.hidden = false;
   }, 1500);
 }

@@ -8,18 +8,38 @@
 import { h, replace } from "./dom.js";
 
 export function skeleton(lines = 3) {
-  return h("div", { class: "skeleton", role: "status", "aria-label": "Loading" }, Array.from({ length: lines }, (_, i) => h("span", { style: `width:${[92, 78, 85, 64][i % 4]}%` })));
+  return h(
+    "div",
+    { class: "skeleton", role: "status", "aria-label": "Loading" },
+    Array.from({ length: lines }, (_, i) => h("span", { style: `width:${[92, 78, 85, 64][i % 4]}%` })),
+  );
 }
 
 export function emptyState({ title, text = "", actions = [], icon = null }) {
-  return h("div", { class: "empty" }, icon, h("p", { class: "empty-title" }, title), text && h("p", { class: "quiet" }, text), actions.length ? h("div", { class: "row center" }, actions) : null);
+  return h(
+    "div",
+    { class: "empty" },
+    icon,
+    h("p", { class: "empty-title" }, title),
+    text && h("p", { class: "quiet" }, text),
+    actions.length ? h("div", { class: "row center" }, actions) : null,
+  );
 }
 
 export function problemBox(error, retry = null) {
   const problems = (error.problems || []).filter((one) => one.rule).slice(0, 5);
-  return h("div", { class: "problem", role: "alert" }, h("p", null, h("strong", null, error.status === 0 ? "Not reachable. " : "This did not work. "), error.message || String(error)),
-    problems.length > 1 && h("ul", null, problems.map((one) => h("li", null, [one.path, one.rule].filter(Boolean).join(": "), one.remedy && ` (${one.remedy})`))),
-    retry && h("button", { type: "button", class: "button quiet small", on: { click: retry } }, "Try again"));
+  return h(
+    "div",
+    { class: "problem", role: "alert" },
+    h("p", null, h("strong", null, error.status === 0 ? "Not reachable. " : "This did not work. "), error.message || String(error)),
+    problems.length > 1 &&
+      h(
+        "ul",
+        null,
+        problems.map((one) => h("li", null, [one.path, one.rule].filter(Boolean).join(": "), one.remedy && ` (${one.remedy})`)),
+      ),
+    retry && h("button", { type: "button", class: "button quiet small", on: { click: retry } }, "Try again"),
+  );
 }
 
 export function panel({ id, title, help = "", tools = [], wide = false }) {
@@ -27,15 +47,41 @@ export function panel({ id, title, help = "", tools = [], wide = false }) {
   const body = h("div", { class: "panel-body" });
   const line = h("p", { class: "panel-note quiet", hidden: true });
   const about = h("p", { class: "panel-help", id: `help-${id}`, hidden: true }, help);
-  const ask = help && h("button", { type: "button", class: "icon-button help", "aria-label": `What does “${title}” show?`, "aria-expanded": "false", "aria-controls": `help-${id}`, on: { click: () => {
-    about.hidden = !about.hidden;
-    ask.setAttribute("aria-expanded", String(!about.hidden));
-  } } }, "?");
-  const node = h("section", { class: ["panel", wide && "wide"], id: `panel-${id}`, "aria-labelledby": `title-${id}`, dataset: { test: `panel-${id}` } },
-    h("header", { class: "panel-head" }, h("h2", { id: `title-${id}` }, title), ask, bar), about, body, line);
-  const idle = () => { node.removeAttribute("aria-busy"); body.querySelector(":scope > .skeleton, :scope > .problem, :scope > .empty")?.remove(); };
+  const ask =
+    help &&
+    h(
+      "button",
+      {
+        type: "button",
+        class: "icon-button help",
+        "aria-label": `What does “${title}” show?`,
+        "aria-expanded": "false",
+        "aria-controls": `help-${id}`,
+        on: {
+          click: () => {
+            about.hidden = !about.hidden;
+            ask.setAttribute("aria-expanded", String(!about.hidden));
+          },
+        },
+      },
+      "?",
+    );
+  const node = h(
+    "section",
+    { class: ["panel", wide && "wide"], id: `panel-${id}`, "aria-labelledby": `title-${id}`, dataset: { test: `panel-${id}` } },
+    h("header", { class: "panel-head" }, h("h2", { id: `title-${id}` }, title), ask, bar),
+    about,
+    body,
+    line,
+  );
+  const idle = () => {
+    node.removeAttribute("aria-busy");
+    body.querySelector(":scope > .skeleton, :scope > .problem, :scope > .empty")?.remove();
+  };
   return {
-    node, body, tools: bar,
+    node,
+    body,
+    tools: bar,
     loading() {
       node.setAttribute("aria-busy", "true");
       if (!body.childNodes.length) body.append(skeleton(4));

@@ -14,14 +14,18 @@ import { colours, onTheme } from "./theme.js";
 const STATES = { running: "accent", finished: "good", failed: "bad", stopped: "quiet", paused: "warn", waiting: "quiet", promoted: "good" };
 const drawn = new Map(); // node → {traces, layout, options}: to draw again in another theme
 const CONFIG = { displayModeBar: false, responsive: true, showTips: false, doubleClick: "reset+autosize", scrollZoom: false };
-let loading = null, count = 0;
+let loading = null,
+  count = 0;
 
 export function ready() {
   loading ||= new Promise((done, fail) => {
     const script = document.createElement("script");
     script.src = document.querySelector('meta[name="plotly"]').content;
     script.onload = () => done(window.Plotly);
-    script.onerror = () => { loading = null; fail(new Error("The chart library did not load; see whether the server runs.")); };
+    script.onerror = () => {
+      loading = null;
+      fail(new Error("The chart library did not load; see whether the server runs."));
+    };
     document.head.append(script);
   });
   return loading;
@@ -55,11 +59,28 @@ export function clear(node) {
   node.removeAttribute("data-ready");
 }
 
-export const axis = (title, { log = false, share = false } = {}) => ({ title: { text: plain(title) }, type: log ? "log" : "linear", ...(share && !log ? { tickformat: "~%" } : {}) });
+export const axis = (title, { log = false, share = false } = {}) => ({
+  title: { text: plain(title) },
+  type: log ? "log" : "linear",
+  ...(share && !log ? { tickformat: "~%" } : {}),
+});
 
 function look(colour, small) {
-  return { gridcolor: colour.line, linecolor: colour.line, zerolinecolor: colour.line, gridwidth: 1, zerolinewidth: 1, ticks: "", automargin: true, showline: false,
-    tickfont: { color: colour.quiet, size: small ? 10.5 : 11.5 }, title: { font: { color: colour.quiet, size: 12 }, standoff: 8 }, exponentformat: "e", separatethousands: true, minor: { showgrid: false } };
+  return {
+    gridcolor: colour.line,
+    linecolor: colour.line,
+    zerolinecolor: colour.line,
+    gridwidth: 1,
+    zerolinewidth: 1,
+    ticks: "",
+    automargin: true,
+    showline: false,
+    tickfont: { color: colour.quiet, size: small ? 10.5 : 11.5 },
+    title: { font: { color: colour.quiet, size: 12 }, standoff: 8 },
+    exponentformat: "e",
+    separatethousands: true,
+    minor: { showgrid: false },
+  };
 }
 
 function themed(layout, { onSelect = null, height = null }, node) {
@@ -67,12 +88,32 @@ function themed(layout, { onSelect = null, height = null }, node) {
   const small = node.clientWidth < 420;
   const family = getComputedStyle(document.body).fontFamily;
   const base = {
-    paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)", colorway: colour.categories, font: { family, color: colour.ink, size: 12 },
-    margin: { l: 8, r: 12, t: 8, b: 8, pad: 4 }, xaxis: {}, yaxis: {}, showlegend: false, hovermode: "closest", autosize: true, uirevision: "keep", dragmode: onSelect ? "select" : "zoom",
-    hoverlabel: { bgcolor: colour.panel, bordercolor: colour.line, font: { family, color: colour.ink, size: 12 }, align: "left", namelength: -1 },
+    paper_bgcolor: "rgba(0,0,0,0)",
+    plot_bgcolor: "rgba(0,0,0,0)",
+    colorway: colour.categories,
+    font: { family, color: colour.ink, size: 12 },
+    margin: { l: 8, r: 12, t: 8, b: 8, pad: 4 },
+    xaxis: {},
+    yaxis: {},
+    showlegend: false,
+    hovermode: "closest",
+    autosize: true,
+    uirevision: "keep",
+    dragmode: onSelect ? "select" : "zoom",
+    hoverlabel: {
+      bgcolor: colour.panel,
+      bordercolor: colour.line,
+      font: { family, color: colour.ink, size: 12 },
+      align: "left",
+      namelength: -1,
+    },
     legend: { orientation: "h", x: 0, y: 1.02, yanchor: "bottom", font: { color: colour.quiet, size: 11.5 }, bgcolor: "rgba(0,0,0,0)" },
-    newselection: { line: { color: colour.accent, width: 1, dash: "solid" } }, activeselection: { fillcolor: colour.accent, opacity: 0.08 },
-    coloraxis: { colorscale: colour.scale, colorbar: { thickness: 10, outlinewidth: 0, tickfont: { color: colour.quiet, size: 11 }, len: 0.9 } },
+    newselection: { line: { color: colour.accent, width: 1, dash: "solid" } },
+    activeselection: { fillcolor: colour.accent, opacity: 0.08 },
+    coloraxis: {
+      colorscale: colour.scale,
+      colorbar: { thickness: 10, outlinewidth: 0, tickfont: { color: colour.quiet, size: 11 }, len: 0.9 },
+    },
     ...(height ? { height } : {}),
   };
   const merged = merge(base, layout);
@@ -89,9 +130,16 @@ function ticks(axis) {
 
 function dressed(traces) {
   const colour = colours();
-  return traces.map((trace) => (trace.marker?.colorbar || trace.marker?.showscale || trace.type === "heatmap" || trace.type === "contour"
-    ? merge(trace.type === "heatmap" || trace.type === "contour" ? { colorscale: colour.scale, colorbar: bar(colour) } : { marker: { colorscale: colour.scale, colorbar: bar(colour) } }, trace)
-    : trace));
+  return traces.map((trace) =>
+    trace.marker?.colorbar || trace.marker?.showscale || trace.type === "heatmap" || trace.type === "contour"
+      ? merge(
+          trace.type === "heatmap" || trace.type === "contour"
+            ? { colorscale: colour.scale, colorbar: bar(colour) }
+            : { marker: { colorscale: colour.scale, colorbar: bar(colour) } },
+          trace,
+        )
+      : trace,
+  );
 }
 
 const bar = (colour) => ({ thickness: 10, outlinewidth: 0, len: 0.9, tickfont: { color: colour.quiet, size: 11 } });
@@ -99,7 +147,8 @@ const bar = (colour) => ({ thickness: 10, outlinewidth: 0, len: 0.9, tickfont: {
 function merge(under, over) {
   const made = { ...under };
   for (const [key, value] of Object.entries(over)) {
-    const both = value && under[key] && Object.getPrototypeOf(value) === Object.prototype && Object.getPrototypeOf(under[key]) === Object.prototype;
+    const both =
+      value && under[key] && Object.getPrototypeOf(value) === Object.prototype && Object.getPrototypeOf(under[key]) === Object.prototype;
     made[key] = both ? merge(under[key], value) : value;
   }
   return made;
@@ -109,7 +158,9 @@ function listen(node) {
   if (node.dataset.listening) return;
   node.dataset.listening = "1";
   const options = () => drawn.get(node)?.options || {};
-  node.on("plotly_click", ({ points }) => { if (points?.length) options().onClick?.(points[0].customdata, points[0]); });
+  node.on("plotly_click", ({ points }) => {
+    if (points?.length) options().onClick?.(points[0].customdata, points[0]);
+  });
   node.on("plotly_selected", (event) => {
     if (!event?.range) return;
     const chosen = ranges(event.range);

@@ -31,7 +31,10 @@ function parse(text) {
 }
 
 const bare = (field) => field.replace(/^(param|metric)\./, "");
-const without = (drop) => parse(filter.get()).filter((one) => !drop(one)).map((one) => one.raw);
+const without = (drop) =>
+  parse(filter.get())
+    .filter((one) => !drop(one))
+    .map((one) => one.raw);
 
 // A float32 edge of a brush needs no 17 digits.
 function shortest(x) {
@@ -39,12 +42,20 @@ function shortest(x) {
 }
 
 export const selection = {
-  get text() { return filter.get(); },
-  set(text, { push = true } = {}) { filter.set(text.trim().replace(/\n/g, " "), { push }); },
+  get text() {
+    return filter.get();
+  },
+  set(text, { push = true } = {}) {
+    filter.set(text.trim().replace(/\n/g, " "), { push });
+  },
   on: (fn) => filter.on(fn),
-  clear() { this.set(""); },
+  clear() {
+    this.set("");
+  },
   terms: (text = filter.get()) => parse(text),
-  range(field, lo, hi) { this.ranges({ [field]: [lo, hi] }); },
+  range(field, lo, hi) {
+    this.ranges({ [field]: [lo, hi] });
+  },
   ranges(given) {
     const names = new Set(Object.keys(given).map(bare));
     const kept = without((one) => names.has(bare(one.field)) && RANGE.has(one.op));
@@ -64,11 +75,16 @@ export const selection = {
   },
   numbers() {
     const named = parse(filter.get()).filter((one) => one.field === "number" && one.op === ":");
-    return named.flatMap((one) => one.value.split(",")).map(Number).filter(Number.isInteger);
+    return named
+      .flatMap((one) => one.value.split(","))
+      .map(Number)
+      .filter(Number.isInteger);
   },
   toggleNumber(n) {
     const now = this.numbers();
     this.term("number", ":", now.includes(n) ? now.filter((one) => one !== n) : [...now, n]);
   },
-  remove(raw) { this.set(without((one) => one.raw === raw).join(" ")); },
+  remove(raw) {
+    this.set(without((one) => one.raw === raw).join(" "));
+  },
 };

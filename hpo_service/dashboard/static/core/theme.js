@@ -33,8 +33,15 @@ export function colours() {
   const style = getComputedStyle(document.documentElement);
   const of = (name) => style.getPropertyValue(`--${name}`).trim();
   known = {
-    ink: of("ink"), quiet: of("quiet"), line: of("line"), paper: of("paper"), panel: of("panel"), accent: of("accent"),
-    good: of("good"), bad: of("bad"), warn: of("warn"),
+    ink: of("ink"),
+    quiet: of("quiet"),
+    line: of("line"),
+    paper: of("paper"),
+    panel: of("panel"),
+    accent: of("accent"),
+    good: of("good"),
+    bad: of("bad"),
+    warn: of("warn"),
     categories: mode() === "dark" ? DARK : LIGHT,
     scale: SCALE.map((colour, i) => [i / (SCALE.length - 1), colour]),
   };
@@ -48,5 +55,9 @@ function apply() {
   for (const fn of [...heard]) fn(mode());
 }
 
-system.addEventListener("change", () => { if (chosen() === "system") apply(); });
-addEventListener("storage", (event) => { if (event.key === KEY) apply(); });
+system.addEventListener("change", () => {
+  if (chosen() === "system") apply();
+});
+addEventListener("storage", (event) => {
+  if (event.key === KEY) apply();
+});

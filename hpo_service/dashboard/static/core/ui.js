@@ -27,49 +27,103 @@ const SHAPES = {
   other: "M3 8h10",
 };
 const FILLED = new Set(["running", "stopped"]);
-const LIKE = { open: "running", closed: "finished", completed: "finished", done: "finished", stopping: "stopped", cancelled: "stopped", lost: "failed", expired: "failed",
-  pending: "waiting", queued: "waiting", idle: "waiting", created: "waiting", busy: "running", busted: "failed", draining: "paused", gone: "failed" };
+const LIKE = {
+  open: "running",
+  closed: "finished",
+  completed: "finished",
+  done: "finished",
+  stopping: "stopped",
+  cancelled: "stopped",
+  lost: "failed",
+  expired: "failed",
+  pending: "waiting",
+  queued: "waiting",
+  idle: "waiting",
+  created: "waiting",
+  busy: "running",
+  busted: "failed",
+  draining: "paused",
+  gone: "failed",
+};
 
 export const stateKind = (state) => (state in SHAPES ? state : LIKE[state] || "other");
 
 export function stateIcon(state) {
   const kind = stateKind(state);
-  return svg("svg", { viewBox: "0 0 16 16", class: ["state-icon", FILLED.has(kind) && "filled"], "aria-hidden": "true", focusable: "false" }, svg("path", { d: SHAPES[kind] }));
+  return svg(
+    "svg",
+    { viewBox: "0 0 16 16", class: ["state-icon", FILLED.has(kind) && "filled"], "aria-hidden": "true", focusable: "false" },
+    svg("path", { d: SHAPES[kind] }),
+  );
 }
 
-export const badge = (state, { label = state } = {}) => h("span", { class: ["badge", `is-${stateKind(state)}`], dataset: { state } }, stateIcon(state), label);
+export const badge = (state, { label = state } = {}) =>
+  h("span", { class: ["badge", `is-${stateKind(state)}`], dataset: { state } }, stateIcon(state), label);
 
 export function progress({ value, max, label }) {
   const share = max > 0 ? Math.max(0, Math.min(1, value / max)) : 0;
-  return h("div", { class: "progress", role: "progressbar", "aria-valuemin": "0", "aria-valuemax": "100", "aria-valuenow": String(Math.round(100 * share)), "aria-label": label, title: label },
-    h("span", { class: share >= 1 ? "full" : null, style: `width:${(100 * share).toFixed(2)}%` }));
+  return h(
+    "div",
+    {
+      class: "progress",
+      role: "progressbar",
+      "aria-valuemin": "0",
+      "aria-valuemax": "100",
+      "aria-valuenow": String(Math.round(100 * share)),
+      "aria-label": label,
+      title: label,
+    },
+    h("span", { class: share >= 1 ? "full" : null, style: `width:${(100 * share).toFixed(2)}%` }),
+  );
 }
 
 export function chip(text, { remove = null, click = null, kind = "", title = null } = {}) {
   const words = h("bdi", null, text);
-  const inner = click ? h("button", { type: "button", class: "chip-text", title, on: { click } }, words) : h("span", { class: "chip-text", title }, words);
-  return h("span", { class: ["chip", kind] }, inner, remove && h("button", { type: "button", class: "chip-remove", "aria-label": `Remove ${text}`, on: { click: remove } }, "✕"));
+  const inner = click
+    ? h("button", { type: "button", class: "chip-text", title, on: { click } }, words)
+    : h("span", { class: "chip-text", title }, words);
+  return h(
+    "span",
+    { class: ["chip", kind] },
+    inner,
+    remove && h("button", { type: "button", class: "chip-remove", "aria-label": `Remove ${text}`, on: { click: remove } }, "✕"),
+  );
 }
 
 export function button(label, run, { kind = "quiet", icon: named = null, title = null, disabled = false, small = false } = {}) {
-  return h("button", { type: "button", class: ["button", kind, small && "small"], title, disabled, on: { click: run } }, named && icon(named), label);
+  return h(
+    "button",
+    { type: "button", class: ["button", kind, small && "small"], title, disabled, on: { click: run } },
+    named && icon(named),
+    label,
+  );
 }
 
 export function copyButton(text, label = "Copy") {
-  const made = button(label, async () => {
-    const given = typeof text === "function" ? await text() : text;
-    const worked = await copy(given);
-    if (!worked) return toast("The browser did not allow copying; select the text and copy it by hand.", "warn");
-    made.lastChild.textContent = "Copied";
-    setTimeout(() => { made.lastChild.textContent = label; }, 1500);
-    return undefined;
-  }, { small: true, icon: "copy" });
+  const made = button(
+    label,
+    async () => {
+      const given = typeof text === "function" ? await text() : text;
+      const worked = await copy(given);
+      if (!worked) return toast("The browser did not allow copying; select the text and copy it by hand.", "warn");
+      made.lastChild.textContent = "Copied";
+      setTimeout(() => {
+        made.lastChild.textContent = label;
+      }, 1500);
+      return undefined;
+    },
+    { small: true, icon: "copy" },
+  );
   return made;
 }
 
 // navigator.clipboard exists on secure origins only.
 async function copy(text) {
-  if (navigator.clipboard) return navigator.clipboard.writeText(text).then(() => true, () => false);
+  if (navigator.clipboard)
+    return navigator.clipboard.writeText(text).then(
+      () => true,
+      () => false,
+    );
   const area = document.body.appendChild(h("textarea", { style: "position:fixed;opacity:0", value: text }));
   area.select();
   const worked = document.execCommand("copy");
@@ -99,9 +153,26 @@ function roving(group, choose) {
 }
 
 function chooser({ role, itemRole, mark, group, items, current, onChange }) {
-  const box = h("div", { ...group, role }, items.map(({ id, label, title = null, count = null }) =>
-    h("button", { type: "button", role: itemRole, title, dataset: { id }, id: role === "tablist" ? `tab-for-${id}` : null, "aria-controls": role === "tablist" ? `tab-${id}` : null,
-      on: { click: () => pick(id) } }, label, count === null ? null : h("span", { class: "count" }, String(count)))));
+  const box = h(
+    "div",
+    { ...group, role },
+    items.map(({ id, label, title = null, count = null }) =>
+      h(
+        "button",
+        {
+          type: "button",
+          role: itemRole,
+          title,
+          dataset: { id },
+          id: role === "tablist" ? `tab-for-${id}` : null,
+          "aria-controls": role === "tablist" ? `tab-${id}` : null,
+          on: { click: () => pick(id) },
+        },
+        label,
+        count === null ? null : h("span", { class: "count" }, String(count)),
+      ),
+    ),
+  );
   box.show = (id) => {
     for (const one of box.children) {
       one.setAttribute(mark, String(one.dataset.id === String(id)));
@@ -121,22 +192,59 @@ function chooser({ role, itemRole, mark, group, items, current, onChange }) {
 }
 
 export const tabs = (items, current, onChange, { label = "Views" } = {}) =>
-  chooser({ role: "tablist", itemRole: "tab", mark: "aria-selected", group: { class: "tabs", "aria-label": label }, items, current, onChange });
+  chooser({
+    role: "tablist",
+    itemRole: "tab",
+    mark: "aria-selected",
+    group: { class: "tabs", "aria-label": label },
+    items,
+    current,
+    onChange,
+  });
 
 export const segmented = (items, current, onChange, { label = null } = {}) =>
-  chooser({ role: "radiogroup", itemRole: "radio", mark: "aria-checked", group: { class: "segmented", "aria-label": label }, items, current, onChange });
+  chooser({
+    role: "radiogroup",
+    itemRole: "radio",
+    mark: "aria-checked",
+    group: { class: "segmented", "aria-label": label },
+    items,
+    current,
+    onChange,
+  });
 
 export function switcher(label, on, onChange) {
-  const knob = h("button", { type: "button", role: "switch", class: "switch", "aria-checked": String(Boolean(on)), on: { click: () => { knob.set(knob.getAttribute("aria-checked") !== "true"); onChange(knob.getAttribute("aria-checked") === "true"); } } },
-    h("span", { class: "switch-track", "aria-hidden": "true" }), label);
+  const knob = h(
+    "button",
+    {
+      type: "button",
+      role: "switch",
+      class: "switch",
+      "aria-checked": String(Boolean(on)),
+      on: {
+        click: () => {
+          knob.set(knob.getAttribute("aria-checked") !== "true");
+          onChange(knob.getAttribute("aria-checked") === "true");
+        },
+      },
+    },
+    h("span", { class: "switch-track", "aria-hidden": "true" }),
+    label,
+  );
   knob.set = (now) => knob.setAttribute("aria-checked", String(Boolean(now)));
   return knob;
 }
 
 export function select(label, items, current, onChange) {
-  const box = h("select", { value: current, on: { change: () => onChange(box.value) } }, items.map(({ id, label: text }) => h("option", { value: id }, text)));
+  const box = h(
+    "select",
+    { value: current, on: { change: () => onChange(box.value) } },
+    items.map(({ id, label: text }) => h("option", { value: id }, text)),
+  );
   const row = h("label", { class: "select" }, h("span", null, label), box);
-  row.set = (id) => { box.value = id; };
+  row.set = (id) => {
+    box.value = id;
+  };
   return row;
 }
 
@@ -146,9 +254,22 @@ export function field(label, input, { hint = "" } = {}) {
 }
 
 const ICONS = {
-  copy: "M5.5 5.5h8v8h-8zM3 10.5h-.5v-8h8V3", plus: "M8 3v10M3 8h10", search: "M7 2.5a4.5 4.5 0 1 0 .01 0M10.3 10.3l3.4 3.4", compare: "M2.5 12l4-5 3 2.5 4-6M2.5 8l3-2",
-  sun: "M8 5.2a2.8 2.8 0 1 0 .01 0M8 1v1.5M8 13.5V15M1 8h1.5M13.5 8H15M3 3l1 1M12 12l1 1M13 3l-1 1M4 12l-1 1", moon: "M13 9.5A5.5 5.5 0 0 1 6.5 3a5.5 5.5 0 1 0 6.5 6.5",
-  more: "M3.5 8h.01M8 8h.01M12.5 8h.01", down: "M3.5 6l4.5 4.5L12.5 6", right: "M6 3.5l4.5 4.5L6 12.5", key: "M5.5 6.5a3 3 0 1 0 3 3L14 4M11.5 6.5l1.5 1.5", download: "M8 2.5v8M4.5 7.5L8 11l3.5-3.5M3 13.5h10",
+  copy: "M5.5 5.5h8v8h-8zM3 10.5h-.5v-8h8V3",
+  plus: "M8 3v10M3 8h10",
+  search: "M7 2.5a4.5 4.5 0 1 0 .01 0M10.3 10.3l3.4 3.4",
+  compare: "M2.5 12l4-5 3 2.5 4-6M2.5 8l3-2",
+  sun: "M8 5.2a2.8 2.8 0 1 0 .01 0M8 1v1.5M8 13.5V15M1 8h1.5M13.5 8H15M3 3l1 1M12 12l1 1M13 3l-1 1M4 12l-1 1",
+  moon: "M13 9.5A5.5 5.5 0 0 1 6.5 3a5.5 5.5 0 1 0 6.5 6.5",
+  more: "M3.5 8h.01M8 8h.01M12.5 8h.01",
+  down: "M3.5 6l4.5 4.5L12.5 6",
+  right: "M6 3.5l4.5 4.5L6 12.5",
+  key: "M5.5 6.5a3 3 0 1 0 3 3L14 4M11.5 6.5l1.5 1.5",
+  download: "M8 2.5v8M4.5 7.5L8 11l3.5-3.5M3 13.5h10",
 };
 
-export const icon = (named) => svg("svg", { viewBox: "0 0 16 16", class: "icon", "aria-hidden": "true", focusable: "false" }, svg("path", { d: ICONS[named] || ICONS.more }));
+export const icon = (named) =>
+  svg(
+    "svg",
+    { viewBox: "0 0 16 16", class: "icon", "aria-hidden": "true", focusable: "false" },
+    svg("path", { d: ICONS[named] || ICONS.more }),
+  );

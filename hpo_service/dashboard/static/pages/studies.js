@@ -12,17 +12,40 @@ import { firstStudy } from "../studies/start.js";
 import { studyTable } from "../studies/table.js";
 import { toolbar } from "../studies/toolbar.js";
 
-const LIMIT = 1000, FEW = 6, LEAST_MS = 700, COMPARED = 20;
-const state = { q: param("q", ""), state: param("state", ""), tag: param("tag", ""), owner: param("owner", ""), sort: param("sort", "-created"), group: param("group", false), selected: param("selected", []) };
+const LIMIT = 1000,
+  FEW = 6,
+  LEAST_MS = 700,
+  COMPARED = 20;
+const state = {
+  q: param("q", ""),
+  state: param("state", ""),
+  tag: param("tag", ""),
+  owner: param("owner", ""),
+  sort: param("sort", "-created"),
+  group: param("group", false),
+  selected: param("selected", []),
+};
 const studies = new Map(); // id → study, newest first
 const stale = new Set(); // ids that moved
-let total = 0, everything = true, busy = false, loaded = false;
+let total = 0,
+  everything = true,
+  busy = false,
+  loaded = false;
 
-const only = (name) => (value) => { state[name].set(state[name].get() === value ? "" : value, { push: true }); draw(); };
+const only = (name) => (value) => {
+  state[name].set(state[name].get() === value ? "" : value, { push: true });
+  draw();
+};
 const table = studyTable({
   on: { onTag: only("tag"), onOwner: only("owner"), onState: only("state") },
-  onSort: (sort) => { state.sort.set(state.sort.get() === sort ? (sort.startsWith("-") ? sort.slice(1) : `-${sort}`) : sort); draw(); },
-  onSelect: (ids) => { state.selected.set([...ids]); draw(); },
+  onSort: (sort) => {
+    state.sort.set(state.sort.get() === sort ? (sort.startsWith("-") ? sort.slice(1) : `-${sort}`) : sort);
+    draw();
+  },
+  onSelect: (ids) => {
+    state.selected.set([...ids]);
+    draw();
+  },
 });
 const bar = toolbar(state, draw);
 const compare = button("Compare", compareSelected, { icon: "compare" });
@@ -39,17 +62,28 @@ function draw() {
   const chosen = new Set(selected());
   compare.disabled = chosen.size < 2 || chosen.size > COMPARED;
   compare.lastChild.textContent = chosen.size ? `Compare ${chosen.size}` : "Compare";
-  compare.title = chosen.size < 2 ? "Select two studies or more to compare them" : chosen.size > COMPARED ? `At most ${COMPARED} studies can be compared` : "Compare the selected studies (c)";
+  compare.title =
+    chosen.size < 2
+      ? "Select two studies or more to compare them"
+      : chosen.size > COMPARED
+        ? `At most ${COMPARED} studies can be compared`
+        : "Compare the selected studies (c)";
   count.textContent = all.length ? integer(total || all.length) : "";
   bar.node.hidden = compare.hidden = !all.length;
   if (!loaded) return;
-  if (!all.length) { show(firstStudy((study) => location.assign(`/studies/${encodeURIComponent(study.id)}`))); return; }
+  if (!all.length) {
+    show(firstStudy((study) => location.assign(`/studies/${encodeURIComponent(study.id)}`)));
+    return;
+  }
   const asked = { q: state.q.get(), state: state.state.get(), tag: state.tag.get(), owner: state.owner.get() };
   const [sort, group] = [state.sort.get(), state.group.get()];
   const found = visible(all, asked);
   bar.update(all, found.length);
   note.textContent = total > all.length ? `Showing the newest ${integer(all.length)} of ${integer(total)} studies.` : "";
-  if (!found.length) { show(nothingFound()); return; }
+  if (!found.length) {
+    show(nothingFound());
+    return;
+  }
   table.show(grouped(sorted(found, sort), group), { sort, selected: chosen, view: JSON.stringify([asked, sort, group]) });
   show(table.node);
 }
@@ -60,15 +94,25 @@ function show(node) {
 }
 
 function nothingFound() {
-  const clear = button("Clear filters", () => { for (const name of ["q", "state", "tag", "owner"]) state[name].set(""); draw(); });
-  const node = emptyState({ title: "No study matches", text: "Every study is hidden by the search or the filters above.", actions: [clear] });
+  const clear = button("Clear filters", () => {
+    for (const name of ["q", "state", "tag", "owner"]) state[name].set("");
+    draw();
+  });
+  const node = emptyState({
+    title: "No study matches",
+    text: "Every study is hidden by the search or the filters above.",
+    actions: [clear],
+  });
   node.dataset.test = "nothing-found";
   return node;
 }
 
 function compareSelected() {
   const chosen = selected();
-  if (chosen.length < 2) { toast("Select two studies or more to compare them: x selects the one in focus.", "info"); return; }
+  if (chosen.length < 2) {
+    toast("Select two studies or more to compare them: x selects the one in focus.", "info");
+    return;
+  }
   location.assign(`/compare${query({ study: chosen.slice(0, COMPARED) })}`);
 }
 
@@ -86,7 +130,10 @@ async function load() {
 async function refresh(id) {
   const before = studies.get(id);
   const study = await get(`/studies/${encodeURIComponent(id)}`).catch((error) => {
-    if (error.status === 404) { studies.delete(id); return null; }
+    if (error.status === 404) {
+      studies.delete(id);
+      return null;
+    }
     throw error;
   });
   if (!study) return;
@@ -117,7 +164,14 @@ async function update() {
       loaded = true;
       draw();
     } catch (error) {
-      if (!loaded) replace(place, problemBox(error, () => { everything = true; update(); }));
+      if (!loaded)
+        replace(
+          place,
+          problemBox(error, () => {
+            everything = true;
+            update();
+          }),
+        );
     }
     await new Promise((done) => setTimeout(done, document.hidden ? 5 * LEAST_MS : LEAST_MS));
   }
@@ -132,19 +186,36 @@ function keys() {
   shortcut("ArrowDown", "", (event) => (inTable(event) ? table.move(1) : false));
   shortcut("ArrowUp", "", (event) => (inTable(event) ? table.move(-1) : false));
   shortcut("Enter", "open the study", () => false);
-  shortcut("x", "select the study, or not", () => { if (table.current()) table.toggle(table.current()); });
+  shortcut("x", "select the study, or not", () => {
+    if (table.current()) table.toggle(table.current());
+  });
   shortcut("c", "compare the selected studies", compareSelected);
   shortcut("n", "new study", () => location.assign("/new"));
 }
 
-replace(byId("mount"), h("div", { class: "page-head" }, h("h1", null, "Studies ", count), compare, h("a", { class: "button primary", href: "/new" }, "New study")), bar.node, place, note);
+replace(
+  byId("mount"),
+  h(
+    "div",
+    { class: "page-head" },
+    h("h1", null, "Studies ", count),
+    compare,
+    h("a", { class: "button primary", href: "/new" }, "New study"),
+  ),
+  bar.node,
+  place,
+  note,
+);
 replace(place, h("div", { class: "card" }, skeleton(6)));
 bar.node.hidden = compare.hidden = true;
 for (const one of Object.values(state)) one.on(draw);
 keys();
-watch({ study: null, on(seq, id) {
-  if (seq === null) everything = everything || loaded;
-  else if ((studies.get(id)?.last_seq ?? -1) < seq) stale.add(id);
-  update();
-} });
+watch({
+  study: null,
+  on(seq, id) {
+    if (seq === null) everything = everything || loaded;
+    else if ((studies.get(id)?.last_seq ?? -1) < seq) stale.add(id);
+    update();
+  },
+});
 update();

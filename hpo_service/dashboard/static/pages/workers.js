@@ -9,28 +9,34 @@ import { failures } from "../workers/failures.js";
 import { running } from "../workers/running.js";
 import { shares } from "../workers/shares.js";
 
-const LEAST_MS = 1500, OFTEN_MS = 5000;
+const LEAST_MS = 1500,
+  OFTEN_MS = 5000;
 const parts = [running(), shares(), failures()];
 const figures = h("dl", { class: "figures" });
 const trouble = h("div");
 const whole = h("div", { class: "cluster" }, parts[0].node, h("div", { class: "stack" }, parts[1].node, parts[2].node));
-let busy = false, wanted = false, drawn = false;
+let busy = false,
+  wanted = false,
+  drawn = false;
 
 function draw(cluster) {
   const busyWorkers = cluster.workers.filter((one) => one.running?.length).length;
   const used = cluster.workers.map((one) => one.utilisation).filter(Number.isFinite);
   const gpus = cluster.nodes.reduce((n, one) => n + (one.gpus?.length || one.gpu || 0), 0);
   const cpus = cluster.nodes.reduce((n, one) => n + (one.cpu || 0), 0);
-  replace(figures,
+  replace(
+    figures,
     figure("Nodes", integer(cluster.nodes.length), gpus ? plural(gpus, "GPU") : cpus ? `${integer(cpus)} CPU` : ""),
     figure("Busy workers", `${integer(busyWorkers)} of ${integer(cluster.workers.length)}`, ""),
     figure("Utilisation", used.length ? percent(used.reduce((a, b) => a + b, 0) / used.length, 0) : "–", ""),
     figure("Trials running", integer(cluster.studies.reduce((n, one) => n + one.open, 0)), ""),
-    figure("Trials waiting", integer(cluster.studies.reduce((n, one) => n + (one.waiting || 0), 0)), ""));
+    figure("Trials waiting", integer(cluster.studies.reduce((n, one) => n + (one.waiting || 0), 0)), ""),
+  );
   for (const part of parts) part.update(cluster);
 }
 
-const figure = (label, number, sub) => h("div", { class: "figure" }, h("dt", null, label), h("dd", null, number, sub && h("span", { class: "sub" }, ` ${sub}`)));
+const figure = (label, number, sub) =>
+  h("div", { class: "figure" }, h("dt", null, label), h("dd", null, number, sub && h("span", { class: "sub" }, ` ${sub}`)));
 
 async function refresh() {
   wanted = true;
@@ -53,7 +59,14 @@ async function refresh() {
   busy = false;
 }
 
-replace(byId("mount"), h("div", { class: "page-head" }, h("h1", null, "Workers"), figures), trouble, h("div", { id: "place" }, h("div", { class: "card" }, skeleton(6))));
+replace(
+  byId("mount"),
+  h("div", { class: "page-head" }, h("h1", null, "Workers"), figures),
+  trouble,
+  h("div", { id: "place" }, h("div", { class: "card" }, skeleton(6))),
+);
 watch({ study: null, on: () => refresh() });
-setInterval(() => { if (!document.hidden) refresh(); }, OFTEN_MS);
+setInterval(() => {
+  if (!document.hidden) refresh();
+}, OFTEN_MS);
 refresh();

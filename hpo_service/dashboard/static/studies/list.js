@@ -5,22 +5,37 @@
 // counts(studies, of) → Map(value → how many), most first
 
 export const SORTS = [
-  { id: "-created", label: "newest first" }, { id: "created", label: "oldest first" }, { id: "name", label: "name" }, { id: "state", label: "state" },
-  { id: "-progress", label: "progress" }, { id: "-trials", label: "trials" }, { id: "best", label: "best value" }, { id: "-cost", label: "cost" },
+  { id: "-created", label: "newest first" },
+  { id: "created", label: "oldest first" },
+  { id: "name", label: "name" },
+  { id: "state", label: "state" },
+  { id: "-progress", label: "progress" },
+  { id: "-trials", label: "trials" },
+  { id: "best", label: "best value" },
+  { id: "-cost", label: "cost" },
 ];
 const STATES = ["running", "preflight", "paused", "failed", "stopped", "finished"];
 const words = new Intl.Collator("en", { numeric: true, sensitivity: "base" });
 
 export function visible(studies, { q = "", state = "", tag = "", owner = "" }) {
   const wanted = q.toLowerCase().split(/\s+/).filter(Boolean);
-  return studies.filter((one) => (!state || one.state === state) && (!owner || one.created_by === owner) && (!tag || one.tags.includes(tag)) &&
-    wanted.every((word) => text(one).includes(word)));
+  return studies.filter(
+    (one) =>
+      (!state || one.state === state) &&
+      (!owner || one.created_by === owner) &&
+      (!tag || one.tags.includes(tag)) &&
+      wanted.every((word) => text(one).includes(word)),
+  );
 }
 
 const known = new WeakMap();
 
 function text(study) {
-  if (!known.has(study)) known.set(study, [study.name, study.id, study.project, study.created_by, study.metric, study.notes, ...study.tags].join("\n").toLowerCase());
+  if (!known.has(study))
+    known.set(
+      study,
+      [study.name, study.id, study.project, study.created_by, study.metric, study.notes, ...study.tags].join("\n").toLowerCase(),
+    );
   return known.get(study);
 }
 
@@ -35,15 +50,22 @@ export function share(study) {
 }
 
 const KEYS = {
-  created: (one) => Date.parse(one.created_at), name: null, state: (one) => STATES.indexOf(one.state), progress: (one) => share(one) ?? -1,
-  trials: (one) => one.trials, cost: (one) => one.cost_microdollars, best: null,
+  created: (one) => Date.parse(one.created_at),
+  name: null,
+  state: (one) => STATES.indexOf(one.state),
+  progress: (one) => share(one) ?? -1,
+  trials: (one) => one.trials,
+  cost: (one) => one.cost_microdollars,
+  best: null,
 };
 
 export function sorted(studies, sort) {
   const down = sort.startsWith("-");
   const name = down ? sort.slice(1) : sort;
   const newer = (a, b) => (a.created_at < b.created_at ? 1 : a.created_at > b.created_at ? -1 : 0);
-  const by = { name: (a, b) => words.compare(a.name, b.name), best }[name] || ((a, b) => KEYS[name in KEYS ? name : "created"](a) - KEYS[name in KEYS ? name : "created"](b));
+  const by =
+    { name: (a, b) => words.compare(a.name, b.name), best }[name] ||
+    ((a, b) => KEYS[name in KEYS ? name : "created"](a) - KEYS[name in KEYS ? name : "created"](b));
   return [...studies].sort((a, b) => (down ? by(b, a) : by(a, b)) || newer(a, b));
 }
 
@@ -51,7 +73,10 @@ export function sorted(studies, sort) {
 function best(a, b) {
   const known = Number(b.best?.value != null) - Number(a.best?.value != null);
   if (known || a.best?.value == null) return known;
-  return words.compare(a.metric || "", b.metric || "") || (a.direction === "maximize" ? b.best.value - a.best.value : a.best.value - b.best.value);
+  return (
+    words.compare(a.metric || "", b.metric || "") ||
+    (a.direction === "maximize" ? b.best.value - a.best.value : a.best.value - b.best.value)
+  );
 }
 
 export function grouped(studies, on) {

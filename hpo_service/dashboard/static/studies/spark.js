@@ -8,8 +8,10 @@ import { duration, metric } from "../core/format.js";
 export function spark(line, { name = "", width = 104, height = 30 } = {}) {
   const points = (line?.value || []).map((value, i) => [line.hours[i], value]).filter(([, value]) => Number.isFinite(value));
   if (!points.length) return null;
-  const label = points.length === 1 ? `best value ${metric(name, points[0][1])}`
-    : `best value went from ${metric(name, points[0][1])} to ${metric(name, points.at(-1)[1])} in ${duration(3600 * (points.at(-1)[0] - points[0][0]))}`;
+  const label =
+    points.length === 1
+      ? `best value ${metric(name, points[0][1])}`
+      : `best value went from ${metric(name, points[0][1])} to ${metric(name, points.at(-1)[1])} in ${duration(3600 * (points.at(-1)[0] - points[0][0]))}`;
   const [left, right] = [points[0][0], points.at(-1)[0]];
   const values = clipped(points.map(([, value]) => value));
   const [low, high] = [Math.min(...values), Math.max(...values)];
@@ -19,11 +21,14 @@ export function spark(line, { name = "", width = 104, height = 30 } = {}) {
   for (let i = 1; i < points.length; i += 1) path += `H${x(points[i][0]).toFixed(1)}V${y(values[i]).toFixed(1)}`;
   const end = points.length === 1 ? width - 6 : x(right);
   if (points.length === 1) path += `H${end}`;
-  return svg("svg", { class: "spark", viewBox: `0 0 ${width} ${height}`, width, height, role: "img", "aria-label": label },
+  return svg(
+    "svg",
+    { class: "spark", viewBox: `0 0 ${width} ${height}`, width, height, role: "img", "aria-label": label },
     svg("title", null, label),
     svg("path", { class: "spark-area", d: `${path}V${height}H${x(left)}Z` }),
     svg("path", { class: "spark-line", d: path }),
-    svg("circle", { class: "spark-dot", cx: end, cy: y(values.at(-1)), r: 2.5 }));
+    svg("circle", { class: "spark-dot", cx: end, cy: y(values.at(-1)), r: 2.5 }),
+  );
 }
 
 // One hopeless first value would press the rest of the line flat: it is drawn at the edge.

@@ -11,21 +11,50 @@ const STEP = 60;
 
 export function studyTable({ on, onSort, onSelect }) {
   const body = h("tbody", { role: "rowgroup" });
-  const heads = COLUMNS.map((column) => h("th", { scope: "col", role: "columnheader", class: [`col-${column.id}`, column.class] },
-    column.sort ? h("button", { type: "button", on: { click: () => onSort(column.sort) } }, column.label) : column.label));
+  const heads = COLUMNS.map((column) =>
+    h(
+      "th",
+      { scope: "col", role: "columnheader", class: [`col-${column.id}`, column.class] },
+      column.sort ? h("button", { type: "button", on: { click: () => onSort(column.sort) } }, column.label) : column.label,
+    ),
+  );
   const all = h("input", { type: "checkbox", "aria-label": "Select all shown studies", on: { change: () => selectAll() } });
   const more = h("div", { class: "more quiet small", hidden: true });
-  const box = h("div", { class: "table-box studies-box" },
-    h("table", { class: "studies", role: "table", "aria-label": "Studies", dataset: { test: "studies-table" } },
-      h("thead", { role: "rowgroup" }, h("tr", { role: "row" }, h("th", { scope: "col", role: "columnheader", class: "col-pick" }, all), heads)), body), more);
+  const box = h(
+    "div",
+    { class: "table-box studies-box" },
+    h(
+      "table",
+      { class: "studies", role: "table", "aria-label": "Studies", dataset: { test: "studies-table" } },
+      h(
+        "thead",
+        { role: "rowgroup" },
+        h("tr", { role: "row" }, h("th", { scope: "col", role: "columnheader", class: "col-pick" }, all), heads),
+      ),
+      body,
+    ),
+    more,
+  );
   const rows = new Map(); // key → row
-  let entries = [], shown = STEP, selected = new Set(), focus = "", viewed = "";
+  let entries = [],
+    shown = STEP,
+    selected = new Set(),
+    focus = "",
+    viewed = "";
 
-  const nearEnd = new IntersectionObserver((seen) => {
-    if (seen.some((one) => one.isIntersecting) && shown < entries.length) { shown += STEP; draw(); }
-  }, { rootMargin: "800px" });
+  const nearEnd = new IntersectionObserver(
+    (seen) => {
+      if (seen.some((one) => one.isIntersecting) && shown < entries.length) {
+        shown += STEP;
+        draw();
+      }
+    },
+    { rootMargin: "800px" },
+  );
   nearEnd.observe(more);
-  setInterval(() => { for (const node of body.querySelectorAll(".age")) node.firstChild.data = ago(node.dataset.at); }, 30000);
+  setInterval(() => {
+    for (const node of body.querySelectorAll(".age")) node.firstChild.data = ago(node.dataset.at);
+  }, 30000);
 
   function selectAll() {
     const ids = entries.filter((one) => one.study).map((one) => one.study.id);
@@ -42,10 +71,17 @@ export function studyTable({ on, onSort, onSelect }) {
   function draw() {
     const wanted = entries.slice(0, shown);
     const keys = new Set(wanted.map((one) => one.key));
-    for (const [key, row] of rows) if (!keys.has(key)) { row.node.remove(); rows.delete(key); }
+    for (const [key, row] of rows)
+      if (!keys.has(key)) {
+        row.node.remove();
+        rows.delete(key);
+      }
     wanted.forEach((entry, i) => {
       let row = rows.get(entry.key);
-      if (!row) { row = entry.study ? studyRow(on, pick) : groupRow(); rows.set(entry.key, row); }
+      if (!row) {
+        row = entry.study ? studyRow(on, pick) : groupRow();
+        rows.set(entry.key, row);
+      }
       row.update(entry, selected);
       if (body.children[i] !== row.node) body.insertBefore(row.node, body.children[i] || null);
     });
@@ -58,9 +94,14 @@ export function studyTable({ on, onSort, onSelect }) {
 
   function show(groups, { sort, selected: chosen, view }) {
     selected = chosen;
-    if (view !== viewed) { viewed = view; shown = STEP; }
-    entries = groups.flatMap(({ tag, studies }) => [...(tag === null ? [] : [{ key: `tag ${tag}`, tag, count: studies.length }]),
-      ...studies.map((study) => ({ key: `${tag ?? ""} ${study.id}`, study }))]);
+    if (view !== viewed) {
+      viewed = view;
+      shown = STEP;
+    }
+    entries = groups.flatMap(({ tag, studies }) => [
+      ...(tag === null ? [] : [{ key: `tag ${tag}`, tag, count: studies.length }]),
+      ...studies.map((study) => ({ key: `${tag ?? ""} ${study.id}`, study })),
+    ]);
     COLUMNS.forEach((column, i) => {
       const mine = column.sort && sort.replace(/^-/, "") === column.sort.replace(/^-/, "");
       if (mine) heads[i].setAttribute("aria-sort", sort.startsWith("-") ? "descending" : "ascending");
@@ -70,9 +111,12 @@ export function studyTable({ on, onSort, onSelect }) {
   }
 
   const links = () => [...body.querySelectorAll(".study-name")];
-  body.addEventListener("focusin", (event) => { focus = event.target.closest("tr")?.dataset.id || ""; });
+  body.addEventListener("focusin", (event) => {
+    focus = event.target.closest("tr")?.dataset.id || "";
+  });
   return {
-    node: box, show,
+    node: box,
+    show,
     current: () => focus,
     toggle: pick,
     move(step) {
@@ -84,9 +128,12 @@ export function studyTable({ on, onSort, onSelect }) {
 }
 
 function studyRow(on, pick) {
-  let drawn = "", id = "";
+  let drawn = "",
+    id = "";
   const box = h("input", { type: "checkbox", on: { change: () => pick(id) } });
-  const slots = Object.fromEntries(COLUMNS.map((column) => [column.id, h("td", { role: "cell", class: [`col-${column.id}`, column.class] })]));
+  const slots = Object.fromEntries(
+    COLUMNS.map((column) => [column.id, h("td", { role: "cell", class: [`col-${column.id}`, column.class] })]),
+  );
   const node = h("tr", { role: "row" }, h("td", { role: "cell", class: "col-pick" }, box), Object.values(slots));
   let last = {};
   return {
@@ -105,7 +152,8 @@ function studyRow(on, pick) {
       const made = cells(study, on);
       for (const [name, slot] of Object.entries(slots)) {
         const held = slot.firstChild?.outerHTML;
-        if (held !== made[name].outerHTML && !(name === "study" && last.name === study.name && last.tags?.join() === study.tags.join())) replace(slot, made[name]);
+        if (held !== made[name].outerHTML && !(name === "study" && last.name === study.name && last.tags?.join() === study.tags.join()))
+          replace(slot, made[name]);
       }
       last = study;
     },
@@ -116,6 +164,15 @@ function groupRow() {
   const cell = h("th", { scope: "rowgroup", role: "rowheader", colspan: String(COLUMNS.length + 1) });
   return {
     node: h("tr", { role: "row", class: "group" }, cell),
-    update: ({ tag, count }) => replace(cell, h("div", { class: "row" }, tag ? chip(tag, { kind: "accent" }) : h("span", { class: "quiet" }, "no tag"), h("span", { class: "quiet small" }, integer(count)))),
+    update: ({ tag, count }) =>
+      replace(
+        cell,
+        h(
+          "div",
+          { class: "row" },
+          tag ? chip(tag, { kind: "accent" }) : h("span", { class: "quiet" }, "no tag"),
+          h("span", { class: "quiet small" }, integer(count)),
+        ),
+      ),
   };
 }
