@@ -15,7 +15,7 @@ POLL_S = 0.25
 CROWD = 10
 CROWD_POLL_S = 2.0
 READERS_PER_S = 20
-"""Of a larger crowd so many readers a second are told: each asks at once what changed, and trials need the machine too."""
+"""Of a larger crowd so many readers a second are told: each asks at once, and trials need the machine too."""
 PACE_S = 5.0
 READERS_PER_PACE_S = 4
 HEARTBEAT_S = 15.0

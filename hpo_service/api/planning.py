@@ -55,7 +55,8 @@ def estimate(definition: StudyDefinition, plan: Plan, measured: Sequence[float],
 
     hours = total resource × seconds per resource ÷ (3600 × parallel): a lower bound where fewer than `parallel` fit.
     """
-    total = plan.total_resource if plan.total_resource is not None else definition.budget.resource
+    open_end = plan.total_resource is None
+    total = plan.most_resource if open_end else plan.total_resource
     per_resource = statistics.median(measured) if measured else None
     per: dict[str, float | None] = {
         "seconds_per_resource": per_resource,
@@ -72,6 +73,8 @@ def estimate(definition: StudyDefinition, plan: Plan, measured: Sequence[float],
         f"the median of {len(measured)} past trials of this trainer, {per_resource:.3g} s per resource, with "
         f"{definition.parallel} trials at a time"
     )
+    if open_end:
+        basis = f"at most, if every trial went all the way: {basis}"
     if definition.trainer.external:
         price, basis = 0.0, basis + "; external workers cost the service nothing"
     return Estimate(dollars=trainer_hours * price, hours=trainer_hours / definition.parallel, per=per, basis=basis)

@@ -35,6 +35,7 @@ class Plan:
     trials: int | None
     total_resource: float | None
     notes: tuple[str, ...] = ()
+    most_resource: float | None = None  # where the total is open: what it cannot exceed
 
 
 class View(Protocol):

@@ -87,7 +87,13 @@ def _asynchronous(definition: StudyDefinition, levels: Sequence[float]) -> Plan:
     bounds = [bound for bound in (most, definition.budget.resource) if bound is not None]
     if bounds:
         notes.append(f"at most {min(bounds):g} of resource in all")
-    return Plan(brackets=rows, trials=trials, total_resource=definition.budget.resource, notes=tuple(notes))
+    return Plan(
+        brackets=rows,
+        trials=trials,
+        total_resource=definition.budget.resource,
+        notes=tuple(notes),
+        most_resource=min(bounds, default=None),
+    )
 
 
 def _single(definition: StudyDefinition) -> Plan:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 import io
 import json
 import math
@@ -114,6 +115,13 @@ def test_an_estimate_follows_from_measured_seconds() -> None:
     assert found.hours == pytest.approx(360 * 100 / 3600 / 4)
     assert found.dollars == pytest.approx(10.0 * (2 * 0.5 + 3.0))
     assert "median of 3 past trials" in found.basis
+
+
+def test_an_estimate_of_an_open_plan_is_its_most() -> None:
+    open_end = dataclasses.replace(PLAN, total_resource=None, most_resource=PLAN.total_resource)
+    found, closed = (estimate(DEFINITION, plan, [100.0], Settings()) for plan in (open_end, PLAN))
+    assert (found.hours, found.dollars) == (closed.hours, closed.dollars)
+    assert found.basis == f"at most, if every trial went all the way: {closed.basis}"
 
 
 def test_an_estimate_without_measurements_or_bound_is_unknown() -> None:
