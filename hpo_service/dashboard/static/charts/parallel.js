@@ -8,12 +8,11 @@ import { param } from "../core/url.js";
 import { noteOf, stage } from "./common.js";
 import { isDark } from "./curve_traces.js";
 import { axisFor, brushOf, meaningOf } from "./parallel_axes.js";
-import { rangeOf } from "./ranges.js";
 import { parallelCanvas } from "./parallel_canvas.js";
 
 export const info = {
   id: "parallel", title: "Parallel coordinates",
-  help: "One line per trial through its parameters to its value; the colour is the value. Drag along an axis to select a range, click it to take the range away; drag a name to move its axis; click a line for its trial. By keyboard: Tab to an axis, arrows move the range, Shift ↑ ↓ stretch it, Delete removes it, Shift ← → move the axis. “–” is where a parameter was not used or a value is missing.",
+  help: "One line per trial through its parameters to its value; the stronger the colour, the better its place among them. Drag along an axis to select a range, click it to take the range away; drag a name to move its axis; click a line for its trial. By keyboard: Tab to an axis, arrows move the range, Shift ↑ ↓ stretch it, Delete removes it, Shift ← → move the axis. “–” is where a parameter was not used or a value is missing.",
 };
 const WIDTH = 92; // least pixels per axis; narrower pages scroll
 const MOST = 16; // axes at first
@@ -57,14 +56,15 @@ function show(p, page, view) {
   const terms = page.selection.terms(page.filter);
   view.axes = answer.fields.map((field) => axisFor(field, answer.columns[field.name], page));
   node.style.minWidth = `${WIDTH * view.axes.length}px`;
-  const { shades, outside } = shadesOf(page, answer);
-  const ramp = rampOf();
+  const { shades, share } = shadesOf(page, answer);
+  const last = view.axes.at(-1);
+  const scaleAt = last.field.name === "value" ? (t) => share(last.toValue(last.low + t * (last.high - last.low))) : null;
   view.canvas.draw({
-    axes: view.axes.map((axis) => modelOf(page, axis, terms)), numbers: answer.number, shades, colour: ramp, scaleAt: view.axes.at(-1).field.name === "value" ? (t) => scaleAt(page, answer, view.axes.at(-1), t) : null, seq: answer.seq,
+    axes: view.axes.map((axis) => modelOf(page, axis, terms)), numbers: answer.number, shades, colour: rampOf(), scaleAt, seq: answer.seq,
     label: `Parallel coordinates of ${integer(answer.shown)} of ${integer(answer.of)} trials through ${view.axes.map((axis) => axis.field.name).join(", ")}`,
   });
   const failed = answer.not_finite?.value ?? 0;
-  p.note(noteOf(answer, { more: [outside ? `${integer(outside)} beyond the axis of values, drawn at its end` : "", failed ? `${integer(failed)} without a finite value, in grey` : ""] }));
+  p.note(noteOf(answer, { more: [last.outside ? `${integer(last.outside)} beyond the last axis, drawn at its end` : "", failed ? `${integer(failed)} without a finite value, in grey` : ""] }));
 }
 
 function modelOf(page, axis, terms) {
@@ -85,32 +85,30 @@ function said({ page, answer }, axis, index) {
   return axis.field.kind === "param" ? wordsOf(value) : metric(labelOf(page, axis.field.name), value);
 }
 
-// 0 worst … 1 best for those that match, by the robust range of the values; -1 for the rest.
+// 0 worst … 1 best of those that match, by their place and not by their value: a sample that prefers the best would be one colour else. -1 for the rest.
 function shadesOf(page, answer) {
   const values = answer.columns.value ?? [];
-  const { low, high, outside } = robust(values, page);
-  const shades = answer.number.map((_, i) => {
-    if (!answer.matches[i] || values[i] === null || values[i] === undefined) return -1;
-    const share = Math.min(1, Math.max(0, (values[i] - low) / (high - low)));
-    return page.maximize ? share : 1 - share;
-  });
-  return { shades, outside };
+  const rows = answer.number.map((_, i) => i).filter((i) => answer.matches[i] && values[i] !== null && values[i] !== undefined);
+  const sorted = rows.map((i) => values[i]).sort((a, b) => a - b);
+  const share = (value) => {
+    const at = placeIn(sorted, value);
+    return page.maximize ? at : 1 - at;
+  };
+  const shades = new Array(answer.number.length).fill(-1);
+  for (const i of rows) shades[i] = share(values[i]);
+  return { shades, share };
 }
 
-// How good a place of the value's axis is: what the coloured bar beside it shows.
-function scaleAt(page, answer, axis, t) {
-  const { low, high } = robust(answer.columns.value, page);
-  const value = axis.toValue(axis.range[0] + t * (axis.range[1] - axis.range[0]));
-  const share = Math.min(1, Math.max(0, (value - low) / (high - low)));
-  return page.maximize ? share : 1 - share;
-}
-
-function robust(values, page) {
-  const known = values.filter((one) => one !== null);
-  const found = rangeOf(known, { name: page.metricName });
-  if (found.low !== null && found.high > found.low) return found;
-  const low = known.length ? known.reduce((a, b) => Math.min(a, b)) : 0, high = known.length ? known.reduce((a, b) => Math.max(a, b)) : 1;
-  return { low, high: high > low ? high : low + 1, outside: 0 };
+// Where a value stands among the sorted ones, 0 … 1.
+function placeIn(sorted, value) {
+  if (sorted.length < 2) return 1;
+  let low = 0, high = sorted.length - 1;
+  while (low < high) {
+    const middle = (low + high) >> 1;
+    if (sorted[middle] < value) low = middle + 1;
+    else high = middle;
+  }
+  return low / (sorted.length - 1);
 }
 
 // Viridis from where the page's ground is not: the best stand out in light and dark alike.

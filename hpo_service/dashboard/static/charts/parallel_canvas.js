@@ -81,9 +81,9 @@ function drawLines(view) {
   for (let i = 0; i < count; i += 1) (lit[i] ? groups[Math.min(SHADES - 1, Math.floor(shades[i] * SHADES))] : grey).push(i);
   pen.lineWidth = 1;
   stroke(view, pen, grey, { colour: colours().line, alpha: count - shown > 400 ? 0.25 : 0.7 });
-  const alpha = shown > 2500 ? 0.2 : shown > 600 ? 0.35 : shown > 120 ? 0.6 : 0.85;
+  const alpha = Math.min(0.85, Math.max(0.07, 90 / (shown + 1))); // many lines are a density, few are lines
   pen.lineWidth = shown > 600 ? 1 : 1.3;
-  groups.forEach((rows, k) => stroke(view, pen, rows, { colour: model.colour((k + 0.5) / SHADES), alpha: alpha + (0.95 - alpha) * (k / SHADES) ** 6 }));
+  groups.forEach((rows, k) => stroke(view, pen, rows, { colour: model.colour((k + 0.5) / SHADES), alpha: alpha + (0.9 - alpha) * ((k + 1) / SHADES) ** 12 }));
   drawHovered(view);
 }
 

@@ -9,7 +9,7 @@ const STEP = 0.05; // of the axis, per press of an arrow key
 export function drawAxes(view) {
   const { width, height, model } = view;
   const focused = view.frame.contains(document.activeElement) ? document.activeElement.dataset.axis : null;
-  const defs = svg("defs", null, svg("linearGradient", { id: "parallel-scale", x1: 0, x2: 0, y1: 1, y2: 0 }, [0, 0.25, 0.5, 0.75, 1].map((t) => svg("stop", { offset: t, "stop-color": model.colour(model.scaleAt?.(t) ?? t) }))));
+  const defs = svg("defs", null, svg("linearGradient", { id: "parallel-scale", x1: 0, x2: 0, y1: 1, y2: 0 }, Array.from({ length: 33 }, (_, i) => i / 32).map((t) => svg("stop", { offset: t, "stop-color": model.colour(model.scaleAt?.(t) ?? t) }))));
   replace(view.frame, svg("svg", { width, height, viewBox: `0 0 ${width} ${height}`, class: "parallel-svg" }, defs, model.axes.map((axis, index) => axisNode(view, axis, index))));
   if (focused) view.frame.querySelector(`[data-axis="${CSS.escape(focused)}"]`)?.focus({ preventScroll: true, focusVisible: view.byKeys === true });
 }

@@ -57,7 +57,7 @@ function thinned(answer) {
   const spread = Array.from({ length: Math.min(room, rest.length) }, (_, k) => rest[Math.floor((k * rest.length) / room)]);
   const rows = [...first, ...spread].sort((a, b) => a - b);
   const columns = Object.fromEntries(Object.entries(points).map(([name, column]) => [name, rows.map((i) => column[i])]));
-  return { ...answer, points: columns, shown: rows.length };
+  return { ...answer, points: columns, shown: rows.length, chosen: `a spread of ${answer.chosen}` };
 }
 
 async function show(p, page, { node, base, answer, state }) {
@@ -144,7 +144,7 @@ function layoutOf(page, answer, view) {
     layout: {
       meta: { seq: answer.seq }, uirevision: [view.x.id, view.logy, view.wide].join(), showlegend: true,
       margin: MARGIN,
-      xaxis: { ...axis(view.x.title), automargin: false, rangemode: "tozero", zeroline: false },
+      xaxis: { ...axis(view.x.title), tickformat: view.x.format, automargin: false, rangemode: "tozero", zeroline: false },
       yaxis: { ...axis(page.metricName, { log: view.logy, share: isShare(page.metricName) }), automargin: false, ...(range ? { range } : {}), zeroline: false },
       yaxis2: { overlaying: "y", range: [0, 1], fixedrange: true, visible: false },
       shapes: target ? [{ type: "line", xref: "paper", x0: 0, x1: 1, y0: answer.target, y1: answer.target, line: { color: colour.good, width: 1.5, dash: "dash" } }] : [],
