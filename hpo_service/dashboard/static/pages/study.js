@@ -1,7 +1,7 @@
 // The study page: makes the `page` object, the header, the filter bar and the views; each view mounts its panels when they are scrolled into view.
 //
 // A chart is `export const info = {id, title, help}` and `export function mount(panel, page) → {refresh(): Promise, changed?(changes)}`.
-// The page calls refresh() once after mount, at once when the filter changes, and at most every 5 s on live changes, never while the panel is out
+// The page calls refresh() once after mount, at once when the filter changes, and at most every page.pace() on live changes, never while the panel is out
 // of sight or the tab is hidden. It never calls refresh() twice at the same time, calls panel.loading() before the first, and shows what refresh() throws
 // with panel.problem(error): charts need no try/catch and no timers. To draw again after a control was used: return page.refresh(panel).
 // study/table.js: mount(node, page, {compact}); study/notes.js, events.js, definition.js: mount(node, page). These listen with page.on(…) themselves.
@@ -13,6 +13,7 @@
 // page.parameters              [{name, type: "number"|"category", log: bool, integer: bool, low, high, labels: [text], values: […], when}] in the definition's order
 // page.metrics()               names of the metrics seen so far, the objectives first
 // page.running()               numbers of the trials that run now (≤ 1,000)
+// page.pace()                 milliseconds for which what is drawn is left as it is: 5 s, longer where many pages are open
 // page.resourceName            "epochs" or "resource", for axis titles; page.resourceText(x) "27 epochs" or "resource 27"
 // page.hasRungs                whether the algorithm compares trials at rungs
 // page.get(rest, query, options) GET /studies/{id}{rest}; adds the filter to the query (pass {filter: null} to leave it out)

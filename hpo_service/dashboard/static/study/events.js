@@ -7,7 +7,6 @@ import { button, chip, panel, segmented } from "../core/ui.js";
 import { tell } from "./eventwords.js";
 
 const PAGE = 50;
-const LIVE_MS = 5000;
 const MOST_LINES = 200;
 const SHOWN = [
   { id: "all", label: "All", kinds: "study_created,definition_changed,study_state_changed,ending_declared,trials_enqueued,decided,attempts_reopened,attempts_ended", title: "Everything except reports" },
@@ -77,7 +76,7 @@ export async function mount(node, page) {
     state.timer = setTimeout(() => {
       state.timer = 0;
       if (node.offsetParent !== null && !document.hidden) newer();
-    }, Math.max(0, state.last + LIVE_MS - Date.now()));
+    }, Math.max(0, state.last + page.pace() - Date.now()));
   });
   chosen.on((id) => { choice.show(id); first(); });
   await first();

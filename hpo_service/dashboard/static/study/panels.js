@@ -1,10 +1,9 @@
 // Panels of a view: imported and mounted when they are scrolled into view, refreshed by one rule, errors kept to the panel that has them.
-// The rule: on a change of the filter at once, on live changes at most every 5 s; never out of sight or in a hidden tab, but then when seen again.
+// The rule: on a change of the filter at once, on live changes at most every page.pace() (5 s, longer where many pages are open); never out of sight or in a hidden tab, but then when seen again.
 
 import { h, replace } from "../core/dom.js";
 import { emptyState, panel, skeleton } from "../core/ui.js";
 
-const LIVE_MS = 5000;
 const NEAR = "240px"; // mount a little before it is seen
 const PEEK = 60; // pixels of a panel that do not yet count as seeing it
 const idle = (fn) => (window.requestIdleCallback ? requestIdleCallback(fn, { timeout: 1500 }) : setTimeout(fn, 300));
@@ -37,7 +36,7 @@ export function makePanels(page) {
       await mountChart(record);
       record.busy = false;
     }
-    if (record.dirty) schedule(record, record.drawn ? LIVE_MS : 0);
+    if (record.dirty) schedule(record, record.drawn ? page.pace() : 0);
   }
 
   async function mountPart(record) {
@@ -95,7 +94,7 @@ export function makePanels(page) {
     record.last = Date.now();
     record.busy = false;
     if (record.again) run(record);
-    else if (record.dirty) schedule(record, LIVE_MS);
+    else if (record.dirty) schedule(record, page.pace());
   }
 
   // What is drawn stays while the server is away: the page's head says so. Anything else is the reader's to know.
@@ -124,7 +123,7 @@ export function makePanels(page) {
   page.on("changes", (changes) => all((record) => {
     record.dirty = true;
     if (record.visible && record.drawn) record.chart?.changed?.(changes);
-    schedule(record, LIVE_MS);
+    schedule(record, page.pace());
   }));
   document.addEventListener("visibilitychange", () => all((record) => { if (record.dirty) schedule(record, 0); }));
 

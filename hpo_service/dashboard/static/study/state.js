@@ -8,13 +8,14 @@ import * as facts from "./definition_facts.js";
 import { check } from "./filter_check.js";
 
 const LEAST_MS = 400; // between two requests for changes, however many notices come
+const PACE_MS = 5000; // what is drawn is left as it is for so long; longer when the server says so, for a crowd of pages
 const AGAIN_MS = 5000; // after a request for changes that failed
 
 export function makePage(id) {
   const listeners = { study: new Set(), changes: new Set(), filter: new Set(), hover: new Set(), problem: new Set() };
   const base = `/studies/${encodeURIComponent(id)}`;
   const metrics = new Set();
-  let study = null, definition = null, seq = 0, filter = "", parameters = [], objectives = [], running = [];
+  let study = null, definition = null, seq = 0, filter = "", parameters = [], objectives = [], running = [], pace = PACE_MS;
 
   function emit(kind, value) {
     for (const fn of [...listeners[kind]]) {
@@ -50,6 +51,7 @@ export function makePage(id) {
     get filter() { return filter; },
     metrics: () => [...metrics],
     running: () => running,
+    pace: () => pace,
     learnMetrics(names) { for (const name of names) metrics.add(name); },
     on(kind, fn) { listeners[kind].add(fn); return () => listeners[kind].delete(fn); },
     hover: (number) => emit("hover", number),
@@ -122,6 +124,7 @@ export function makePage(id) {
     if (study.definition_version !== before) take(await get(base));
     seq = Math.max(seq, changes.seq);
     running = changes.running ?? [];
+    pace = Math.max(PACE_MS, 1000 * (changes.pace_s ?? 0));
     for (const trial of changes.trials ?? []) page.learnMetrics(Object.keys(trial.values ?? {}));
     emit("study", study);
     if (changes.changed || changes.truncated) emit("changes", changes);

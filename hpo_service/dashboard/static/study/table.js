@@ -17,7 +17,6 @@ import { template } from "./tablewidths.js";
 
 const SIZES = [50, 100, 200, 500];
 const COMPACT = 10;
-const LIVE_MS = 5000;
 
 export async function mount(node, page, { compact = false } = {}) {
   const usual = defaultColumns(page, { compact });
@@ -192,7 +191,7 @@ export async function mount(node, page, { compact = false } = {}) {
   });
   document.addEventListener("visibilitychange", soon);
 
-  // The order and who is on the page follow at most every 5 s, and not under the reader's hands: then a button offers it.
+  // The order and who is on the page follow at most every page.pace(), and not under the reader's hands: then a button offers it.
   function soon() {
     if (!state.stale || state.timer || !visible()) return;
     state.timer = setTimeout(() => {
@@ -200,7 +199,7 @@ export async function mount(node, page, { compact = false } = {}) {
       if (!state.stale || !visible()) return;
       if (rows.body.contains(document.activeElement) || table.matches(":hover")) replace(fresh, button("Update order", () => load({ quiet: true }), { small: true, title: "Trials changed; put them in order again" }));
       else load({ quiet: true });
-    }, Math.max(0, state.last + LIVE_MS - Date.now()));
+    }, Math.max(0, state.last + page.pace() - Date.now()));
   }
   new IntersectionObserver(soon).observe(node);
   table.addEventListener("pointerleave", () => { state.stale ||= fresh.childElementCount > 0; soon(); });
