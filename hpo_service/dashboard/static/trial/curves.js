@@ -67,12 +67,12 @@ async function picture(node, { name, lines }, reports, page, log) {
   const lost = series.flatMap(({ metric, x, y }) => x.map((at, i) => [at, y[i], metric]).filter(([, one]) => one !== undefined && finite(one) === null));
   if (lost.length) traces.push({ x: lost.map(([at]) => at), y: lost.map(() => 1), yaxis: "y2", mode: "markers", type: "scatter", name: "not finite", marker: { symbol: "x", color: colour.bad, size: 7 }, cliponaxis: false,
     customdata: lost.map(([, one, metric]) => `${metric} ${number(one)}`), hovertemplate: "%{customdata}<extra></extra>" });
-  const starts = reports.filter((one, i) => i > 0 && one.fence !== reports[i - 1].fence).map((one, i, all) => all[i].resource);
+  const starts = reports.flatMap((one, i) => (i > 0 && one.fence !== reports[i - 1].fence ? [reports[i - 1].resource] : []));
   await plot(node, traces, {
     height: 240, showlegend: series.length > 1 || lost.length > 0, meta: { seq: page.trial().fence * 1e6 + reports.length }, uirevision: `${name}${log}`,
     xaxis: { ...axis(page.facts.resourceName), rangemode: "tozero", ...whole(reports) }, yaxis: { ...axis("", { log, share }), ...(range ? { range } : {}), ...(share && range && !log ? { tickformat: shareTicks(range[1] - range[0]) } : {}) },
     yaxis2: { overlaying: "y", range: [0, 1.02], visible: false, fixedrange: true },
-    shapes: starts.map((at) => ({ type: "line", x0: at, x1: at, yref: "paper", y0: 0, y1: 1, line: { color: colour.line, width: 1, dash: "dot" } })),
+    shapes: starts.map((at) => ({ type: "line", x0: at, x1: at, yref: "paper", y0: 0, y1: 1, layer: "below", line: { color: colour.quiet, width: 1, dash: "dot" } })),
   }, { label: describe(name, series, page), height: 240 });
 }
 
