@@ -17,6 +17,7 @@ export const info = {
 };
 // Fixed, so that Plotly need not draw everything twice to find out what its labels take.
 const MARGIN = { l: 62, r: 16, t: 34, b: 44 };
+const HEIGHT = 384; // as high as the learning curves beside it with their controls
 const MOST = 1000;
 const DRAWN = ["finished", "stopped", "paused", "running", "waiting", "failed"];
 
@@ -142,7 +143,7 @@ function layoutOf(page, answer, view) {
   return {
     outside: robust.outside,
     layout: {
-      meta: { seq: answer.seq }, uirevision: [view.x.id, view.logy, view.wide].join(), showlegend: true,
+      height: HEIGHT, meta: { seq: answer.seq }, uirevision: [view.x.id, view.logy, view.wide].join(), showlegend: true,
       margin: MARGIN,
       xaxis: { ...axis(view.x.title), tickformat: view.x.format, automargin: false, rangemode: "tozero", zeroline: false },
       yaxis: { ...axis(page.metricName, { log: view.logy, share: isShare(page.metricName) }), automargin: false, ...(range ? { range } : {}), zeroline: false },
