@@ -12,6 +12,7 @@
 // placed(field, values, numbers) where a sample's column lies on its axis: categories beside their line
 // axisOf(field, values)          the Plotly axis of a sample's field: log where the parameter is, labels where it has some, robust
 // valueAxis(name, values, {log}) the axis of a metric · gentleRange(values, times) a range that leaves out only what is absurdly far · scaleLegend(low, high)
+// dots({x, y, numbers, colour, template, size, opacity})   a trace of many marks that draws fast; hoverPart(name, axis, {share, tiny}) → part of its template
 // brushed(selection, [[field, [lo, hi]], …])    a box drawn in a chart becomes terms of the filter
 // safe(text, most)               text that Plotly must not read as markup, cut to `most` characters
 
@@ -155,6 +156,15 @@ export function gentleRange(values, times = 10) {
   return { ...robust, range: [lo - 0.06 * (hi - lo || 1), hi + 0.06 * (hi - lo || 1)], outside: 0 };
 }
 
+// Many marks of one colour as one path (a point is a line of no length with round ends; css/charts.css): a thousand nodes would take the browser a second.
+export function dots({ x, y, numbers, colour, template = null, size = 5, opacity = 1, ...more }) {
+  const thrice = (list) => list.flatMap((one) => [one, one, null]);
+  return { type: "scatter", mode: "lines", x: thrice(x), y: thrice(y), customdata: thrice(numbers), line: { color: colour, width: size, simplify: false }, opacity, connectgaps: false,
+    ...(template ? { hovertemplate: `Trial %{customdata}<br>${template}<extra></extra>` } : { hoverinfo: "skip" }), ...more };
+}
+
+export const hoverPart = (name, axis, { share = false, tiny = false } = {}) => `${safe(name)} %{${axis}:${share ? ".1%" : tiny ? ".2~e" : ".4~g"}}`;
+
 // What the colours of a sequential scale mean.
 export function scaleLegend(low, high) {
   const stops = colours().scale.map(([at, colour]) => `${colour} ${Math.round(100 * at)}%`).join(",");
@@ -173,7 +183,7 @@ export function brushed(selection, sides) {
   const spans = sides.filter(([, pair]) => pair);
   const bare = (name) => name.replace(/^(param|metric)\./, "");
   const names = new Set(spans.map(([{ name }]) => name));
-  const kept = selection.terms().filter((one) => !names.has(bare(one.field))).map((one) => one.raw);
+  const kept = selection.terms().filter((one) => one.field !== "number" && !names.has(bare(one.field))).map((one) => one.raw); // trials picked one by one would leave nothing
   selection.set([...kept, ...spans.flatMap(([field, pair]) => termsOf(field, [...pair].sort((a, b) => a - b)))].join(" "));
 }
 

@@ -1,12 +1,12 @@
 // Several objectives: the trials that no other trial beats in all of them (/pareto); two chosen objectives as a plane, or all of them side by side.
 
 import { h, replace } from "../core/dom.js";
-import { metric as metricText, plural } from "../core/format.js";
+import { isShare, metric as metricText, plural } from "../core/format.js";
 import { plot, robustRange } from "../core/plot.js";
 import { colours } from "../core/theme.js";
 import { emptyState, segmented } from "../core/ui.js";
 import { param } from "../core/url.js";
-import { brushed, chooser, matching, noteOf, outsideNote, safe, stage, valueAxis } from "./common.js";
+import { brushed, chooser, dots, hoverPart, matching, noteOf, outsideNote, safe, stage, valueAxis } from "./common.js";
 
 export const info = {
   id: "pareto", title: "Pareto front",
@@ -20,7 +20,7 @@ const form = param("pa.as", "plane");
 const FRONT = 1000; // of so many trials on the front is asked whether they match the filter
 
 export function mount(panel, page) {
-  const figure = h("div", null);
+  const figure = h("div", { class: "dots-figure" });
   const view = stage(panel, figure);
   const names = page.objectives.map((one) => one.metric);
   const x = () => (names.includes(xName.get()) ? xName.get() : names[0]);
@@ -86,13 +86,12 @@ function planeTraces({ data, px, py, fx, fy, on, names, matches }) {
   const colour = colours();
   const front = new Set(data.front.number);
   const text = (n, a, b) => `Trial ${n}<br>${safe(names[0])} ${metricText(names[0], a)}<br>${safe(names[1])} ${metricText(names[1], b)}`;
-  const cloud = (wanted, marker, more) => {
+  const cloud = (wanted, more) => {
     const some = data.points.number.map((_, i) => i).filter((i) => !front.has(data.points.number[i]) && Boolean(data.points.matches[i]) === wanted && px[i] !== null && py[i] !== null);
-    return { type: "scatter", mode: "markers", showlegend: false, x: some.map((i) => px[i]), y: some.map((i) => py[i]), customdata: some.map((i) => data.points.number[i]), marker,
-      text: some.map((i) => text(data.points.number[i], px[i], py[i])), ...more };
+    return dots({ x: some.map((i) => px[i]), y: some.map((i) => py[i]), numbers: some.map((i) => data.points.number[i]), colour: colour.quiet, size: 6, showlegend: false, ...more });
   };
-  return [cloud(false, { color: colour.quiet, size: 5, opacity: 0.18 }, { hoverinfo: "skip" }),
-    cloud(true, { color: colour.quiet, size: 6, opacity: 0.65 }, { name: "other trials", showlegend: true, hovertemplate: "%{text}<extra></extra>" }),
+  return [cloud(false, { opacity: 0.18 }), cloud(true, { opacity: 0.7, template: names.map((name, k) => hoverPart(name, k ? "y" : "x", { share: isShare(name) })).join("<br>") }),
+    { type: "scatter", mode: "markers", name: "other trials", x: [null], y: [null], marker: { color: colour.quiet, size: 7 } },
     { type: "scatter", mode: data.objectives.length === 2 ? "lines+markers" : "markers", name: "Pareto front", x: fx, y: fy, customdata: on, line: { shape: "hv", color: colour.accent, width: 1.5 },
       marker: { color: colour.accent, size: 10, symbol: "diamond", opacity: on.map((n) => (matches && !matches.has(n) ? 0.25 : 1)), line: { color: colour.panel, width: 1.5 } }, text: on.map((n, i) => text(n, fx[i], fy[i])), hovertemplate: "%{text}<br>on the front<extra></extra>" }];
 }

@@ -1,12 +1,12 @@
 // Slices: each parameter against the value, as small multiples with one vertical axis. Points from /sample; a box selects trials everywhere.
 
 import { h, replace } from "../core/dom.js";
-import { metric as metricText, plural } from "../core/format.js";
+import { plural } from "../core/format.js";
 import { plot, robustRange } from "../core/plot.js";
 import { colours } from "../core/theme.js";
 import { emptyState } from "../core/ui.js";
 import { param } from "../core/url.js";
-import { axisOf, brushed, chooser, noteOf, outsideNote, placed, safe, scaleLegend, stage, valueAxis, wordOf } from "./common.js";
+import { axisOf, brushed, chooser, dots, hoverPart, noteOf, outsideNote, placed, safe, scaleLegend, stage, valueAxis } from "./common.js";
 
 export const info = {
   id: "slices", title: "Slices",
@@ -16,12 +16,12 @@ export const info = {
 
 const COLOURS = [{ id: "number", label: "trial number" }, { id: "started_at", label: "start time" }, { id: "resource", label: "resource" }, { id: "none", label: "none" }];
 const LEGENDS = { number: ["first trials", "latest"], started_at: ["started first", "latest"], resource: ["little training", "much"] };
-const MARKS = 7200, MOST = 20, CELL = 210; // every mark is a node of the page: so many of all parameters together
+const MARKS = 24000, MOST = 20, CELL = 210; // marks of all parameters together
 const colourBy = param("sl.c", "number");
 const logValue = param("sl.y", "linear");
 
 export function mount(panel, page) {
-  const figure = h("div", null);
+  const figure = h("div", { class: "dots-figure" });
   const legend = h("div", null);
   const view = stage(panel, legend, figure);
   const again = () => page.refresh(panel);
@@ -60,19 +60,20 @@ export function mount(panel, page) {
   }
 
   function tracesOf() {
-    const colour = colours();
+    const colour = colours(), value = data.columns.value;
     const by = colourBy.get() === "none" ? null : colourBy.get() === "number" ? data.number : data.columns[colourBy.get()];
-    const scale = by && robustRange(by);
-    const value = data.columns.value;
+    const share = Boolean(valueAxis(page.metricName, value).tickformat);
+    const bin = binsOf(by, colour.scale.length);
     return fields.flatMap((field, k) => {
-      const x = placed(field, data.columns[field.name] ?? data.columns[`param.${field.name}`], data.number);
-      const pick = (wanted) => data.number.map((_, i) => i).filter((i) => x[i] !== null && value[i] !== null && Boolean(data.matches[i]) === wanted);
-      const trace = (rows, marker, more) => ({ type: "scatter", mode: "markers", x: rows.map((i) => x[i]), y: rows.map((i) => value[i]), customdata: rows.map((i) => data.number[i]),
-        xaxis: k ? `x${k + 1}` : "x", yaxis: k ? `y${k + 1}` : "y", marker: { size: 5, line: { width: 0 }, ...marker }, ...more });
-      const full = pick(true);
-      return [trace(pick(false), { color: colour.quiet, opacity: 0.16 }, { hoverinfo: "skip" }),
-        trace(full, { opacity: 0.75, ...(by ? { color: full.map((i) => by[i]), cmin: scale.low ?? 0, cmax: scale.high ?? 1, colorscale: colour.scale } : { color: colour.accent }) },
-          { hovertemplate: "%{text}<extra></extra>", text: full.map((i) => `Trial ${data.number[i]}<br>${safe(field.name)} ${safe(wordOf(field, (data.columns[field.name] ?? [])[i]))}<br>${safe(page.metricName)} ${metricText(page.metricName, value[i])}`) })];
+      const column = data.columns[field.name], x = placed(field, column, data.number);
+      const template = [field.type === "category" ? null : hoverPart(field.name, "x", { tiny: field.low !== null && Math.abs(field.low) < 1e-3 && field.low !== 0 }), hoverPart(page.metricName, "y", { share })].filter(Boolean).join("<br>");
+      const trace = (keep, more) => {
+        const some = data.number.map((_, i) => i).filter((i) => x[i] !== null && value[i] !== null && keep(i));
+        return some.length ? [dots({ x: some.map((i) => x[i]), y: some.map((i) => value[i]), numbers: some.map((i) => data.number[i]), xaxis: k ? `x${k + 1}` : "x", yaxis: k ? `y${k + 1}` : "y",
+          ...more })] : [];
+      };
+      return [...trace((i) => !data.matches[i], { colour: colour.quiet, opacity: 0.2 }),
+        ...colour.scale.flatMap(([, tint], b) => trace((i) => data.matches[i] && bin(i) === b, { colour: by ? tint : colour.accent, opacity: 0.85, template }))];
     });
   }
 
@@ -88,6 +89,13 @@ export function mount(panel, page) {
   return { refresh };
 }
 
+// A sequential scale in as many steps as it has colours.
+function binsOf(by, count) {
+  if (!by) return () => 0;
+  const { low, high } = robustRange(by);
+  return (i) => (by[i] === null || low === null ? 0 : Math.min(count - 1, Math.max(0, Math.floor(((by[i] - low) / (high - low || 1)) * count))));
+}
+
 function layoutOf({ data, fields, columns, rows, log, y, page }) {
   const layout = { dragmode: "select", margin: { l: 8, r: 8, t: 6, b: 8 }, showlegend: false };
   const gap = 0.028, left = 0.0;
@@ -96,8 +104,8 @@ function layoutOf({ data, fields, columns, rows, log, y, page }) {
   fields.forEach((field, k) => {
     const row = Math.floor(k / columns), column = k % columns, id = k ? k + 1 : "";
     const { axis } = axisOf(field, data.columns[field.name] ?? [], { most: columns > 2 ? 10 : 16 });
-    layout[`xaxis${id}`] = { ...axis, domain: [left + column * (wide + gap), left + column * (wide + gap) + wide], anchor: `y${id}`, title: { text: safe(field.name, 28) }, automargin: false, nticks: 4 };
-    layout[`yaxis${id}`] = { ...valueAxis(page.metricName, data.columns.value, { log, title: column === 0 ? safe(page.metricName, 24) : "" }), ...(y.range ? { range: y.range } : {}), domain: [1 - (row + 1) * tall + room, 1 - row * tall - 0.01], anchor: `x${id}`, nticks: 5,
+    layout[`xaxis${id}`] = { ...axis, domain: [left + column * (wide + gap), left + column * (wide + gap) + wide], anchor: `y${id}`, title: { text: safe(field.name, 28) }, automargin: false, nticks: 4, fixedrange: true };
+    layout[`yaxis${id}`] = { ...valueAxis(page.metricName, data.columns.value, { log, title: column === 0 ? safe(page.metricName, 24) : "" }), ...(y.range ? { range: y.range } : {}), domain: [1 - (row + 1) * tall + room, 1 - row * tall - 0.01], anchor: `x${id}`, nticks: 5, fixedrange: true,
       ...(k ? { matches: "y" } : {}), showticklabels: column === 0, automargin: column === 0 };
   });
   return { layout };
