@@ -29,6 +29,7 @@ class AsyncTrial(asking.AskedTrial):
 
     refresh = awaiting_chain(of_study.refresh_trial)
     annotate = awaiting_chain(of_study.annotate)
+    stop = awaiting_chain(of_study.stop_trial)
     reports = awaiting(of_study.reports)
     log = awaiting(of_study.log)
     checkpoint = awaiting(of_study.checkpoint)

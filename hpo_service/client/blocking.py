@@ -34,6 +34,7 @@ class Trial(asking.AskedTrial):
 
     refresh = blocking_chain(of_study.refresh_trial)
     annotate = blocking_chain(of_study.annotate)
+    stop = blocking_chain(of_study.stop_trial)
     reports = blocking(of_study.reports)
     log = blocking(of_study.log)
     checkpoint = blocking(of_study.checkpoint)

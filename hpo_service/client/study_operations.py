@@ -355,6 +355,12 @@ def annotate(trial: TrialBase, *, tags: Iterable[str] | None = None, notes: str 
     trial.info = TrialSnapshot.parse((yield from trial._core.call("PATCH", place, body=body)))
 
 
+def stop_trial(trial: TrialBase, reason: str = "") -> Program[None]:
+    """Ends this trial alone: a running one at its next report, an enqueued one at once."""
+    place = address("studies", trial.study_id, "trials", trial.number, "stop")
+    trial.info = TrialSnapshot.parse((yield from trial._core.post(place, {"reason": reason} if reason else {})))
+
+
 def reports(trial: TrialBase, *, fence: int | None = None) -> Program[list[Report]]:
     """The trial's curve: per step the newest attempt's report, or those of the attempt with that fence."""
     place = address("studies", trial.study_id, "trials", trial.number, "reports")

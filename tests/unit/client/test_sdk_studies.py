@@ -262,6 +262,16 @@ def test_logs_reports_and_notes_of_a_trial(client: Client, server: FakeServer) -
     assert server.body("PATCH") == {"notes": "good"}
 
 
+def test_a_trial_is_stopped_alone(client: Client, server: FakeServer) -> None:
+    server.add_study("st_1", "a")
+    server.add_trials("st_1", 1)
+    trial = client.study("st_1").trial(0)
+    row = {**server.trials["st_1"][0], "state": "running"}
+    server.answers["POST /studies/st_1/trials/0/stop"] = httpx.Response(200, json=row)
+    assert trial.stop("too slow").state == "running"
+    assert server.body("POST") == {"reason": "too slow"}
+
+
 def test_a_dataframe_has_parameters_and_metrics(client: Client, server: FakeServer) -> None:
     pytest.importorskip("pandas")
     server.add_study("st_1", "a")
