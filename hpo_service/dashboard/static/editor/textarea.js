@@ -4,7 +4,7 @@
 //     marks: [{line, rule, remedy}] shown in the gutter, as a wavy line and as a word at the line's end. on(fn): the text changed.
 // Tab indents, Shift+Tab takes it back; after Escape, Tab moves on to the next control as everywhere else.
 
-import { h, replace } from "../core/dom.js";
+import { h } from "../core/dom.js";
 import { coloured } from "./colouring.js";
 
 const STEP = "  ";
@@ -18,14 +18,13 @@ export function codeField({ label, describedBy }) {
   const box = h("div", { class: "code-box" }, paint, area, ruler);
   const node = h("div", { class: "code" }, gutter, box);
   const heard = new Set();
-  let problems = [], free = false, painted = [];
+  let problems = [], free = false, painted = [], numbered = [];
 
   function draw() {
-    const lines = coloured(area.value);
     const bad = Map.groupBy(problems.filter((one) => one.line), (one) => one.line);
-    painted = lines.map((tokens, i) => drawLine(painted[i], tokens, bad.get(i + 1) || []));
-    replace(paint, painted.map((one) => one.node));
-    replace(gutter, painted.map((one, i) => h("span", { class: one.words ? "bad" : null, title: one.words || null }, String(i + 1))));
+    const lines = coloured(area.value).map((tokens, i) => keyed(tokens, bad.get(i + 1) || []));
+    painted = patched(paint, painted, lines, drawLine);
+    numbered = patched(gutter, numbered, lines.map(({ words }, i) => ({ key: `${i} ${words}`, words, number: i + 1 })), drawNumber);
     sync();
   }
 
@@ -93,18 +92,34 @@ export function codeField({ label, describedBy }) {
   function lineHeight() { return parseFloat(getComputedStyle(area).lineHeight); }
 }
 
-// A line's node is kept while its text and problems stay the same: typing redraws one line.
-function drawLine(before, tokens, problems) {
+// Draws what changed between the lines that stayed as they were at both ends: typing redraws one line of a thousand.
+function patched(place, before, after, drawOne) {
+  const same = (a, b) => a !== undefined && b !== undefined && a.key === b.key;
+  let first = 0, last = 0;
+  while (same(before[first], after[first])) first += 1;
+  while (last < Math.min(before.length, after.length) - first && same(before[before.length - 1 - last], after[after.length - 1 - last])) last += 1;
+  const [kept, gone] = [before.slice(before.length - last), before.slice(first, before.length - last)];
+  const made = after.slice(first, after.length - last).map((one) => ({ ...one, node: drawOne(one) }));
+  const anchor = kept[0]?.node ?? null;
+  for (const one of gone) one.node.remove();
+  for (const one of made) place.insertBefore(one.node, anchor);
+  return [...before.slice(0, first), ...made, ...kept];
+}
+
+function keyed(tokens, problems) {
   const words = problems.map((one) => [one.rule, one.remedy].filter(Boolean).join("; ")).join(" · ");
-  const key = JSON.stringify([tokens, words, problems.some((one) => one.old)]);
-  if (before?.key === key) return before;
+  const stale = problems.some((one) => one.old);
+  return { tokens, words, stale, key: `${stale}\0${words}\0${tokens.map(({ kind, text }) => `${kind} ${text}`).join("\0")}` };
+}
+
+const drawNumber = ({ words, number }) => h("span", { class: words ? "bad" : null, title: words || null }, String(number));
+
+function drawLine({ tokens, words, stale }) {
   const spans = tokens.map(({ kind, text }) => (kind === "plain" ? text : h("span", { class: `t-${kind}` }, text)));
   const [blank, rest] = /^\s*$/.test(tokens[0]?.text ?? "") ? [spans.slice(0, 1), spans.slice(1)] : [[], spans];
-  const stale = problems.some((one) => one.old);
-  const node = words
+  return words
     ? h("span", { class: ["code-line", "bad", stale && "old"] }, blank, h("span", { class: "wavy" }, rest), h("span", { class: "code-lens" }, words), "\n")
     : h("span", { class: "code-line" }, spans, "\n");
-  return { key, node, words };
 }
 
 function indent(area, back, insert) {
