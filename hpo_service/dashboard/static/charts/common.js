@@ -11,7 +11,7 @@
 // jitter(number, width)          always the same for the same trial
 // placed(field, values, numbers) where a sample's column lies on its axis: categories beside their line
 // axisOf(field, values)          the Plotly axis of a sample's field: log where the parameter is, labels where it has some, robust
-// valueAxis(name, values, {log}) the axis of a metric · gentleRange(values, times) a range that leaves out only what is absurdly far · scaleLegend(low, high)
+// valueAxis(name, values, {log}) the axis of a metric · gentleRange(values, times) a range that leaves out only what is absurdly far · sequence() its tints · scaleLegend(low, high)
 // dots({x, y, numbers, colour, template, size, opacity})   a trace of many marks that draws fast; hoverPart(name, axis, {share, tiny}) → part of its template
 // brushed(selection, [[field, [lo, hi]], …])    a box drawn in a chart becomes terms of the filter
 // safe(text, most)               text that Plotly must not read as markup, cut to `most` characters
@@ -20,7 +20,7 @@ import { h, replace, svg } from "../core/dom.js";
 import { integer, isShare, number } from "../core/format.js";
 import { robustRange } from "../core/plot.js";
 import { quoted } from "../core/selection.js";
-import { colours, onTheme } from "../core/theme.js";
+import { colours, mode, onTheme } from "../core/theme.js";
 
 // As attributes of SVG these follow the theme by themselves.
 const like = (state) => () => `var(--mark-${state})`;
@@ -159,15 +159,19 @@ export function gentleRange(values, times = 10) {
 // Many marks of one colour as one path (a point is a line of no length with round ends; css/charts.css): a thousand nodes would take the browser a second.
 export function dots({ x, y, numbers, colour, template = null, size = 5, opacity = 1, ...more }) {
   const thrice = (list) => list.flatMap((one) => [one, one, null]);
-  return { type: "scatter", mode: "lines", x: thrice(x), y: thrice(y), customdata: thrice(numbers), line: { color: colour, width: size, simplify: false }, opacity, connectgaps: false,
+  return { type: "scatter", mode: "lines", x: thrice(x), y: thrice(y), customdata: thrice(numbers), line: { color: `${colour}${Math.round(255 * opacity).toString(16).padStart(2, "0")}`, width: size, simplify: false }, connectgaps: false,
     ...(template ? { hovertemplate: `Trial %{customdata}<br>${template}<extra></extra>` } : { hoverinfo: "skip" }), ...more };
 }
 
 export const hoverPart = (name, axis, { share = false, tiny = false } = {}) => `${safe(name)} %{${axis}:${share ? ".1%" : tiny ? ".2~e" : ".4~g"}}`;
 
+// The sequential scale without the end that the ground swallows: dark violet in the dark, yellow on white.
+export const sequence = () => colours().scale.map(([, tint]) => tint).slice(...(mode() === "dark" ? [2] : [0, -1]));
+
 // What the colours of a sequential scale mean.
 export function scaleLegend(low, high) {
-  const stops = colours().scale.map(([at, colour]) => `${colour} ${Math.round(100 * at)}%`).join(",");
+  const tints = sequence();
+  const stops = tints.map((tint, i) => `${tint} ${Math.round((100 * i) / tints.length)}% ${Math.round((100 * (i + 1)) / tints.length)}%`).join(",");
   return h("p", { class: "scale-legend" }, low, h("span", { class: "scale-bar", "aria-hidden": "true", style: `background:linear-gradient(to right,${stops})` }), high);
 }
 

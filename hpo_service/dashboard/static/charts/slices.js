@@ -6,7 +6,7 @@ import { plot, robustRange } from "../core/plot.js";
 import { colours } from "../core/theme.js";
 import { emptyState } from "../core/ui.js";
 import { param } from "../core/url.js";
-import { axisOf, brushed, chooser, dots, hoverPart, noteOf, outsideNote, placed, safe, scaleLegend, stage, valueAxis } from "./common.js";
+import { axisOf, brushed, chooser, dots, hoverPart, noteOf, outsideNote, placed, safe, scaleLegend, sequence, stage, valueAxis } from "./common.js";
 
 export const info = {
   id: "slices", title: "Slices",
@@ -63,7 +63,7 @@ export function mount(panel, page) {
     const colour = colours(), value = data.columns.value;
     const by = colourBy.get() === "none" ? null : colourBy.get() === "number" ? data.number : data.columns[colourBy.get()];
     const share = Boolean(valueAxis(page.metricName, value).tickformat);
-    const bin = binsOf(by, colour.scale.length);
+    const tints = sequence(), bin = binsOf(by, tints.length);
     return fields.flatMap((field, k) => {
       const column = data.columns[field.name], x = placed(field, column, data.number);
       const template = [field.type === "category" ? null : hoverPart(field.name, "x", { tiny: field.low !== null && Math.abs(field.low) < 1e-3 && field.low !== 0 }), hoverPart(page.metricName, "y", { share })].filter(Boolean).join("<br>");
@@ -73,7 +73,7 @@ export function mount(panel, page) {
           ...more })] : [];
       };
       return [...trace((i) => !data.matches[i], { colour: colour.quiet, opacity: 0.2 }),
-        ...colour.scale.flatMap(([, tint], b) => trace((i) => data.matches[i] && bin(i) === b, { colour: by ? tint : colour.accent, opacity: 0.85, template }))];
+        ...tints.flatMap((tint, b) => trace((i) => data.matches[i] && bin(i) === b, { colour: by ? tint : colour.accent, opacity: 0.85, template }))];
     });
   }
 
