@@ -41,15 +41,18 @@ function scaleOf(values, bottom, { scale, maximize, metric }, bracket) {
   const place = (lo, hi, f) => ({ y: (v) => bottom - 8 - ((f(v) - lo) / (hi - lo || 1)) * (bottom - TOP - 16), lo, hi, f });
   if (scale === "rank") {
     const most = Math.max(2, ...bracket.rungs.map((rung) => rung.trials?.number.length ?? 0));
-    return { ...place(most, 1, (v) => v), ticks: steps(1, most, 5).map((v) => ({ v: Math.max(1, Math.round(v)), text: `${Math.max(1, Math.round(v))}.` })), title: "place" };
+    return { ...place(most, 1, (v) => v), ticks: steps(1, most, 5).map((v) => ({ v: Math.max(1, Math.round(v)), text: `${Math.max(1, Math.round(v))}.` })),
+      title: "place" };
   }
   const log = scale === "log" && values.every((v) => v > 0);
   const f = log ? Math.log10 : (v) => v;
-  let [lo, hi] = values.length ? rangeOf(bracket.rungs.map((rung) => (rung.trials?.value ?? []).filter((v) => Number.isFinite(v) && (!log || v > 0))), f, maximize) : [0, 1];
+  let [lo, hi] = values.length ? rangeOf(bracket.rungs.map((rung) => (rung.trials?.value ?? []).filter((v) => Number.isFinite(v) && (!log || v > 0))), f, maximize)
+    : [0, 1];
   if (lo === hi) [lo, hi] = [lo - 0.5, hi + 0.5];
   const share = isShare(metric) && hi <= 1.2 && lo >= -0.2;
   const marks = log ? decades(lo, hi) : steps(lo, hi, 5);
-  return { ...place(lo, hi, f), ticks: marks.map((v) => ({ v, text: share ? percent(v, marks.length > 1 && marks[1] - marks[0] < 0.0099 ? 1 : 0) : number(v) })), title: `${metric} (${maximize ? "higher" : "lower"} is better)` };
+  return { ...place(lo, hi, f), ticks: marks.map((v) => ({ v, text: share ? percent(v, marks.length > 1 && marks[1] - marks[0] < 0.0099 ? 1 : 0) : number(v) })),
+    title: `${metric} (${maximize ? "higher" : "lower"} is better)` };
 }
 
 // The good end is always shown whole. On the other side a rung ends a little below its middle half: what diverged at once is drawn at the edge.
@@ -74,7 +77,8 @@ function steps(lo, hi, n) {
 function decades(lo, hi) {
   const found = [];
   const fine = hi - lo < 2.5 ? [1, 2, 5] : [1];
-  for (let e = Math.floor(lo); e <= Math.ceil(hi); e += Math.max(1, Math.round((hi - lo) / 6))) for (const m of fine) if (Math.log10(m * 10 ** e) >= lo && Math.log10(m * 10 ** e) <= hi) found.push(m * 10 ** e);
+  for (let e = Math.floor(lo); e <= Math.ceil(hi); e += Math.max(1,
+    Math.round((hi - lo) / 6))) for (const m of fine) if (Math.log10(m * 10 ** e) >= lo && Math.log10(m * 10 ** e) <= hi) found.push(m * 10 ** e);
   return found;
 }
 
@@ -87,7 +91,8 @@ function columnOf(rung, k, frame) {
     const finite = Number.isFinite(value[i]);
     const exact = finite ? frame.y(frame.scale === "rank" ? place.get(i) : value[i]) : frame.height - 16;
     const y = Math.min(frame.bottom - 4, Math.max(TOP + 4, exact));
-    return { number: one, rung: rung.rung, resource: rung.resource, value: value[i], fate: fate[i], reason: reason[i], x, y: finite ? y : exact, edge: finite && Math.abs(y - exact) > 6 };
+    return { number: one, rung: rung.rung, resource: rung.resource, value: value[i], fate: fate[i], reason: reason[i], x, y: finite ? y : exact,
+      edge: finite && Math.abs(y - exact) > 6 };
   });
   spread(marks.sort((a, b) => a.y - b.y), frame.column * 0.3);
   return { rung, k, x, marks };
@@ -121,12 +126,14 @@ function backdrop({ rung, x }, frame) {
   const half = frame.column * 0.38;
   const begun = rung.entered > 0;
   const rest = frame.column > 118;
-  const flow = begun ? (rest ? `${integer(rung.entered)} entered, ${integer(rung.promoted)} went on` : `${integer(rung.entered)} → ${integer(rung.promoted)}`) : rung.size ? `${integer(rung.size)} planned` : "nobody yet";
+  const flow = begun ? (rest ? `${integer(rung.entered)} entered, ${integer(rung.promoted)} went on` : `${integer(rung.entered)} → ${integer(rung.promoted)}`)
+    : rung.size ? `${integer(rung.size)} planned` : "nobody yet";
   return svg("g", { class: ["rung", !begun && "ghost"], "aria-hidden": "true" },
     svg("rect", { x: x - half, y: TOP, width: 2 * half, height: frame.bottom - TOP, rx: 6, class: "lane" }),
     svg("text", { x, y: 16, class: "rung-head", "text-anchor": "middle" }, rest ? levelText(frame.resource, rung.resource) : number(rung.resource)),
     svg("text", { x, y: 33, class: "rung-flow", "text-anchor": "middle" }, last(rung) && begun ? `${integer(rung.entered)} entered` : flow),
-    svg("text", { x, y: 49, class: "rung-flow", "text-anchor": "middle" }, Number.isFinite(rung.best) ? `${frame.column > 90 ? "best " : ""}${metricText(frame.metric, rung.best)}` : ""),
+    svg("text", { x, y: 49, class: "rung-flow", "text-anchor": "middle" }, Number.isFinite(rung.best)
+      ? `${frame.column > 90 ? "best " : ""}${metricText(frame.metric, rung.best)}` : ""),
     tally(rung, x - half, 2 * half));
 }
 
@@ -149,7 +156,8 @@ function links(columns, at, frame) {
     const to = columns[k + 1].marks.length ? at.get(`${columns[k + 1].rung.rung}/${mark.number}`) : null;
     if (!to) return null;
     const [x0, x1] = [mark.x + mark.dx + R + 1, to.x + to.dx - R - 1], bend = (x1 - x0) / 2;
-    return svg("path", { class: ["went-on", faded(mark, frame) && "faded", !Number.isFinite(to.value) && "open-end"], dataset: { number: mark.number }, stroke: fateOf("promoted").colour(),
+    return svg("path", { class: ["went-on", faded(mark, frame) && "faded", !Number.isFinite(to.value) && "open-end"], dataset: { number: mark.number },
+      stroke: fateOf("promoted").colour(),
       d: `M${x0},${mark.y}C${x0 + bend},${mark.y} ${x1 - bend},${to.y} ${x1},${to.y}` });
   }));
   return svg("g", { class: "links", "aria-hidden": "true" }, drawn);
@@ -170,7 +178,8 @@ function markOf(mark, frame) {
   const key = `${mark.rung}/${mark.number}`;
   const chosen = frame.chosen.has(mark.number);
   return svg("g", { class: ["mark", faded(mark, frame) && "faded", chosen && "chosen", frame.seen && !frame.seen.has(key) && "is-new"], role: "button", tabindex: "-1",
-    transform: `translate(${mark.x + mark.dx},${mark.y})`, "aria-pressed": String(chosen), "aria-label": markInWords(mark, frame), dataset: { number: mark.number, rung: mark.rung } },
+    transform: `translate(${mark.x + mark.dx},${mark.y})`, "aria-pressed": String(chosen), "aria-label": markInWords(mark, frame),
+      dataset: { number: mark.number, rung: mark.rung } },
   svg("circle", { r: R + 4, class: "halo" }), markNode(mark.fate, mark.edge ? R - 1 : R),
   mark.edge && svg("path", { class: "edge", d: mark.y < (TOP + frame.bottom) / 2 ? "M-4,-7L0,-11L4,-7" : "M-4,7L0,11L4,7" }));
 }
@@ -189,7 +198,8 @@ export function funnel(bracket, most) {
   const width = 13 * bracket.rungs.length, height = 34;
   const tall = (n) => (n ? Math.max(2, Math.sqrt(n / most) * height) : 0);
   return svg("svg", { width, height, viewBox: `0 0 ${width} ${height}`, "aria-hidden": "true", class: "funnel" }, bracket.rungs.map((rung, k) => [
-    (rung.size ?? 0) > (rung.entered ?? 0) && svg("rect", { x: 13 * k + 1.5, y: height - tall(rung.size) + 0.5, width: 9, height: tall(rung.size) - 1, class: "planned" }),
+    (rung.size ?? 0) > (rung.entered ?? 0) && svg("rect", { x: 13 * k + 1.5, y: height - tall(rung.size) + 0.5, width: 9, height: tall(rung.size) - 1,
+      class: "planned" }),
     svg("rect", { x: 13 * k + 1, y: height - tall(rung.entered), width: 10, height: tall(rung.entered), class: "entered" }),
     svg("rect", { x: 13 * k + 1, y: height - tall(rung.promoted), width: 10, height: tall(rung.promoted), class: "went" })]));
 }

@@ -35,7 +35,8 @@ export function mount(panel, page) {
 
   const all = () => (data ? [...data.brackets, ...(data.planned ?? [])] : []);
   const current = () => all().find((one) => String(one.bracket) === chosen.get()) ?? liveliest(data?.brackets ?? []) ?? all()[0];
-  const options = () => ({ scale: scale.get(), maximize: data.direction === "maximize", metric: data.metric, resource: page.resourceName, width: picture.clientWidth || 720,
+  const options = () => ({ scale: scale.get(), maximize: data.direction === "maximize", metric: data.metric, resource: page.resourceName,
+    width: picture.clientWidth || 720,
     matches, chosen: new Set(page.selection.numbers()) });
 
   async function refresh() {
@@ -144,9 +145,11 @@ function cardOf(bracket, on, { most, data, choose }) {
   const best = rungs.map((rung) => rung.best).filter(Number.isFinite);
   const top = rungs.findLast((rung) => Number.isFinite(rung.best));
   const words = begun ? `${plural(rungs[0].entered, "trial")}${running(bracket) ? ", running" : ""}` : `${plural(rungs[0]?.size ?? 0, "trial")} planned`;
-  return h("button", { type: "button", role: "radio", class: ["bracket-card", !begun && "ghost", running(bracket) && "running"], "aria-checked": String(on), tabindex: on ? "0" : "-1", dataset: { bracket: bracket.bracket },
+  return h("button", { type: "button", role: "radio", class: ["bracket-card", !begun && "ghost", running(bracket) && "running"], "aria-checked": String(on),
+    tabindex: on ? "0" : "-1", dataset: { bracket: bracket.bracket },
     on: { click: () => choose(bracket.bracket), keydown: (event) => roam(event) } },
-  funnel(bracket, most), h("span", { class: "bracket-card-text" }, h("strong", null, `Bracket ${bracket.bracket}`, bracket.label ? h("span", { class: "quiet" }, ` ${bracket.label}`) : null),
+  funnel(bracket, most), h("span", { class: "bracket-card-text" }, h("strong", null, `Bracket ${bracket.bracket}`, bracket.label
+    ? h("span", { class: "quiet" }, ` ${bracket.label}`) : null),
     h("span", { class: "quiet" }, words), h("span", null, best.length ? metricText(data.metric, top.best) : " ")));
 }
 
@@ -205,13 +208,18 @@ function tableOf(brackets, current, { metric, resource }) {
   return h("table", { class: "tight" }, h("caption", { class: "visually-hidden" }, "Every rung in figures"),
     h("thead", null, h("tr", null, heads.map((text) => h("th", { scope: "col", class: "num" }, text)))),
     brackets.map((bracket) => h("tbody", { class: bracket === current ? "current" : null },
-      brackets.length > 1 && h("tr", { class: "group" }, h("th", { scope: "rowgroup", colspan: heads.length }, `Bracket ${bracket.bracket}${bracket.label ? ` (${bracket.label})` : ""}`)),
-      bracket.rungs.map((rung) => h("tr", { class: rung.entered ? null : "ghost" }, h("th", { scope: "row", class: "num" }, integer(rung.rung)), [number(rung.resource), integer(rung.size), ...COUNTS.map((name) => rung[name] ? integer(rung[name]) : rung.entered ? "0" : "–"),
+      brackets.length > 1 && h("tr", { class: "group" }, h("th", { scope: "rowgroup", colspan: heads.length },
+        `Bracket ${bracket.bracket}${bracket.label ? ` (${bracket.label})` : ""}`)),
+      bracket.rungs.map((rung) => h("tr", { class: rung.entered ? null : "ghost" }, h("th", { scope: "row", class: "num" }, integer(rung.rung)),
+        [number(rung.resource), integer(rung.size), ...COUNTS.map((name) => rung[name] ? integer(rung[name]) : rung.entered ? "0" : "–"),
         metricText(metric, rung.threshold), metricText(metric, rung.best)].map((text) => h("td", { class: ["num", text === "0" && "quiet"] }, text)))))));
 }
 
 function nothing(page) {
   return page.hasRungs
-    ? emptyState({ title: "No trial has entered a bracket yet", text: "Each trial appears here with its first comparison; who goes on and why is then drawn from left to right.", actions: [button("See the trials", () => page.show("trials"))] })
-    : emptyState({ title: "This study has no brackets", text: "Its algorithm trains every trial to the end. Choose asha, successive_halving, hyperband or bohb to stop the poor ones early." });
+    ? emptyState({ title: "No trial has entered a bracket yet",
+      text: "Each trial appears here with its first comparison; who goes on and why is then drawn from left to right.",
+      actions: [button("See the trials", () => page.show("trials"))] })
+    : emptyState({ title: "This study has no brackets",
+      text: "Its algorithm trains every trial to the end. Choose asha, successive_halving, hyperband or bohb to stop the poor ones early." });
 }

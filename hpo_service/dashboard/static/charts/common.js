@@ -63,7 +63,8 @@ export function legendOf(names) {
 
 export function stage(panel, ...nodes) {
   const node = h("div", { class: "chart-stage" }, nodes);
-  return { node, show() { panel.ready(); if (node.parentNode !== panel.body) replace(panel.body, node); }, onTheme: (draw) => onTheme(() => { if (node.isConnected) draw(); }) };
+  return { node, show() { panel.ready(); if (node.parentNode !== panel.body) replace(panel.body, node); },
+    onTheme: (draw) => onTheme(() => { if (node.isConnected) draw(); }) };
 }
 
 export function chooser({ label, options = [], get, set }) {
@@ -125,7 +126,8 @@ export function axisOf(field, values, { most = 12 } = {}) {
   const { range, outside } = robustRange(values, { log: field.log });
   const few = [...new Set(values)].filter((one) => one !== null && (!field.log || one > 0)).sort((a, b) => a - b);
   const named = few.length <= 6 ? apart(few, field.log) : field.log && range && range[1] - range[0] < 1.8 ? steps(range) : null;
-  return { axis: { type: field.log ? "log" : "linear", ...(range ? { range } : {}), ...(named ? { tickvals: named, ticktext: named.map(number) } : {}), tickangle: 0, zeroline: false }, outside };
+  return { axis: { type: field.log ? "log" : "linear", ...(range ? { range } : {}), ...(named ? { tickvals: named, ticktext: named.map(number) } : {}),
+    tickangle: 0, zeroline: false }, outside };
 }
 
 // Those of few values that have room for their figures.
@@ -159,7 +161,8 @@ export function gentleRange(values, times = 10) {
 // Many marks of one colour as one path (a point is a line of no length with round ends; css/charts.css): a thousand nodes would take the browser a second.
 export function dots({ x, y, numbers, colour, template = null, size = 5, opacity = 1, ...more }) {
   const thrice = (list) => list.flatMap((one) => [one, one, null]);
-  return { type: "scatter", mode: "lines", x: thrice(x), y: thrice(y), customdata: thrice(numbers), line: { color: `${colour}${Math.round(255 * opacity).toString(16).padStart(2, "0")}`, width: size, simplify: false }, connectgaps: false,
+  return { type: "scatter", mode: "lines", x: thrice(x), y: thrice(y), customdata: thrice(numbers),
+    line: { color: `${colour}${Math.round(255 * opacity).toString(16).padStart(2, "0")}`, width: size, simplify: false }, connectgaps: false,
     ...(template ? { hovertemplate: `Trial %{customdata}<br>${template}<extra></extra>` } : { hoverinfo: "skip" }), ...more };
 }
 

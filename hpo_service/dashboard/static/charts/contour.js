@@ -30,7 +30,8 @@ export function mount(panel, page) {
   const y = () => (names.includes(yName.get()) && yName.get() !== x() ? yName.get() : guess.find((one) => one !== x()) ?? names.find((one) => one !== x()));
   const choosers = [chooser({ label: "Across", options: names, get: x, set: (name) => { if (name === y()) yName.set(x()); xName.set(name); } }),
     chooser({ label: "Up", options: names, get: y, set: (name) => { if (name === x()) xName.set(y()); yName.set(name); } })];
-  const modes = segmented([{ id: "value", label: "value" }, { id: "rank", label: "place", title: "Colour by the place among the trials: no outlier can ruin it" }], mode.get(), (id) => mode.set(id), { label: "Colour" });
+  const modes = segmented([{ id: "value", label: "value" }, { id: "rank", label: "place", title: "Colour by the place among the trials: no outlier can ruin it" }],
+    mode.get(), (id) => mode.set(id), { label: "Colour" });
   replace(panel.tools, choosers.map((one) => one.node), modes);
   xName.on(again);
   yName.on(again);
@@ -50,7 +51,8 @@ export function mount(panel, page) {
     await guessAxes();
     for (const one of choosers) one.fill(names);
     data = await page.get("/sample", { fields: ["value", x(), y()].join(","), limit: LIMIT });
-    if (rows().length < 3) return panel.empty(emptyState({ title: "Not enough trials yet", text: `The plane of ${x()} and ${y()} shows once three trials have a value.` }));
+    if (rows().length < 3) return panel.empty(emptyState({ title: "Not enough trials yet",
+      text: `The plane of ${x()} and ${y()} shows once three trials have a value.` }));
     view.show();
     await render();
     return undefined;
@@ -67,9 +69,13 @@ export function mount(panel, page) {
     const ax = axisOf(fx, points.map((one) => one.u)), ay = axisOf(fy, points.map((one) => one.v));
     const surface = surfaceOf(points, shade.of, { fx, fy, ax: ax.axis, ay: ay.axis });
     const traces = [...surfaceTrace(surface, shade, { fx, fy, page }), ...pointTraces(points, shade, { fx, fy, page })];
-    await plot(figure, traces, { xaxis: { ...ax.axis, title: { text: safe(fx.name, 32) }, showgrid: false }, yaxis: { ...ay.axis, title: { text: safe(fy.name, 32) }, showgrid: false }, meta: { seq: data.seq }, uirevision: `${x()}/${y()}` },
-      { height: 470, label: `${page.metricName} over ${x()} and ${y()}: ${points.length} trials`, onClick: (n) => Number.isInteger(n) && page.selection.toggleNumber(n), onSelect: (box) => box && brushed(page.selection, [[fx, box.x], [fy, box.y]]) });
-    panel.note(noteOf(data, { more: [points.length < data.shown ? `${integer(points.length)} of them have a value and both parameters` : "", "bright is good; surface: mean of the 8 nearest trials, blank where none is near", outsideNote(ax.outside + ay.outside, "the axes"), shade.outside ? `${shade.outside} beyond the colours` : ""] }));
+    await plot(figure, traces, { xaxis: { ...ax.axis, title: { text: safe(fx.name, 32) }, showgrid: false },
+      yaxis: { ...ay.axis, title: { text: safe(fy.name, 32) }, showgrid: false }, meta: { seq: data.seq }, uirevision: `${x()}/${y()}` },
+      { height: 470, label: `${page.metricName} over ${x()} and ${y()}: ${points.length} trials`,
+        onClick: (n) => Number.isInteger(n) && page.selection.toggleNumber(n), onSelect: (box) => box && brushed(page.selection, [[fx, box.x], [fy, box.y]]) });
+    panel.note(noteOf(data, { more: [points.length < data.shown ? `${integer(points.length)} of them have a value and both parameters` : "",
+      "bright is good; surface: mean of the 8 nearest trials, blank where none is near", outsideNote(ax.outside + ay.outside, "the axes"), shade.outside
+      ? `${shade.outside} beyond the colours` : ""] }));
   }
 
   view.onTheme(() => data && render());
@@ -113,12 +119,14 @@ function lineOf(field, axis, values) {
   const f = scaleOf(field), found = values.map(f);
   const [lo, hi] = axis.range ?? [Math.min(...found), Math.max(...found)];
   const spots = Array.from({ length: CELLS }, (_, i) => lo + (i / (CELLS - 1)) * (hi - lo));
-  return { units: spots.map((one) => (one - lo) / (hi - lo || 1)), values: spots.map((one) => (field.log ? 10 ** one : one)), unit: (one) => (f(one) - lo) / (hi - lo || 1) };
+  return { units: spots.map((one) => (one - lo) / (hi - lo || 1)), values: spots.map((one) => (field.log ? 10 ** one : one)),
+    unit: (one) => (f(one) - lo) / (hi - lo || 1) };
 }
 
 function surfaceTrace({ x, y, z, cells }, shade, { fx, fy, page }) {
   const shared = { x, y, z, zmin: shade.low, zmax: shade.high, reversescale: !shade.reverse, hoverinfo: "skip", opacity: 0.85, connectgaps: false,
-    colorbar: { title: { text: safe(shade.title ?? page.metricName, 18), side: "right", font: { size: 11 } }, tickformat: shade.text ? "d" : valueAxis(page.metricName, [shade.low, shade.high]).tickformat ?? "" } };
+    colorbar: { title: { text: safe(shade.title ?? page.metricName, 18), side: "right", font: { size: 11 } }, tickformat: shade.text ? "d"
+      : valueAxis(page.metricName, [shade.low, shade.high]).tickformat ?? "" } };
   if (cells) return [{ ...shared, type: "heatmap", xgap: fx.type === "category" ? 3 : 0, ygap: fy.type === "category" ? 3 : 0 }];
   return [{ ...shared, type: "contour", ncontours: 12, contours: { coloring: "fill", showlines: true }, line: { width: 0.5, color: "rgba(255,255,255,.5)" } }];
 }
@@ -129,10 +137,13 @@ function pointTraces(points, shade, { fx, fy, page }) {
   const words = (one) => `Trial ${one.number}<br>${safe(fx.name)} ${safe(wordOf(fx, one.u))}<br>${safe(fy.name)} ${safe(wordOf(fy, one.v))}<br>${safe(page.metricName)} ${metricText(page.metricName, one.value)}`;
   const trace = (keep, marker, more) => {
     const some = points.map((_, i) => i).filter((i) => keep(points[i]));
-    return { type: "scatter", mode: "markers", x: some.map((i) => u[i]), y: some.map((i) => v[i]), customdata: some.map((i) => points[i].number), marker: { ...marker, ...(marker.color ? {} : { color: some.map((i) => shade.of(points[i])) }) }, text: some.map((i) => words(points[i])), ...more };
+    return { type: "scatter", mode: "markers", x: some.map((i) => u[i]), y: some.map((i) => v[i]), customdata: some.map((i) => points[i].number),
+      marker: { ...marker, ...(marker.color ? {} : { color: some.map((i) => shade.of(points[i])) }) }, text: some.map((i) => words(points[i])), ...more };
   };
   const best = points.reduce((a, b) => ((page.maximize ? b.value > a.value : b.value < a.value) ? b : a));
   return [trace((one) => !one.on, { color: colour.quiet, size: 5, opacity: 0.3 }, { hoverinfo: "skip" }),
-    trace((one) => one.on, { size: 6.5, cmin: shade.low, cmax: shade.high, colorscale: colour.scale, reversescale: !shade.reverse, showscale: false, line: { color: colour.panel, width: 1 } }, { hovertemplate: "%{text}<extra></extra>" }),
-    trace((one) => one === best, { color: "rgba(0,0,0,0)", size: 15, symbol: "circle", line: { color: colour.ink, width: 2 } }, { hovertemplate: "best of those shown<br>%{text}<extra></extra>" })];
+    trace((one) => one.on, { size: 6.5, cmin: shade.low, cmax: shade.high, colorscale: colour.scale, reversescale: !shade.reverse, showscale: false,
+      line: { color: colour.panel, width: 1 } }, { hovertemplate: "%{text}<extra></extra>" }),
+    trace((one) => one === best, { color: "rgba(0,0,0,0)", size: 15, symbol: "circle", line: { color: colour.ink, width: 2 } },
+      { hovertemplate: "best of those shown<br>%{text}<extra></extra>" })];
 }

@@ -22,7 +22,8 @@ export function mount(panel, page) {
   const figure = h("div", null);
   const view = stage(panel, figure);
   const again = () => page.refresh(panel);
-  const splits = () => [{ id: "", label: "nothing" }, ...(page.hasRungs ? ["rung", "bracket"] : []), "state", ...page.parameters.filter((one) => !one.constant).map((one) => one.name)]
+  const splits = () => [{ id: "", label: "nothing" }, ...(page.hasRungs ? ["rung", "bracket"] : []), "state",
+    ...page.parameters.filter((one) => !one.constant).map((one) => one.name)]
     .map((one) => (typeof one === "string" ? { id: one, label: one } : one));
   const choice = chooser({ label: "Split by", options: splits(), get: by.get, set: (id) => by.set(id) });
   const logarithmic = switcher("log", log.get(), (on) => log.set(on));
@@ -51,11 +52,13 @@ export function mount(panel, page) {
       ...(groups.length === 1 ? { fill: "tozeroy", fillcolor: `${colour.accent}14` } : {}), text: one.value.map((value) => metricText(data.metric, value)),
       hovertemplate: `%{y:.0%} of ${nameOf(one, page)} ≤ %{text}<extra></extra>` }));
     await plot(figure, traces, {
-      xaxis: { ...valueAxis(data.metric, values, { log: useLog }), ...(range ? { range } : {}) }, showlegend: groups.length > 1, meta: { seq: data.seq }, uirevision: `${by.get()}/${useLog}`,
+      xaxis: { ...valueAxis(data.metric, values, { log: useLog }), ...(range ? { range } : {}) }, showlegend: groups.length > 1, meta: { seq: data.seq },
+        uirevision: `${by.get()}/${useLog}`,
       yaxis: { title: { text: "share of trials" }, range: [0, 1.02], tickformat: ".0%", nticks: 6 }, hovermode: "x" },
     { height: 300, label: inWords(groups, data.metric) });
     panel.note([`${integer(groups[0].n)} of ${plural(data.of, "trial")} have a value${page.hasRungs ? ", each at the rung where it stands: split by rung to compare like with like" : ""}`, page.filter ? `${integer(data.matching)} match the filter` : "", outsideNote(outside, "the axis"),
-      data.not_finite ? `${integer(data.not_finite)} without a finite value left out` : "", log.get() && !useLog ? "not all values are above 0, so the axis is linear" : ""].filter(Boolean).join("; "));
+      data.not_finite ? `${integer(data.not_finite)} without a finite value left out` : "", log.get() && !useLog
+        ? "not all values are above 0, so the axis is linear" : ""].filter(Boolean).join("; "));
   }
   view.onTheme(() => data && render());
   return { refresh };
@@ -68,7 +71,8 @@ function lineOf({ name }, i, groups, colour) {
   const alone = groups.length === 1, behind = i === 0 && !alone;
   const nth = i - (groups[1]?.name === "matching" ? 1 : 0); // the first category's colour is too like the accent
   if (alone || (i === 1 && name === "matching")) return { shape: "hv", width: 2.5, color: colour.accent };
-  return behind ? { shape: "hv", width: 1.5, color: colour.quiet, dash: "solid" } : { shape: "hv", width: 2, color: colour.categories[nth % 8], dash: DASHES[Math.floor(nth / 8) % 8] };
+  return behind ? { shape: "hv", width: 1.5, color: colour.quiet, dash: "solid" } : { shape: "hv", width: 2, color: colour.categories[nth % 8],
+    dash: DASHES[Math.floor(nth / 8) % 8] };
 }
 
 function inWords(groups, metric) {

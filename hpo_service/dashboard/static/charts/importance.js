@@ -12,7 +12,8 @@ export const info = {
     + "fast, and about what makes trials good. fANOVA fits a forest to all values and splits its variance: about what moves the value anywhere. A parameter that was hardly varied cannot matter here.",
 };
 
-const METHODS = [{ id: "ped_anova", label: "PED-ANOVA", title: "What sets the best trials apart" }, { id: "fanova", label: "fANOVA", title: "What moves the value anywhere" }];
+const METHODS = [{ id: "ped_anova", label: "PED-ANOVA", title: "What sets the best trials apart" },
+  { id: "fanova", label: "fANOVA", title: "What moves the value anywhere" }];
 const method = param("im", "ped_anova");
 
 export function mount(panel, page) {
@@ -25,7 +26,8 @@ export function mount(panel, page) {
   // fANOVA grows its forest on the side; the page asks again until it stands.
   let timer = 0;
   function growing(data) {
-    if (!data.parameters.length) panel.empty(emptyState({ title: "Computing fANOVA …", text: "A forest is fitted to the trials; the bars appear by themselves in a few seconds." }));
+    if (!data.parameters.length) panel.empty(emptyState({ title: "Computing fANOVA …",
+      text: "A forest is fitted to the trials; the bars appear by themselves in a few seconds." }));
     panel.node.setAttribute("aria-busy", "true");
     clearTimeout(timer);
     timer = setTimeout(() => page.refresh(panel), 1200);
@@ -35,12 +37,14 @@ export function mount(panel, page) {
     const data = await page.get("/importance", { method: method.get() });
     panel.node.dataset.ready = String(data.seq);
     if (data.computing) return growing(data);
-    if (!data.parameters.length) return panel.empty(emptyState({ title: "Not enough to tell yet", text: data.note || "Importance shows once some trials with different parameters have ended with a value." }));
+    if (!data.parameters.length) return panel.empty(emptyState({ title: "Not enough to tell yet",
+      text: data.note || "Importance shows once some trials with different parameters have ended with a value." }));
     view.show();
     const most = Math.max(...data.parameters.map((one) => one.importance), 1e-9);
     list.setAttribute("aria-label", `Importance of parameters for ${data.metric}`);
     replace(list, data.parameters.map((one, i) => bar(one, most, { page, second: data.parameters[i ? 0 : 1]?.name })));
-    panel.note([`from ${integer(data.trials_used)} of ${plural(data.of, "trial")}${data.chosen ? `: ${data.chosen}` : ""}`, page.filter ? "only those that match the filter" : "", data.note].filter(Boolean).join("; "));
+    panel.note([`from ${integer(data.trials_used)} of ${plural(data.of, "trial")}${data.chosen ? `: ${data.chosen}` : ""}`, page.filter
+      ? "only those that match the filter" : "", data.note].filter(Boolean).join("; "));
     return undefined;
   }
   return { refresh };

@@ -43,7 +43,9 @@ export function mount(panel, page) {
     attempt.hidden = !more || !page.mayEdit() || !data.baseline || !tried; // what is empty offers it in its midst
     if (!data.baseline) return panel.empty(noBaseline(more));
     if (!tried) {
-      return panel.empty(emptyState({ title: `No trial differs from ${around.get() === "" ? "the baseline" : `trial ${data.baseline.trial}`} in one parameter only`, text: more ? `A sampler changes all parameters at once. Try ${plural(more, "configuration")} that change one at a time to see what each parameter does.` : data.note,
+      return panel.empty(emptyState({ title: `No trial differs from ${around.get() === "" ? "the baseline" : `trial ${data.baseline.trial}`} in one parameter only`,
+        text: more ? `A sampler changes all parameters at once. Try ${plural(more, "configuration")} that change one at a time to see what each parameter does.`
+        : data.note,
         actions: offer(more) }));
     }
     matches = await matching(page, data.parameters.flatMap((one) => one.points.map((point) => point.trial)));
@@ -54,8 +56,11 @@ export function mount(panel, page) {
 
   const offer = (more) => (more && page.mayEdit() ? [button(`Try these ${more}`, () => enqueue(), { kind: "primary" })] : []);
   const noBaseline = (more) => (data.missing
-    ? emptyState({ title: "The baseline was not tried yet", text: `The baseline is the space's defaults: ${paramsText(data.missing)}. Try it, and ${plural(more - 1, "configuration")} that change one parameter of it.`, actions: offer(more) })
-    : emptyState({ title: "There is no baseline", text: data.note || "Give each parameter a default: the configuration you would use without a search. It runs first, and the search shows what it is worth.",
+    ? emptyState({ title: "The baseline was not tried yet",
+      text: `The baseline is the space's defaults: ${paramsText(data.missing)}. Try it, and ${plural(more - 1, "configuration")} that change one parameter of it.`,
+      actions: offer(more) })
+    : emptyState({ title: "There is no baseline",
+      text: data.note || "Give each parameter a default: the configuration you would use without a search. It runs first, and the search shows what it is worth.",
       actions: page.study().best ? [button("Look around the best trial", () => around.set("best"))] : [] }));
 
   async function enqueue() {
@@ -68,7 +73,9 @@ export function mount(panel, page) {
     try {
       await post(page.path("/trials"), { configurations: list.map((one) => one.params) });
       const over = ["finished", "stopped", "failed"].includes(page.study().state);
-      toast(over ? `${plural(list.length, "configuration")} enqueued. The study is ${page.study().state}: raise its budget and let it go on to train them.` : `${plural(list.length, "configuration")} will be tried next.`, over ? "warn" : "good", { action: { label: "Show them", run: () => page.selection.term("origin", ":", "enqueued") } });
+      toast(over ? `${plural(list.length, "configuration")} enqueued. The study is ${page.study().state}: raise its budget and let it go on to train them.`
+        : `${plural(list.length, "configuration")} will be tried next.`, over ? "warn" : "good",
+        { action: { label: "Show them", run: () => page.selection.term("origin", ":", "enqueued") } });
       page.reload();
       page.refresh(panel);
     } catch (error) {
@@ -81,8 +88,10 @@ export function mount(panel, page) {
     const { range, outside } = gentleRange([...data.parameters.flatMap((one) => one.points.map((point) => point.value)), data.baseline.value]);
     const options = { data, page, matches, range, width: figure.clientWidth || 600 };
     const { traces, layout, height } = form.get() === "spread" ? spread(options) : lines(options);
-    await plot(figure, traces, { ...layout, meta: { seq: data.seq }, uirevision: form.get() }, { height, label: inWords(data, page), onClick: (n) => Number.isInteger(n) && page.selection.toggleNumber(n) });
-    panel.note([`${centreWord(data)}, ${page.metricName} ${metricText(page.metricName, data.baseline.value)}`, suggested().length ? "hollow marks are suggestions, not tried yet" : "", outsideNote(outside, "the axis"), data.note].filter(Boolean).join("; "));
+    await plot(figure, traces, { ...layout, meta: { seq: data.seq }, uirevision: form.get() },
+      { height, label: inWords(data, page), onClick: (n) => Number.isInteger(n) && page.selection.toggleNumber(n) });
+    panel.note([`${centreWord(data)}, ${page.metricName} ${metricText(page.metricName, data.baseline.value)}`, suggested().length
+      ? "hollow marks are suggestions, not tried yet" : "", outsideNote(outside, "the axis"), data.note].filter(Boolean).join("; "));
   }
   view.onTheme(() => data?.baseline && view.node.isConnected && render());
   return { refresh };
@@ -91,7 +100,8 @@ export function mount(panel, page) {
 function centres(page) {
   const best = page.study().best?.trial;
   const numbers = [...new Set([...page.selection.numbers().slice(0, 8), Number(around.get())])].filter((n) => Number.isInteger(n) && (n > 0 || around.get() === "0"));
-  return [{ id: "", label: "the baseline" }, ...(best === undefined ? [] : [{ id: "best", label: `the best (trial ${best})` }]), ...numbers.map((n) => ({ id: String(n), label: `trial ${n}` }))];
+  return [{ id: "", label: "the baseline" }, ...(best === undefined ? [] : [{ id: "best", label: `the best (trial ${best})` }]),
+    ...numbers.map((n) => ({ id: String(n), label: `trial ${n}` }))];
 }
 
 const centreWord = (data) => (around.get() === "" ? "baseline: trial" : "trial") + ` ${data.baseline.trial}`;
@@ -101,7 +111,8 @@ function complete(data, page) {
   const isLog = (name) => page.parameters.some((one) => one.name === name && one.log);
   const { trial, value: at, state } = data.baseline ?? {};
   const own = (one) => (data.baseline && one.x !== undefined ? [{ trial, x: one.x, value: at, state }] : []);
-  return { ...data, parameters: data.parameters.map((one) => ({ ...one, log: one.log || isLog(one.name), points: [...own(one), ...one.points.filter((point) => point.trial !== trial)] })) };
+  return { ...data, parameters: data.parameters.map((one) => ({ ...one, log: one.log || isLog(one.name),
+    points: [...own(one), ...one.points.filter((point) => point.trial !== trial)] })) };
 }
 
 const xsOf = (one) => [...one.points, ...(one.suggested ?? [])].map((point) => point.x);
@@ -126,10 +137,15 @@ function lines({ data, page, matches, range, width }) {
   const traces = shown.flatMap((one, k) => {
     const id = k ? String(k + 1) : "", row = Math.floor(k / columns), column = k % columns, gap = 0.03, wide = (1 - gap * (columns - 1)) / columns;
     const cells = kindOf(one) === "category";
-    layout[`xaxis${id}`] = { domain: [column * (wide + gap), column * (wide + gap) + wide], anchor: `y${id}`, ...(cells ? { type: "category" } : axisOf({ type: "number", log: one.log }, xsOf(one)).axis), ...(cells ? {} : { range: spanOf(one) }), title: { text: safe(one.name, 24) }, nticks: 4, automargin: false };
-    layout[`yaxis${id}`] = { domain: [1 - (row + 1) / rows + 46 / height, 1 - row / rows - 0.01], anchor: `x${id}`, ...valueAxis(page.metricName, [...data.parameters.flatMap((each) => each.points.map((point) => point.value))], { title: column === 0 ? safe(page.metricName, 20) : "" }),
+    layout[`xaxis${id}`] = { domain: [column * (wide + gap), column * (wide + gap) + wide], anchor: `y${id}`,
+      ...(cells ? { type: "category" } : axisOf({ type: "number", log: one.log }, xsOf(one)).axis), ...(cells ? {} : { range: spanOf(one) }),
+      title: { text: safe(one.name, 24) }, nticks: 4, automargin: false };
+    layout[`yaxis${id}`] = { domain: [1 - (row + 1) / rows + 46 / height, 1 - row / rows - 0.01], anchor: `x${id}`,
+      ...valueAxis(page.metricName, [...data.parameters.flatMap((each) => each.points.map((point) => point.value))],
+      { title: column === 0 ? safe(page.metricName, 20) : "" }),
       ...(range ? { range } : {}), ...(k ? { matches: "y" } : {}), nticks: 4, showticklabels: column === 0, automargin: column === 0 };
-    layout.shapes.push({ type: "line", layer: "below", xref: `x${id} domain`, yref: `y${id}`, x0: 0, x1: 1, y0: data.baseline.value, y1: data.baseline.value, line: { color: colour.quiet, width: 1, dash: "dot" } });
+    layout.shapes.push({ type: "line", layer: "below", xref: `x${id} domain`, yref: `y${id}`, x0: 0, x1: 1, y0: data.baseline.value, y1: data.baseline.value,
+      line: { color: colour.quiet, width: 1, dash: "dot" } });
     return tracesOf(one, { id, cells, data, page, matches });
   });
   return { traces, layout, height };
@@ -143,10 +159,14 @@ function tracesOf(one, { id, cells, data, page, matches }) {
   const base = (point) => point.trial === data.baseline.trial;
   const text = (point) => `${base(point) && around.get() === "" ? "Baseline, trial" : "Trial"} ${point.trial}<br>${safe(one.name)} ${label(point.x)}<br>${safe(page.metricName)} ${metricText(page.metricName, point.value)}`;
   const hopes = sorted(one.suggested ?? []);
-  return [{ ...own, mode: cells ? "markers" : "lines+markers", x: points.map((point) => place(point.x)), y: points.map((point) => point.value), customdata: points.map((point) => point.trial), line: { color: colour.accent, width: 1.5 },
-    marker: { size: points.map((point) => (base(point) ? 11 : 8)), symbol: points.map((point) => (base(point) ? "diamond" : fateOf(point.state).symbol)), opacity: points.map((point) => (matches && !matches.has(point.trial) ? 0.2 : 1)), color: points.map((point) => (base(point) ? colour.ink : colour.accent)), line: { color: colour.panel, width: 1 } },
+  return [{ ...own, mode: cells ? "markers" : "lines+markers", x: points.map((point) => place(point.x)), y: points.map((point) => point.value),
+    customdata: points.map((point) => point.trial), line: { color: colour.accent, width: 1.5 },
+    marker: { size: points.map((point) => (base(point) ? 11 : 8)), symbol: points.map((point) => (base(point) ? "diamond" : fateOf(point.state).symbol)),
+      opacity: points.map((point) => (matches && !matches.has(point.trial) ? 0.2 : 1)), color: points.map((point) => (base(point) ? colour.ink : colour.accent)),
+      line: { color: colour.panel, width: 1 } },
     text: points.map(text), hovertemplate: "%{text}<extra></extra>" },
-  { ...own, mode: "markers", x: hopes.map((point) => place(point.x)), y: hopes.map(() => data.baseline.value), marker: { symbol: "circle-open", size: 9, color: colour.quiet, line: { width: 1.5 } }, hovertemplate: `not tried yet: ${safe(one.name)} %{x}<extra></extra>` }];
+  { ...own, mode: "markers", x: hopes.map((point) => place(point.x)), y: hopes.map(() => data.baseline.value),
+    marker: { symbol: "circle-open", size: 9, color: colour.quiet, line: { width: 1.5 } }, hovertemplate: `not tried yet: ${safe(one.name)} %{x}<extra></extra>` }];
 }
 
 // A tornado: from the worst to the best value that changing this parameter alone gave, widest first.
@@ -156,11 +176,17 @@ function spread({ data, page, range }) {
   const found = data.parameters.map((one) => ({ name: one.name, values: one.points.filter((point) => point.value !== null) })).filter((one) => one.values.length > 1)
     .map(({ name, values }) => ({ name, low: values.reduce((a, b) => (b.value < a.value ? b : a)), high: values.reduce((a, b) => (b.value > a.value ? b : a)) }))
     .sort((a, b) => (a.high.value - a.low.value) - (b.high.value - b.low.value));
-  const bar = (side, better) => ({ type: "bar", orientation: "h", name: better ? "better than the baseline" : "worse than the baseline", y: found.map((one) => safe(one.name, 20)), base, x: found.map((one) => one[side].value - base), customdata: found.map((one) => one[side].trial),
-    marker: { color: better ? colour.categories[0] : colour.categories[1], pattern: { shape: better ? "" : "/", fillmode: "overlay", size: 6, solidity: 0.2, fgcolor: colour.panel } }, text: found.map((one) => (one[side].value === base ? "" : label(one[side].x))), textposition: "outside", cliponaxis: false, textfont: { color: colour.quiet },
-    hovertext: found.map((one) => `${safe(one.name)} = ${label(one[side].x)}<br>trial ${one[side].trial}: ${metricText(page.metricName, one[side].value)}`), hovertemplate: "%{hovertext}<extra></extra>" });
+  const bar = (side, better) => ({ type: "bar", orientation: "h", name: better ? "better than the baseline" : "worse than the baseline",
+    y: found.map((one) => safe(one.name, 20)), base, x: found.map((one) => one[side].value - base), customdata: found.map((one) => one[side].trial),
+    marker: { color: better ? colour.categories[0] : colour.categories[1], pattern: { shape: better ? "" : "/", fillmode: "overlay", size: 6, solidity: 0.2,
+      fgcolor: colour.panel } }, text: found.map((one) => (one[side].value === base ? "" : label(one[side].x))), textposition: "outside", cliponaxis: false,
+      textfont: { color: colour.quiet },
+    hovertext: found.map((one) => `${safe(one.name)} = ${label(one[side].x)}<br>trial ${one[side].trial}: ${metricText(page.metricName, one[side].value)}`),
+      hovertemplate: "%{hovertext}<extra></extra>" });
   return { traces: [bar("low", !page.maximize), bar("high", page.maximize)], height: Math.max(180, 80 + found.length * 34),
-    layout: { barmode: "overlay", bargap: 0.35, showlegend: true, xaxis: { ...valueAxis(page.metricName, found.flatMap((one) => [one.low.value, one.high.value])), ...(range ? { range: [range[0] - 0.12 * (range[1] - range[0]), range[1] + 0.12 * (range[1] - range[0])] } : {}) }, yaxis: { showgrid: false }, shapes: [{ type: "line", xref: "x", yref: "paper", x0: base, x1: base, y0: 0, y1: 1, line: { color: colour.ink, width: 1 } }] } };
+    layout: { barmode: "overlay", bargap: 0.35, showlegend: true, xaxis: { ...valueAxis(page.metricName, found.flatMap((one) => [one.low.value, one.high.value])),
+      ...(range ? { range: [range[0] - 0.12 * (range[1] - range[0]), range[1] + 0.12 * (range[1] - range[0])] } : {}) }, yaxis: { showgrid: false },
+      shapes: [{ type: "line", xref: "x", yref: "paper", x0: base, x1: base, y0: 0, y1: 1, line: { color: colour.ink, width: 1 } }] } };
 }
 
 function inWords(data, page) {

@@ -14,7 +14,8 @@ export const info = {
     + "Drag a box to select these trials everywhere; click a point for one trial. Colour shows the order, so you see where the search went.",
 };
 
-const COLOURS = [{ id: "number", label: "trial number" }, { id: "started_at", label: "start time" }, { id: "resource", label: "resource" }, { id: "none", label: "none" }];
+const COLOURS = [{ id: "number", label: "trial number" }, { id: "started_at", label: "start time" }, { id: "resource", label: "resource" },
+  { id: "none", label: "none" }];
 const LEGENDS = { number: ["first trials", "latest"], started_at: ["started first", "latest"], resource: ["little training", "much"] };
 const MARKS = 24000, MOST = 20, CELL = 210; // marks of all parameters together
 const colourBy = param("sl.c", "number");
@@ -38,7 +39,8 @@ export function mount(panel, page) {
     const colour = colourBy.get() === "none" || colourBy.get() === "number" ? [] : [colourBy.get()];
     data = await page.get("/sample", { fields: ["value", ...names, ...colour].join(","), limit: Math.min(2000, Math.floor(MARKS / names.length)) });
     fields = data.fields.filter((one) => one.kind === "param");
-    if (!data.columns.value?.some((one) => one !== null)) return panel.empty(emptyState({ title: "No values yet", text: "Each trial becomes a point in every box with its first value." }));
+    if (!data.columns.value?.some((one) => one !== null)) return panel.empty(emptyState({ title: "No values yet",
+      text: "Each trial becomes a point in every box with its first value." }));
     view.show();
     await render();
     return undefined;
@@ -52,11 +54,13 @@ export function mount(panel, page) {
     const y = robustRange(data.columns.value, { log });
     const layout = layoutOf({ data, fields, columns, rows, log, y, page });
     await plot(figure, tracesOf(), { ...layout.layout, meta: { seq: data.seq }, uirevision: `${columns}/${log}` },
-      { height: rows * 190 + 46, label: `${page.metricName} against each of ${fields.map((one) => one.name).join(", ")}`, onClick: (n) => Number.isInteger(n) && page.selection.toggleNumber(n) });
+      { height: rows * 190 + 46, label: `${page.metricName} against each of ${fields.map((one) => one.name).join(", ")}`,
+        onClick: (n) => Number.isInteger(n) && page.selection.toggleNumber(n) });
     replace(legend, LEGENDS[colourBy.get()] ? scaleLegend(...LEGENDS[colourBy.get()]) : null);
     if (!listening) figure.on("plotly_selected", brush);
     listening = true;
-    panel.note(noteOf(data, { more: [outsideNote(y.outside, "the vertical axis"), data.not_finite?.value ? `${plural(data.not_finite.value, "trial")} without a finite value` : "", page.parameters.length > MOST ? `the first ${MOST} parameters` : ""] }));
+    panel.note(noteOf(data, { more: [outsideNote(y.outside, "the vertical axis"), data.not_finite?.value
+      ? `${plural(data.not_finite.value, "trial")} without a finite value` : "", page.parameters.length > MOST ? `the first ${MOST} parameters` : ""] }));
   }
 
   function tracesOf() {
@@ -66,10 +70,12 @@ export function mount(panel, page) {
     const tints = sequence(), bin = binsOf(by, tints.length);
     return fields.flatMap((field, k) => {
       const column = data.columns[field.name], x = placed(field, column, data.number);
-      const template = [field.type === "category" ? null : hoverPart(field.name, "x", { tiny: field.low !== null && Math.abs(field.low) < 1e-3 && field.low !== 0 }), hoverPart(page.metricName, "y", { share })].filter(Boolean).join("<br>");
+      const template = [field.type === "category" ? null : hoverPart(field.name, "x",
+        { tiny: field.low !== null && Math.abs(field.low) < 1e-3 && field.low !== 0 }), hoverPart(page.metricName, "y", { share })].filter(Boolean).join("<br>");
       const trace = (keep, more) => {
         const some = data.number.map((_, i) => i).filter((i) => x[i] !== null && value[i] !== null && keep(i));
-        return some.length ? [dots({ x: some.map((i) => x[i]), y: some.map((i) => value[i]), numbers: some.map((i) => data.number[i]), xaxis: k ? `x${k + 1}` : "x", yaxis: k ? `y${k + 1}` : "y",
+        return some.length ? [dots({ x: some.map((i) => x[i]), y: some.map((i) => value[i]), numbers: some.map((i) => data.number[i]), xaxis: k ? `x${k + 1}` : "x",
+          yaxis: k ? `y${k + 1}` : "y",
           ...more })] : [];
       };
       return [...trace((i) => !data.matches[i], { colour: colour.quiet, opacity: 0.2 }),
@@ -104,8 +110,10 @@ function layoutOf({ data, fields, columns, rows, log, y, page }) {
   fields.forEach((field, k) => {
     const row = Math.floor(k / columns), column = k % columns, id = k ? k + 1 : "";
     const { axis } = axisOf(field, data.columns[field.name] ?? [], { most: columns > 2 ? 10 : 16 });
-    layout[`xaxis${id}`] = { ...axis, domain: [left + column * (wide + gap), left + column * (wide + gap) + wide], anchor: `y${id}`, title: { text: safe(field.name, 28) }, automargin: false, nticks: 4, fixedrange: true };
-    layout[`yaxis${id}`] = { ...valueAxis(page.metricName, data.columns.value, { log, title: column === 0 ? safe(page.metricName, 24) : "" }), ...(y.range ? { range: y.range } : {}), domain: [1 - (row + 1) * tall + room, 1 - row * tall - 0.01], anchor: `x${id}`, nticks: 5, fixedrange: true,
+    layout[`xaxis${id}`] = { ...axis, domain: [left + column * (wide + gap), left + column * (wide + gap) + wide], anchor: `y${id}`,
+      title: { text: safe(field.name, 28) }, automargin: false, nticks: 4, fixedrange: true };
+    layout[`yaxis${id}`] = { ...valueAxis(page.metricName, data.columns.value, { log, title: column === 0 ? safe(page.metricName, 24) : "" }),
+      ...(y.range ? { range: y.range } : {}), domain: [1 - (row + 1) * tall + room, 1 - row * tall - 0.01], anchor: `x${id}`, nticks: 5, fixedrange: true,
       ...(k ? { matches: "y" } : {}), showticklabels: column === 0, automargin: column === 0 };
   });
   return { layout };
