@@ -157,12 +157,20 @@ def test_pages_are_walked_and_linked_to(table: Page, open_page: Opener) -> None:
     expect(table.get_by_text("51 – 100 of")).to_be_visible()
     second = rows(table)
     assert not set(first) & set(second)
+    table.get_by_role("button", name="Next", exact=True).click()
+    expect(table.get_by_text("101 – 150 of")).to_be_visible()
+    table.go_back()
+    expect(table.get_by_text("51 – 100 of")).to_be_visible()
+    assert rows(table) == second
     linked = open_page(table.url)
     expect(linked.get_by_text("51 – 100 of")).to_be_visible()
     assert rows(linked) == second
     linked.get_by_role("button", name="Previous").click()
     expect(linked.get_by_text("1 – 50 of")).to_be_visible()
     assert rows(linked) == first
+    table.get_by_role("button", name="Previous").click()
+    expect(table.get_by_text("1 – 50 of")).to_be_visible()
+    assert rows(table) == first
 
 
 def test_statistics_of_curves_are_columns(table: Page) -> None:

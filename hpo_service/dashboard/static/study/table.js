@@ -24,7 +24,7 @@ export async function mount(node, page, { compact = false } = {}) {
     sort: param("sort", defaultSort(page)), cols: param("cols", usual), heat: param("heat", false), size: param("rows", SIZES[0]),
     cursor: param("cursor", ""), from: param("from", 1), picked: param("picked", []),
   };
-  const state = { page: null, columns: [], trail: [], asked: null, stale: false, last: 0, timer: 0, anchor: null };
+  const state = { page: null, columns: [], trail: [], asked: null, stale: false, due: false, last: 0, timer: 0, anchor: null };
   const picked = {
     get: () => url.picked.get().map(Number).filter(Number.isInteger),
     set: (numbers) => url.picked.set(numbers.map(String)),
@@ -38,6 +38,7 @@ export async function mount(node, page, { compact = false } = {}) {
   const under = h("div", { class: "table-under" });
   const note = h("div", { class: "table-note" });
   const pager = h("nav", { class: "pager", "aria-label": "Pages of trials", hidden: compact });
+  const title = h("h2", null, "Trials");
   const fresh = h("span", { class: "fresh", role: "status" });
   const heat = switcher("Heat", url.heat.get(), (on) => url.heat.set(on));
   heat.title = "Colours numbers from low to high";
@@ -48,7 +49,7 @@ export async function mount(node, page, { compact = false } = {}) {
     button("Columns", () => choose(page, ids(), (next) => url.cols.set(next), { fallback: usual }), { small: true, title: "Choose columns" }),
     compact ? button("All trials", () => page.show("trials"), { small: true }) : exportMenu(page, context));
   replace(node, h("section", { class: ["panel", "table-panel", compact && "compact"], "aria-label": "Trials", dataset: { test: "panel-trials" } },
-    h("header", { class: "panel-head" }, h("h2", null, compact ? "Best trials" : "Trials"), tools), scroller, under, h("footer", { class: "table-foot" }, note, pager), actions.node));
+    h("header", { class: "panel-head" }, title, tools), scroller, under, h("footer", { class: "table-foot" }, note, pager), actions.node));
 
   const ids = () => state.columns.map((one) => one.id);
   const visible = () => node.isConnected && node.offsetParent !== null && !document.hidden;
@@ -94,6 +95,7 @@ export async function mount(node, page, { compact = false } = {}) {
     const { columns, least } = template(state.columns, state.page.items, table);
     table.style.setProperty("--columns", columns);
     table.style.setProperty("--least", `${least}px`);
+    replace(title, compact && url.sort.get() === defaultSort(page) ? "Best trials" : "Trials");
     drawHead();
     rows.draw(state.page.items, { columns: state.columns, heat: url.heat.get() });
     replace(fresh);
@@ -130,8 +132,11 @@ export async function mount(node, page, { compact = false } = {}) {
   }
 
   function sortBy(next) {
-    reset();
-    url.sort.set(next, { push: true });
+    quietly(() => {
+      url.sort.set(next, { push: true });
+      reset();
+    });
+    load();
   }
 
   function drawFoot() {
@@ -142,7 +147,7 @@ export async function mount(node, page, { compact = false } = {}) {
     if (compact) return;
     const focused = pager.contains(document.activeElement) ? document.activeElement.dataset.go ?? "rows" : null;
     const go = (id, label, run, disabled) => { const made = button(label, run, { small: true, disabled }); made.dataset.go = id; return made; };
-    const rowsPer = select("Rows", SIZES.map((n) => ({ id: String(n), label: String(n) })), String(size()), (id) => { reset(); url.size.set(Number(id)); });
+    const rowsPer = select("Rows", SIZES.map((n) => ({ id: String(n), label: String(n) })), String(size()), (id) => { quietly(() => { url.size.set(Number(id)); reset(); }); load(); });
     replace(pager, rowsPer, go("first", "First", toFirst, from === 1), go("back", "Previous", back, from === 1), go("next", "Next", () => forward(next), !next));
     if (focused) (pager.querySelector(`[data-go="${focused}"]:not(:disabled)`) ?? (focused === "rows" ? rowsPer.querySelector("select") : pager.querySelector("button:not(:disabled)")))?.focus();
   }
@@ -152,17 +157,25 @@ export async function mount(node, page, { compact = false } = {}) {
     state.trail.push([url.cursor.get(), url.from.get()]);
     goTo(next, url.from.get() + state.page.items.length);
   }
-  function back() { goTo(...(state.trail.pop() ?? ["", 1])); }
+  function back() {
+    while (state.trail.length && state.trail.at(-1)[1] >= url.from.get()) state.trail.pop(); // the browser's own back button went there already
+    goTo(...(state.trail.pop() ?? ["", 1]));
+  }
   function toFirst() { state.trail = []; goTo("", 1); }
-  function reset() { state.trail = []; url.from.set(1); quietly(() => url.cursor.set("")); }
+  function reset() {
+    state.trail = [];
+    quietly(() => { url.from.set(1); url.cursor.set(""); });
+  }
   function goTo(cursor, from) {
-    url.from.set(from);
-    if (cursor === url.cursor.get()) load();
-    else url.cursor.set(cursor, { push: true });
+    quietly(() => {
+      url.cursor.set(cursor, { push: true }); // a new entry of the history first: what is replaced belongs to it
+      url.from.set(from);
+    });
+    load();
     scroller.scrollTop = 0;
   }
-  let muted = false; // several parameters change at once: one request
-  function quietly(work) { muted = true; work(); muted = false; }
+  let muted = 0; // several parameters change at once: one request
+  function quietly(work) { muted += 1; work(); muted -= 1; }
 
   function pick(numbers, on, { keep = true } = {}) {
     const next = new Set(keep ? picks : []);
@@ -171,14 +184,18 @@ export async function mount(node, page, { compact = false } = {}) {
   }
 
   // Everything that happens to the table from outside.
-  const again = () => { if (!muted) load(); };
+  const again = () => {
+    if (muted > 0) return;
+    if (visible()) load();
+    else state.due = true; // the other view's table; it asks when it is looked at
+  };
   url.sort.on(again);
-  url.cols.on(() => load({ quiet: true }));
+  url.cols.on(again);
   url.size.on(again);
   if (!compact) url.cursor.on(again);
   url.heat.on((on) => { heat.set(on); if (state.page) rows.draw(state.page.items, { heat: on }); });
   url.picked.on(() => { picks = new Set(picked.get()); rows.marks(); actions.draw(); if (state.page) drawHead(); });
-  page.on("filter", () => { reset(); load(); });
+  page.on("filter", () => { reset(); again(); });
   page.on("hover", (n) => { table.querySelector("tr.pointed")?.classList.remove("pointed"); if (n !== null) rows.nodeOf(n)?.classList.add("pointed"); });
   page.on("changes", ({ trials = [] }) => {
     if (state.page) {
@@ -193,6 +210,7 @@ export async function mount(node, page, { compact = false } = {}) {
 
   // The order and who is on the page follow at most every page.pace(), and not under the reader's hands: then a button offers it.
   function soon() {
+    if (state.due && visible()) { state.due = false; load(); return; }
     if (!state.stale || state.timer || !visible()) return;
     state.timer = setTimeout(() => {
       state.timer = 0;
