@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: help install demo test check fix bench soak clean
+.PHONY: help install demo test check fix bench soak screenshots clean
 
 help:
 	@grep -E '^## ' Makefile | sed 's/^## //'
@@ -23,7 +23,7 @@ $(STAMP): pyproject.toml constraints.txt
 demo: $(STAMP)
 	$(BIN)/python examples/demo.py $(if $(KEEP),--keep,)
 
-## make test     the tests (PostgreSQL is started for them where it is installed)
+## make test     the tests (they start PostgreSQL and Chromium, which .ci/run installs where it may)
 test: $(STAMP)
 	$(BIN)/python -m pytest
 
@@ -45,6 +45,10 @@ fix: $(STAMP)
 ## make bench    side-by-side benchmarks; tables on the screen, JSON in benchmarks/results
 bench: $(STAMP)
 	$(BIN)/python -m benchmarks.run
+
+## make screenshots  a picture of every page, light, dark and on a phone, into build/screenshots
+screenshots: $(STAMP)
+	$(BIN)/python -m tests.browser.screenshots
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info

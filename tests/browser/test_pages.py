@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Locator, Page, expect
 
 from tests.browser.conftest import Gallery, Opener
 from tests.browser.gallery import HOSTILE
@@ -84,6 +84,19 @@ def drawn(page: Page, panel: str) -> None:
     page.wait_for_function(DRAWN, arg=panel)
 
 
+def rows_of(page: Page, count: int) -> Locator:
+    """The rows of the overview's table, brought into sight: so many."""
+    page.wait_for_function(
+        """() => { const either = ":is([data-test=panel-table], [data-test=panel-trials])";
+                 const node = document.querySelector(`#view-overview ${either}`);
+                 node?.scrollIntoView({block: "center"});
+                 return Boolean(node?.querySelector("tbody tr")); }"""
+    )
+    rows = page.locator("#view-overview").get_by_test_id("trials-table").locator("tbody tr")
+    expect(rows).to_have_count(count)
+    return rows
+
+
 @pytest.mark.parametrize("name", PAGES)
 def test_a_page_is_clean(shown: Gallery, open_page: Opener, name: str) -> None:
     """Nothing on the console, everything has a name, text can be read, nothing sticks out sideways."""
@@ -127,14 +140,13 @@ def test_the_filter_selects_everywhere_and_lives_in_the_url(shown: Gallery, open
     expect(page.get_by_test_id("filter")).to_have_value("state:failed")
     expect(page.get_by_test_id("filter-count")).to_contain_text("2 of 250")
     expect(page).to_have_url(re.compile(r"filter=state(:|%3A)failed"))
-    rows = page.get_by_test_id("trials-table").locator("tbody tr")
-    expect(rows).to_have_count(2)
+    rows_of(page, 2)
     page.reload()
     expect(page.get_by_test_id("filter")).to_have_value("state:failed")
-    expect(rows).to_have_count(2)
+    rows_of(page, 2)
     page.get_by_test_id("filter-clear").click()
     expect(page.get_by_test_id("filter")).to_have_value("")
-    expect(rows).to_have_count(10)
+    rows_of(page, 10)
     page.go_back()
     expect(page.get_by_test_id("filter")).to_have_value("state:failed")
 
@@ -153,9 +165,7 @@ def test_brushing_a_chart_selects_the_same_trials_everywhere(shown: Gallery, ope
     low, high = (int(n) for n in re.findall(r"number[<>]=(\d+)", page.get_by_test_id("filter").input_value()))
     assert 40 < low < high < 200
     expect(page.get_by_test_id("filter-count")).to_contain_text(" of 250")
-    numbers = page.get_by_test_id("trials-table").locator("tbody tr")
-    expect(numbers).to_have_count(10)
-    shown_now = numbers.evaluate_all("(rows) => rows.map((row) => Number(row.dataset.trial))")
+    shown_now = rows_of(page, 10).evaluate_all("(rows) => rows.map((row) => Number(row.dataset.trial))")
     assert all(low <= number <= high for number in shown_now), (low, high, shown_now)
 
 
