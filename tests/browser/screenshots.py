@@ -22,7 +22,7 @@ from tests.browser.test_pages import PAGES, settle
 LOOKS = {"light": ("light", 1360), "dark": ("dark", 1360), "phone": ("light", 390)}
 README = {
     "overview": ("overview", "light"), "brackets": ("brackets", "light"), "model": ("model", "dark"),
-    
+
 }  # fmt: skip
 IMAGES = ROOT / "docs" / "images"
 
