@@ -126,13 +126,13 @@ export function axisOf(field, values, { most = 12 } = {}) {
   const { range, outside } = robustRange(values, { log: field.log });
   const few = [...new Set(values)].filter((one) => one !== null && (!field.log || one > 0)).sort((a, b) => a - b);
   const named = few.length <= 6 ? apart(few, field.log) : field.log && range && range[1] - range[0] < 1.8 ? steps(range) : null;
-  return { axis: { type: field.log ? "log" : "linear", ...(range ? { range } : {}), ...(named ? { tickvals: named, ticktext: named.map(number) } : {}),
+  return { axis: { type: field.log ? "log" : "linear", ...(range ? { range } : {}), ...(named ? { tickvals: named, ticktext: named.map((one) => number(Number(one.toPrecision(3)))) } : {}),
     tickangle: 0, zeroline: false }, outside };
 }
 
 // Those of few values that have room for their figures.
 function apart(values, log) {
-  const at = (v) => (log ? Math.log10(v) : v), room = 0.14 * (at(values.at(-1)) - at(values[0]));
+  const at = (v) => (log ? Math.log10(v) : v), room = 0.24 * (at(values.at(-1)) - at(values[0]));
   return values.reduce((kept, v) => (kept.length && at(v) - at(kept.at(-1)) < room ? kept : [...kept, v]), []);
 }
 

@@ -90,8 +90,10 @@ export function mount(panel, page) {
     const { traces, layout, height } = form.get() === "spread" ? spread(options) : lines(options);
     await plot(figure, traces, { ...layout, meta: { seq: data.seq }, uirevision: form.get() },
       { height, label: inWords(data, page), onClick: (n) => Number.isInteger(n) && page.selection.toggleNumber(n) });
-    panel.note([`${centreWord(data)}, ${page.metricName} ${metricText(page.metricName, data.baseline.value)}`, suggested().length
-      ? "hollow marks are suggestions, not tried yet" : "", outsideNote(outside, "the axis"), data.note].filter(Boolean).join("; "));
+    const open = data.parameters.flatMap((one) => one.points).filter((point) => point.value === null && ["waiting", "running", "paused"].includes(point.state)).length;
+    panel.note([`${centreWord(data)}, ${page.metricName} ${metricText(page.metricName, data.baseline.value)}`,
+      open ? `${plural(open, "trial")} without a value yet` : "", suggested().length ? "hollow marks are suggestions, not tried yet" : "",
+      outsideNote(outside, "the axis"), data.note].filter(Boolean).join("; "));
   }
   view.onTheme(() => data?.baseline && view.node.isConnected && render());
   return { refresh };
@@ -176,7 +178,7 @@ function spread({ data, page, range }) {
   const found = data.parameters.map((one) => ({ name: one.name, values: one.points.filter((point) => point.value !== null) })).filter((one) => one.values.length > 1)
     .map(({ name, values }) => ({ name, low: values.reduce((a, b) => (b.value < a.value ? b : a)), high: values.reduce((a, b) => (b.value > a.value ? b : a)) }))
     .sort((a, b) => (a.high.value - a.low.value) - (b.high.value - b.low.value));
-  const bar = (side, better) => ({ type: "bar", orientation: "h", name: better ? "better than the baseline" : "worse than the baseline",
+  const bar = (side, better) => ({ type: "bar", orientation: "h", name: `${better ? "better" : "worse"} than ${around.get() === "" ? "the baseline" : `trial ${data.baseline.trial}`}`,
     y: found.map((one) => safe(one.name, 20)), base, x: found.map((one) => one[side].value - base), customdata: found.map((one) => one[side].trial),
     marker: { color: better ? colour.categories[0] : colour.categories[1], pattern: { shape: better ? "" : "/", fillmode: "overlay", size: 6, solidity: 0.2,
       fgcolor: colour.panel } }, text: found.map((one) => (one[side].value === base ? "" : label(one[side].x))), textposition: "outside", cliponaxis: false,

@@ -6,7 +6,7 @@ import { plot, robustRange } from "../core/plot.js";
 import { colours } from "../core/theme.js";
 import { button, emptyState } from "../core/ui.js";
 import { param } from "../core/url.js";
-import { axisOf, chooser, gentleRange, levelText, outsideNote, placed, safe, stage, valueAxis, wordOf } from "./common.js";
+import { axisOf, chooser, gentleRange, levelText, matching, outsideNote, placed, safe, stage, valueAxis, wordOf } from "./common.js";
 
 export const info = {
   id: "surrogate", title: "What the sampler believes",
@@ -21,7 +21,7 @@ export function mount(panel, page) {
   const sentence = h("p", { class: "surrogate-read" });
   const figure = h("div", null);
   const view = stage(panel, sentence, figure);
-  let data = null;
+  let data = null, matches = null;
   const choice = chooser({ label: "Along", options: [], get: () => data?.parameter ?? chosen.get(), set: (name) => chosen.set(name) });
   replace(panel.tools, choice.node);
   choice.node.hidden = true;
@@ -32,6 +32,7 @@ export function mount(panel, page) {
     choice.node.hidden = !data.parameters?.length;
     choice.fill(data.parameters ?? []);
     if (!data.available) return panel.empty(teach(page, data, () => chosen.set("")));
+    matches = await matching(page, data.observed.number);
     view.show();
     await render();
     return undefined;
@@ -43,7 +44,7 @@ export function mount(panel, page) {
     replace(sentence, readIt(data, page, isTpe));
     const { axis: xaxis } = axisOf(field, data.x);
     if (field.type !== "category") xaxis.range = spanOf(data.x, field.log);
-    const upper = isTpe ? densities(field, data) : model(field, data, page);
+    const upper = isTpe ? densities(field, data, matches) : model(field, data, page, matches);
     const all = isTpe ? [] : [...data.mean, ...data.observed.value, ...data.low, ...data.high];
     const y = isTpe ? {} : field.type === "category" ? gentleRange(all, 40) : robustRange(all);
     const marked = marks(data, page);
@@ -72,7 +73,7 @@ function spanOf(x, log) {
   return [lo - 0.02 * (hi - lo), hi + 0.02 * (hi - lo)];
 }
 
-function model(field, { x, mean, low, high, observed, incumbent }, page) {
+function model(field, { x, mean, low, high, observed, incumbent }, page, matches) {
   const colour = colours();
   const cells = field.type === "category";
   const about = { xaxis: "x", yaxis: "y" };
@@ -86,14 +87,16 @@ function model(field, { x, mean, low, high, observed, incumbent }, page) {
         line: { width: 0, color: colour.accent }, hoverinfo: "skip" },
       { ...about, type: "scatter", mode: "lines", name: "expected", x, y: mean, line: { color: colour.accent, width: 2.5 },
         hovertemplate: `${safe(field.name)} %{x:.4g}<br>expected %{y:.4g}<extra></extra>` }];
-  return [...line, trials(field, observed, page), ...best(field, incumbent, page)];
+  return [...line, trials(field, observed, page, matches), ...best(field, incumbent, page)];
 }
 
-function trials(field, observed, page) {
+const faded = (numbers, matches, full) => numbers.map((n) => (matches && !matches.has(n) ? 0.12 : full));
+
+function trials(field, observed, page, matches) {
   const colour = colours();
   return { type: "scatter", mode: "markers", name: "trials", xaxis: "x", yaxis: "y", x: placed(field, observed.x, observed.number), y: observed.value,
     customdata: observed.number,
-    marker: { color: colour.ink, size: 6, opacity: 0.6, line: { color: colour.panel, width: 1 } },
+    marker: { color: colour.ink, size: 6, opacity: faded(observed.number, matches, 0.6), line: { color: colour.panel, width: 1 } },
     text: observed.number.map((n, i) => `Trial ${n}<br>${safe(field.name)} ${safe(wordOf(field, observed.x[i]))}<br>${safe(page.metricName)} ${metricText(page.metricName, observed.value[i])}`), hovertemplate: "%{text}<extra></extra>" };
 }
 
@@ -108,14 +111,14 @@ function best(field, incumbent, page) {
       hovertemplate: `best so far: trial ${incumbent.trial}<br>${safe(page.metricName)} ${metricText(page.metricName, incumbent.value)}<extra></extra>` }];
 }
 
-function densities(field, { x, good, bad, observed }) {
+function densities(field, { x, good, bad, observed }, matches) {
   const colour = colours();
   const curve = (name, y, tint, dash) => (field.type === "category"
     ? { type: "bar", name, x, y, marker: { color: tint, opacity: 0.8 }, hovertemplate: `${name}: %{y:.3g}<extra></extra>` }
     : { type: "scatter", mode: "lines", name, x, y, line: { color: tint, width: 2.5, dash }, fill: "tozeroy", fillcolor: `${tint}1f`,
       hovertemplate: `${name}: %{y:.3g}<extra></extra>` });
   const rug = { type: "scatter", mode: "markers", name: "trials", x: placed(field, observed.x, observed.number), y: observed.x.map(() => 0),
-    customdata: observed.number, marker: { symbol: "line-ns-open", size: 9, color: colour.ink, opacity: 0.55 },
+    customdata: observed.number, marker: { symbol: "line-ns-open", size: 9, color: colour.ink, opacity: faded(observed.number, matches, 0.55) },
     hovertemplate: "Trial %{customdata}<extra></extra>" };
   return [curve("good trials l(x)", good, colour.categories[0], "solid"), curve("the others g(x)", bad, colour.categories[1], "dash"),
     rug].map((one) => ({ ...one, xaxis: "x", yaxis: "y" }));
