@@ -23,7 +23,7 @@ export function makePanels(page) {
 
   function slot(spec) {
     const node = h("div", { class: ["slot", spec.wide && "wide", `slot-${spec.id}`] }, waiting(spec));
-    const record = { spec, node, panel: null, chart: null, visible: false, dirty: true, drawn: false, busy: false, again: false, last: 0, timer: 0 };
+    const record = { spec, node, panel: null, chart: null, visible: false, dirty: true, drawn: false, filtered: false, busy: false, again: false, last: 0, timer: 0 };
     records.set(node, record);
     watcher.observe(node);
     return node;
@@ -81,7 +81,7 @@ export function makePanels(page) {
   async function run(record) {
     if (record.busy) { record.again = true; return; }
     clearTimeout(record.timer);
-    Object.assign(record, { timer: 0, busy: true, again: false, dirty: false });
+    Object.assign(record, { timer: 0, busy: true, again: false, dirty: false, filtered: false });
     const { panel: frame } = record;
     frame.loading();
     try {
@@ -117,7 +117,7 @@ export function makePanels(page) {
   function all(fn) { for (const record of records.values()) if (record.spec.kind === "chart") fn(record); }
 
   page.on("filter", () => all((record) => {
-    record.dirty = true;
+    record.dirty = record.filtered = true;
     schedule(record, 0);
   }));
   page.on("changes", (changes) => all((record) => {
