@@ -4,6 +4,7 @@
 // markColour(state)              the resolved colour of a state, for Plotly
 // markPath(shape, r)             an SVG path around 0,0 · markNode(fate, r) the mark as a node
 // stage(panel, ...nodes)         show() puts the nodes into the panel's body again after it was empty or showed a problem; onTheme(draw) while they are there
+// onWidth(node, draw)            calls draw when the node became much wider or narrower
 // chooser({label, options, get, set}) → {node, fill(options)}    a labelled <select> over one param of the URL
 // matching(page, numbers)        Promise of the Set of those numbers that match the filter, null without a filter
 // noteOf(answer, {noun, more})   "showing 2,000 of 100,000 trials: every 50th; 312 match the filter"
@@ -16,7 +17,7 @@
 // brushed(selection, [[field, [lo, hi]], …])    a box drawn in a chart becomes terms of the filter
 // safe(text, most)               text that Plotly must not read as markup, cut to `most` characters
 
-import { h, replace, svg } from "../core/dom.js";
+import { h, later, replace, svg } from "../core/dom.js";
 import { integer, isShare, number } from "../core/format.js";
 import { robustRange } from "../core/plot.js";
 import { quoted } from "../core/selection.js";
@@ -65,6 +66,16 @@ export function stage(panel, ...nodes) {
   const node = h("div", { class: "chart-stage" }, nodes);
   return { node, show() { panel.ready(); if (node.parentNode !== panel.body) replace(panel.body, node); },
     onTheme: (draw) => onTheme(() => { if (node.isConnected) draw(); }) };
+}
+
+// Small multiples stand in as many columns as there is room for: draw again when that changed.
+export function onWidth(node, draw) {
+  let width = 0;
+  const settle = later(150, draw);
+  new ResizeObserver(([{ contentRect }]) => {
+    if (width && contentRect.width && Math.abs(contentRect.width - width) > 40) settle();
+    width = contentRect.width || width;
+  }).observe(node);
 }
 
 export function chooser({ label, options = [], get, set }) {

@@ -7,7 +7,7 @@ import { plot } from "../core/plot.js";
 import { colours } from "../core/theme.js";
 import { button, confirmed, emptyState, segmented, toast } from "../core/ui.js";
 import { param } from "../core/url.js";
-import { axisOf, chooser, fateOf, gentleRange, matching, outsideNote, safe, stage, valueAxis } from "./common.js";
+import { axisOf, chooser, fateOf, gentleRange, matching, onWidth, outsideNote, safe, stage, valueAxis } from "./common.js";
 
 export const info = {
   id: "sensitivity", title: "Around the baseline",
@@ -95,7 +95,9 @@ export function mount(panel, page) {
       open ? `${plural(open, "trial")} without a value yet` : "", suggested().length ? "hollow marks are suggestions, not tried yet" : "",
       outsideNote(outside, "the axis"), data.note].filter(Boolean).join("; "));
   }
-  view.onTheme(() => data?.baseline && view.node.isConnected && render());
+  const again = () => data?.baseline && figure.dataset.ready && view.node.isConnected && render();
+  view.onTheme(again);
+  onWidth(figure, again);
   return { refresh };
 }
 

@@ -6,7 +6,7 @@ import { plot, robustRange } from "../core/plot.js";
 import { colours } from "../core/theme.js";
 import { emptyState } from "../core/ui.js";
 import { param } from "../core/url.js";
-import { axisOf, brushed, chooser, dots, hoverPart, noteOf, outsideNote, placed, safe, scaleLegend, sequence, stage, valueAxis } from "./common.js";
+import { axisOf, brushed, chooser, dots, hoverPart, noteOf, onWidth, outsideNote, placed, safe, scaleLegend, sequence, stage, valueAxis } from "./common.js";
 
 export const info = {
   id: "slices", title: "Slices",
@@ -92,6 +92,7 @@ export function mount(panel, page) {
   }
 
   view.onTheme(() => data && render());
+  onWidth(figure, () => data && figure.isConnected && render());
   return { refresh };
 }
 
