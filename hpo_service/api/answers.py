@@ -17,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 import orjson
 from fastapi import Request, Response
+from pydantic import BaseModel
 
 MAX_BYTES = 64 * 1024 * 1024
 Build = Callable[[], Mapping[str, Any]]
@@ -67,6 +68,11 @@ class Answers:
 def encode(document: Mapping[str, Any]) -> bytes:
     """JSON of plain values and numpy arrays; what is not finite is null."""
     return orjson.dumps(document, option=orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_NON_STR_KEYS)
+
+
+def as_sent(answer: BaseModel) -> orjson.Fragment:
+    """An answer inside another one as it is sent by itself: what is not finite stays one of the three words."""
+    return orjson.Fragment(answer.model_dump_json())
 
 
 def short(values: npt.ArrayLike) -> npt.NDArray[Any]:

@@ -171,7 +171,7 @@ def _changes(shared: Shared, study: StudyRow, since: int) -> Mapping[str, Any]:
         "study": answer(shared, study, definition=False).model_dump(mode="json"),
         "changed": -1 if moved.trials is None else len(moved.trials),
         "truncated": moved.trials is None or len(moved.trials) > MAX_CHANGED,
-        "trials": [schemas.trial_answer(row).model_dump(mode="json") for row in rows],
+        "trials": [answers.as_sent(schemas.trial_answer(row)) for row in rows],
         "running": running,
         "improvements": improvement_columns(improvements.improvements(shared.db, study.id, since), started_at),
     }

@@ -82,6 +82,14 @@ def test_long_lists_of_the_log_are_cut() -> None:
 
 
 @pytest.mark.usefixtures("trials")
+def test_changes_tell_trials_as_pages_do(client: httpx.Client, study: str) -> None:
+    """Also those whose value is not finite, so that what is patched and what is asked for look the same."""
+    changed = client.get(f"/api/v1/studies/{study}/changes", params={"since": 0}).json()["trials"]
+    assert sorted(changed, key=lambda row: row["number"]) == page(client, study)
+    assert "NaN" in [row["value"] for row in changed]
+
+
+@pytest.mark.usefixtures("trials")
 def test_the_log_is_read_backwards_in_pages_and_by_kind(client: httpx.Client, study: str) -> None:
     def log(**query: Any) -> list[dict[str, Any]]:
         answer = client.get(f"/api/v1/studies/{study}/log", params=query)
