@@ -20,10 +20,12 @@ from benchmarks.harness import ROOT
 MARK = "benchmark-answer: "
 
 
-def ask(module: str, request: dict[str, Any], *, timeout_s: float = 900.0) -> dict[str, Any]:
+def ask(
+    module: str, request: dict[str, Any], *, timeout_s: float = 900.0, python: str = sys.executable
+) -> dict[str, Any]:
     """Run `python -m module`, hand it the request, return its answer; raises RuntimeError with its last words."""
     process = subprocess.Popen(
-        [sys.executable, "-m", module],
+        [python, "-m", module],
         cwd=ROOT,
         env=environment(),
         stdin=subprocess.PIPE,

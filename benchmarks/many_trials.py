@@ -50,21 +50,58 @@ def fill(db: Database, trials: int) -> str:
     return _fill(db, {**DEFINITION, "budget": {"trials": trials}}, trials, rungs=(10,), reports=1)
 
 
-def fill_rungs(db: Database, trials: int) -> str:
-    """A finished study of asha with `trials` trials and seven parameters: ten reports in each rung that a trial comes
-    to, the best third of each block promoted; returns its id."""
+def fill_rungs(db: Database, trials: int, *, ended: bool = True) -> str:
+    """A study of asha with `trials` finished trials and seven parameters: ten reports in each rung that a trial comes
+    to, the best third of each block promoted; returns its id. Not `ended`: it still runs, and a `Mover` may go on."""
     algorithm = {"name": "asha", "min_resource": RUNGS[0], "max_resource": RUNGS[-1], "eta": 3}
     document = {**DEFINITION, "name": f"{trials:,} trials", "space": WIDER, "algorithm": algorithm}
-    return _fill(db, {**document, "budget": {"trials": trials}}, trials, rungs=RUNGS, reports=10)
+    budget = {"trials": trials if ended else trials + Mover.TRIALS}
+    return _fill(db, {**document, "budget": budget}, trials, rungs=RUNGS, reports=10, ended=ended)
 
 
-def _fill(db: Database, document: dict[str, Any], trials: int, *, rungs: Sequence[int], reports: int) -> str:
+def _fill(
+    db: Database, document: dict[str, Any], trials: int, *, rungs: Sequence[int], reports: int, ended: bool = True
+) -> str:
     study = studies.create_study(db, parse(document), created_by="benchmark", state=StudyState.RUNNING)
     filler = _Filler(db, study.id, rungs, reports, wide="layers" in document["space"])
     for first in range(0, trials, BLOCK):
         filler.block(range(first, min(trials, first + BLOCK)))
-    studies.set_state(db, study.id, StudyState.FINISHED, "the benchmark's trials are stored")
+    if ended:
+        studies.set_state(db, study.id, StudyState.FINISHED, "the benchmark's trials are stored")
     return study.id
+
+
+class Mover:
+    """Starts a few trials of a study that `fill_rungs` left running, and lets them report, a few at a time."""
+
+    TRIALS = 8
+
+    def __init__(self, db: Database, study_id: str, first: int) -> None:
+        self._db = db
+        self._study_id = study_id
+        self._filler = _Filler(db, study_id, RUNGS, 10, wide=True)
+        self._numbers = range(first, first + self.TRIALS)
+        self._step = 0
+        self._filler.start(self._numbers)
+        key: dict[str, Any] = {
+            "study_id": study_id,
+            "fence": 1,
+            "worker_id": "worker-0",
+            "node": "node-0",
+            "device": "cpu",
+        }
+        collecting.collect(db, [StartedItem(**key, trial=number, resumed_from=0.0) for number in self._numbers])
+
+    def move(self, trials: int = 3) -> None:
+        """One more report of `trials` of them, in one transaction."""
+        items: list[CollectItem] = []
+        for index in range(self._step, self._step + trials):
+            number, step = self._numbers[index % self.TRIALS], index // self.TRIALS + 1
+            metrics = {"val_accuracy": 0.5 - 0.1 / step, "val_loss": 0.5 + 0.1 / step}
+            place: dict[str, Any] = {"step": step, "resource": min(step / 1000, RUNGS[0] / 2)}
+            items.append(ReportItem(study_id=self._study_id, trial=number, fence=1, metrics=metrics, **place))
+        self._step += trials
+        collecting.collect(self._db, items)
 
 
 class _Filler:
@@ -80,15 +117,7 @@ class _Filler:
 
     def block(self, numbers: range) -> None:
         skill = {number: self._rng.betavariate(8, 2) for number in numbers}
-        placed = {} if len(self._rungs) == 1 else {"bracket": 0, "rung": 0}
-        starts: list[Proposal] = [
-            Start(
-                trial=number, params=self._params(), target=float(self._rungs[0]), horizon=float(self._rungs[-1]),
-                reason="sampled at random", **placed,
-            )
-            for number in numbers
-        ]  # fmt: skip
-        self._commit(starts)
+        self.start(numbers)
         alive = list(numbers)
         for level, target in enumerate(self._rungs):
             below = self._rungs[level - 1] if level else 0
@@ -108,9 +137,21 @@ class _Filler:
             self._commit(proposals)
             alive = sorted(kept)
 
+    def start(self, numbers: range) -> None:
+        """Propose and dispatch these trials."""
+        placed: dict[str, Any] = {} if len(self._rungs) == 1 else {"bracket": 0, "rung": 0}
+        starts: list[Proposal] = [
+            Start(
+                trial=number, params=self._params(), target=float(self._rungs[0]), horizon=float(self._rungs[-1]),
+                reason="sampled at random", **placed,
+            )
+            for number in numbers
+        ]  # fmt: skip
+        self._commit(starts)
+
     def _train(self, numbers: Sequence[int], fence: int, below: int, target: int, skill: dict[int, float]) -> None:
         items: list[CollectItem] = []
-        key = {"study_id": self._study_id, "fence": fence}
+        key: dict[str, Any] = {"study_id": self._study_id, "fence": fence}
         for number in numbers:
             worker = f"worker-{number % 16}"
             items.append(

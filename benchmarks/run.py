@@ -13,7 +13,7 @@ from pathlib import Path
 
 from benchmarks import harness
 
-NAMES = ("training", "empty_trials", "report_latency", "listing", "engine", "suggesting")
+NAMES = ("training", "empty_trials", "report_latency", "listing", "engine", "suggesting", "looking", "watching")
 
 
 def main(arguments: list[str] | None = None) -> int:

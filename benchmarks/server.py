@@ -23,13 +23,15 @@ _servers: dict[str, int] = {}  # process ids by address
 
 
 @contextlib.contextmanager
-def running(data: Path, *, cpus: int = 2) -> Iterator[str]:
-    """A server with its database and storage in `data`; gives its address once a controller leads."""
+def running(data: Path, *, cpus: int = 2, controller: bool = True) -> Iterator[str]:
+    """A server with its database and storage in `data`; gives its address once a controller leads, or, without one,
+    once it answers."""
     data.mkdir(parents=True, exist_ok=True)
-    port = _free_port()
+    port = free_port()
     url = f"http://127.0.0.1:{port}"
     environment = children.environment(HPO_RAY_CPUS=str(cpus), HPO_LOG_LEVEL="warning")
     command = [sys.executable, "-m", "hpo_service.cli", "serve", "--port", str(port), "--data", str(data)]
+    command += [] if controller else ["--no-controller"]
     log = data / "server.log"
     with log.open("ab") as output:
         server = subprocess.Popen(
@@ -38,7 +40,7 @@ def running(data: Path, *, cpus: int = 2) -> Iterator[str]:
         )  # fmt: skip
     _servers[url] = server.pid
     try:
-        _wait_until_ready(url, server, log)
+        wait_until_ready(url + ("/readyz" if controller else "/healthz"), server, log)
         yield url
     finally:
         del _servers[url]
@@ -59,13 +61,25 @@ def wait_for_workers(url: str, count: int) -> None:
 def cpu_seconds(url: str) -> float:
     """CPU time that the server at `url`, its controller, its Ray and its workers have used so far, all together."""
     root = _servers[url]
+    parents, used = _processes()
+    return sum(seconds for pid, seconds in used.items() if _descends(pid, root, parents))
+
+
+def own_cpu_seconds(url: str) -> float:
+    """CPU time of the process that answers requests alone."""
+    return _processes()[1][_servers[url]]
+
+
+def _processes() -> tuple[dict[int, int], dict[int, float]]:
+    """Parent and CPU seconds of every process."""
     parents, used = {}, {}
     for stat in Path("/proc").glob("[0-9]*/stat"):
         with contextlib.suppress(OSError):
             fields = stat.read_text().rpartition(")")[2].split()
             pid = int(stat.parent.name)
-            parents[pid], used[pid] = int(fields[1]), int(fields[11]) + int(fields[12])
-    return sum(ticks for pid, ticks in used.items() if _descends(pid, root, parents)) / os.sysconf("SC_CLK_TCK")
+            parents[pid] = int(fields[1])
+            used[pid] = (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+    return parents, used
 
 
 def _descends(pid: int, root: int, parents: dict[int, int]) -> bool:
@@ -74,19 +88,19 @@ def _descends(pid: int, root: int, parents: dict[int, int]) -> bool:
     return pid == root
 
 
-def _free_port() -> int:
+def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
 
 
-def _wait_until_ready(url: str, server: subprocess.Popen[bytes], log: Path) -> None:
+def wait_until_ready(url: str, server: subprocess.Popen[bytes], log: Path) -> None:
     deadline = time.monotonic() + START_S
     while time.monotonic() < deadline:
         if server.poll() is not None:
             break
         with contextlib.suppress(httpx.TransportError):
-            if httpx.get(f"{url}/readyz", timeout=2).status_code == 200:
+            if httpx.get(url, timeout=2).status_code == 200:
                 return
         time.sleep(0.1)
     raise RuntimeError(f"the server did not become ready (status {server.poll()}); it said:\n{log.read_text()[-3000:]}")

@@ -18,3 +18,12 @@ def steady(trial: Any) -> None:
     for step in range(1, int(rate * seconds) + 1):
         time.sleep(max(0.0, began + step / rate - time.monotonic()))
         trial.report(step, val_loss=trial.params["x"] / step)
+
+
+def compute(trial: Any) -> None:
+    """Keeps one CPU busy for 0.2 s of its time, however busy the machine is, and reports twice on the way."""
+    began = time.process_time()
+    for step in (1, 2):
+        while time.process_time() - began < 0.1 * step:
+            sum(range(1000))
+        trial.report(step, val_loss=trial.params["x"] / step)
