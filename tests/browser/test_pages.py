@@ -12,7 +12,7 @@ from tests.browser.gallery import HOSTILE
 
 pytestmark = pytest.mark.browser
 
-STUDY, GP, TWO = "digits hyperband", "digits Gaussian process", "accuracy against loss"
+STUDY, GP, TWO = "digits hyperband", "digits Gaussian process", "accuracy against time"
 PAGES = {
     "studies": ("", "/"),
     "new": ("", "/new"),
