@@ -43,7 +43,17 @@ def _markdown() -> MarkdownIt:
     made.enable(["table", "strikethrough"]).disable(["image", "html_block", "html_inline"])
     made.validateLink = allowed  # type: ignore[method-assign]  # the library's way to say which links are made
     made.add_render_rule("link_open", _link)
+    made.add_render_rule("heading_open", _heading)
+    made.add_render_rule("heading_close", _heading)
     return made
+
+
+def _heading(
+    renderer: RendererHTML, tokens: Sequence[Token], index: int, options: OptionsDict, env: dict[str, Any]
+) -> str:
+    """Notes stand below the headings of a page: theirs begin at the third level."""
+    tokens[index].tag = f"h{min(6, int(tokens[index].tag[1:]) + 2)}"
+    return renderer.renderToken(tokens, index, options, env)
 
 
 def _link(

@@ -93,7 +93,7 @@ def test_what_people_write_looks_as_meant() -> None:
     text = "# Idea\n\nTry **lower** `lr`, see [the log](https://example.org/a?b=1&c=2) or <mailto:ada@example.org>\n"
     text += "\n- one"
     html = notes_html(text)
-    assert "<h1>Idea</h1>" in html
+    assert "<h3>Idea</h3>" in html  # below the headings of the page
     assert "<strong>lower</strong>" in html
     assert '<a href="https://example.org/a?b=1&amp;c=2" rel="noopener nofollow">the log</a>' in html
     assert 'href="mailto:ada@example.org"' in html
