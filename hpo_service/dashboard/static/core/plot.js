@@ -6,6 +6,7 @@
 //     layout is merged over the themed one: give titles, types, ranges. dataset.ready on node = "SEQ": pass layout.meta = {seq}; else a count of drawings.
 // clear(node) → forgets the chart · robustRange(values, {log}?) (range is ready for axis.range: exponents on a log axis) → {range: [lo, hi]|null, outside: n, low, high, text: "3 values lie outside …"|""}
 // stateColour(state) · bracketColour(i) · pointTrace(n) → "scatter" (WebGL traces cannot work here, see below) · ready() → Promise<Plotly>
+// before(work) → work          a promise that Plotly waits for with its first run
 // axis(title, {log, share}?) → layout of an axis · plain(text) → a name for Plotly texts (titles, hover), where tags would be read
 
 import { stateKind } from "./ui.js";
@@ -14,11 +15,24 @@ import { colours, onTheme } from "./theme.js";
 const STATES = { running: "accent", finished: "good", failed: "bad", stopped: "quiet", paused: "warn", waiting: "quiet", promoted: "good" };
 const drawn = new Map(); // node → {traces, layout, options}: to draw again in another theme
 const CONFIG = { displayModeBar: false, responsive: true, showTips: false, doubleClick: "reset+autosize", scrollZoom: false };
+const EARLIER_MS = 1500;
+const earlier = []; // what Plotly lets go before, for at most so long
 let loading = null,
   count = 0;
 
+// Plotly takes the browser half a second to run: what is read at once (the table) comes before it.
+export function before(work) {
+  earlier.push(Promise.race([work, new Promise((done) => setTimeout(done, EARLIER_MS))]));
+  return work;
+}
+
 export function ready() {
-  loading ||= new Promise((done, fail) => {
+  loading ||= Promise.allSettled(earlier).then(load);
+  return loading;
+}
+
+function load() {
+  return new Promise((done, fail) => {
     const script = document.createElement("script");
     script.src = document.querySelector('meta[name="plotly"]').content;
     script.onload = () => done(window.Plotly);
@@ -28,7 +42,6 @@ export function ready() {
     };
     document.head.append(script);
   });
-  return loading;
 }
 
 // Plotly reads a few HTML tags in its texts; names of users are shown as they are.

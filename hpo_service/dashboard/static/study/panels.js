@@ -2,6 +2,7 @@
 // The rule: on a change of the filter at once, on live changes at most every page.pace() (5 s, longer where many pages are open); never out of sight or in a hidden tab, but then when seen again.
 
 import { h, replace } from "../core/dom.js";
+import { before } from "../core/plot.js";
 import { emptyState, panel, skeleton } from "../core/ui.js";
 
 const NEAR = "240px"; // mount a little before it is seen
@@ -30,7 +31,7 @@ export function makePanels(page) {
   }
 
   async function wake(record) {
-    if (record.spec.kind === "part") return mountPart(record);
+    if (record.spec.kind === "part") return before(mountPart(record));
     if (!record.chart && !record.busy) {
       record.busy = true;
       await mountChart(record);
