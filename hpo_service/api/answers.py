@@ -2,6 +2,7 @@
 
 A question is a path and its query. The sequence number is the log's: whatever the answer depends on moves it. Many
 pages that ask the same at once wait for one of them to make it. What depends on more than the log (tags) is not kept.
+A crowd of readers is answered once per notice: what shows the state that they were told of, or a later one, will do.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import threading
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from typing import Any
+from urllib.parse import urlencode
 
 import numpy as np
 import numpy.typing as npt
@@ -22,6 +24,9 @@ from pydantic import BaseModel
 MAX_BYTES = 64 * 1024 * 1024
 Build = Callable[[], Mapping[str, Any]]
 Key = tuple[str, int, str]
+Told = Callable[[str], int | None]
+"""What sequence number of a study its readers were last told; None: they are few, each gets the newest state."""
+MAX_QUESTIONS = 4096
 _SINGLE = (1e-30, 1e30)
 VERSION = secrets.token_hex(4)
 """Of this process: another one may be a newer program, which answers the same question otherwise."""
@@ -30,12 +35,28 @@ VERSION = secrets.token_hex(4)
 class Answers:
     """Bodies by question; the ones asked for longest ago go first."""
 
-    def __init__(self, *, max_bytes: int = MAX_BYTES) -> None:
+    def __init__(self, *, max_bytes: int = MAX_BYTES, told: Told = lambda study_id: None) -> None:
         self._max_bytes = max_bytes
+        self._told = told
+        self._asked: OrderedDict[tuple[str, str], int] = OrderedDict()
         self._kept: OrderedDict[Key, bytes] = OrderedDict()
         self._bytes = 0
         self._guard = threading.Lock()
         self._making: dict[Key, threading.Lock] = {}
+
+    def seq_for(self, study_id: str, seq: int, question: str) -> int:
+        """For which sequence number the study, now at `seq`, is to answer: an earlier one that was asked for already,
+        where a crowd asks and was told of nothing later."""
+        told = self._told(study_id)
+        with self._guard:
+            known = self._asked.get((study_id, question))
+            if told is not None and known is not None and told <= known <= seq:
+                return known
+            self._asked[study_id, question] = max(seq, known or 0)
+            self._asked.move_to_end((study_id, question))
+            if len(self._asked) > MAX_QUESTIONS:
+                self._asked.popitem(last=False)
+            return seq
 
     def get(self, key: Key, build: Build) -> bytes:
         """The body for `key`, made by `build` unless it is there."""
@@ -58,8 +79,8 @@ class Answers:
 
     def _keep(self, key: Key, body: bytes) -> None:
         with self._guard:
+            self._bytes += len(body) - len(self._kept.get(key, b""))
             self._kept[key] = body
-            self._bytes += len(body)
             while self._bytes > self._max_bytes and len(self._kept) > 1:
                 _, gone = self._kept.popitem(last=False)
                 self._bytes -= len(gone)
@@ -86,10 +107,14 @@ def short(values: npt.ArrayLike) -> npt.NDArray[Any]:
 
 
 def respond(
-    answers: Answers, request: Request, *, study_id: str, seq: int, build: Build, keep: bool = True
+    answers: Answers, request: Request, *, study_id: str, seq: int, build: Build, keep: bool = True, exact: bool = False
 ) -> Response:
-    """The answer to a question about a study whose log stands at `seq`; 304 where the caller has it."""
-    question = f"{request.url.path}?{'&'.join(sorted(request.url.query.split('&')))}"
+    """The answer to a question about a study whose log stands at `seq`; 304 where the caller has it. `exact`: also
+    before a crowd never that of an earlier `seq`, for it is not the log's."""
+    asked = sorted(request.query_params.multi_items(), key=lambda item: item[0])  # of one name, the order may matter
+    question = f"{request.url.path}?{urlencode(asked)}"
+    if keep and not exact:
+        seq = answers.seq_for(study_id, seq, question)
     tag = hashlib.blake2b(f"{VERSION}:{study_id}:{seq}:{question}".encode(), digest_size=9).hexdigest()
     headers = {"etag": f'"{tag}"', "cache-control": "private, no-cache"}
     if keep and headers["etag"] in request.headers.get("if-none-match", ""):

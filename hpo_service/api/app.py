@@ -9,6 +9,7 @@ from importlib.metadata import PackageNotFoundError, version
 
 from fastapi import FastAPI
 
+from hpo_service.api.answers import Answers
 from hpo_service.api.cluster import Glance
 from hpo_service.api.counting import Counting
 from hpo_service.api.metrics import Metrics
@@ -125,6 +126,7 @@ def _shared(
     settings: Settings, db: Database, notify: Callable[[str], None], controller_alive: Callable[[], bool] | None
 ) -> Shared:
     decider = Decider(db)
+    notices = Notices(lambda: heads(db))
     return Shared(
         settings=settings,
         db=db,
@@ -133,7 +135,8 @@ def _shared(
         columns=ColumnsCache(db),
         glance=Glance(db),
         writer=GroupWriter(db),
-        notices=Notices(lambda: heads(db)),
+        notices=notices,
+        answers=Answers(told=notices.told),
         replay=Replay(db),
         metrics=Metrics(Counting(db, settings.lease_s).families),
         notify=notify,

@@ -55,6 +55,11 @@ class Notices:
         """How long a page is to leave its charts as they are, however much moves: longer for a larger crowd."""
         return max(PACE_S, self._readers / READERS_PER_PACE_S)
 
+    def told(self, study_id: str) -> int | None:
+        """The sequence number of the study that a crowd of readers was last told of; None where there is no crowd."""
+        head = self._heads.get(study_id)
+        return None if head is None or self._readers <= CROWD else head[1]
+
     def close(self) -> None:
         """End every stream; may be called from a signal handler or another thread."""
         self._closed = True
@@ -69,7 +74,8 @@ class Notices:
         """
         self._enter()
         try:
-            await self._refresh()
+            if self._readers <= CROWD or not self._heads:  # else one who comes would wake all the others
+                await self._refresh()
             told = dict(seen) if seen is not None else {study: seq for study, (_, seq) in self._heads.items()}
             yield b": connected\n\n"
             while not self._closed:

@@ -44,7 +44,7 @@ def get_surrogate(
     def build() -> Mapping[str, Any]:
         return _none(study) if stored is None else _answer(stored, parameter)
 
-    return answers.respond(shared.answers, request, study_id=study.id, seq=made, build=build)
+    return answers.respond(shared.answers, request, study_id=study.id, seq=made, build=build, exact=True)
 
 
 def _none(study: StudyRow) -> dict[str, Any]:

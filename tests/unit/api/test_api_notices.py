@@ -98,7 +98,9 @@ def test_a_crowd_of_readers_is_told_less_often() -> None:
         for stream in streams[:10]:
             await anext(stream)
         assert (notices.interval_s, notices.pace_s) == (0.01, 5.0)
+        assert notices.told("a") is None
         await anext(streams[10])
+        assert (notices.told("a"), notices.told("nobody")) == (3, None)
         assert notices.interval_s == 2.0
         for stream in streams[11:]:
             await anext(stream)
