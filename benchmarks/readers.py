@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import httpx
@@ -25,8 +25,10 @@ PATIENCE_S = 60.0
 
 @dataclass
 class Seen:
-    """What all pages together did."""
+    """What all pages together did, since `began`."""
 
+    began: float = field(default_factory=time.monotonic)
+    cpu_s: float = field(default_factory=time.process_time)
     notices: int = 0
     changes: int = 0
     charts: int = 0
@@ -36,23 +38,16 @@ class Seen:
     ms: list[float] = field(default_factory=list)  # of requests for changes
 
 
-def answer(url: str, study: str, pages: int, burn: float = 0.0) -> dict[str, Any]:
-    """Open the pages, follow the study to its end, tell what they did and what CPU time that took here. Or open none
-    and use `burn` CPU seconds a second, to tell what the asking costs from what the askers do."""
+def answer(url: str, study: str, pages: int, opening_s: float, burn: float = 0.0) -> dict[str, Any]:
+    """Open the pages, follow the study to its end, tell what they did after the first `opening_s` seconds and what CPU
+    time that took here. Or open none and use `burn` CPU seconds a second."""
     seen = Seen()
-    began, cpu = time.monotonic(), time.process_time()
     if burn:
         _burn(f"{url}/api/v1/studies/{study}", burn)
     else:
-        asyncio.run(_all(url, study, pages, seen))
-    return {
-        "seconds": time.monotonic() - began,
-        "cpu_s": time.process_time() - cpu,
-        **{
-            name: getattr(seen, name)
-            for name in ("notices", "changes", "charts", "unchanged", "failures", "size", "ms")
-        },
-    }
+        asyncio.run(_all(url, study, pages, opening_s, seen))
+    spent = {"seconds": time.monotonic() - seen.began, "cpu_s": time.process_time() - seen.cpu_s}
+    return {**asdict(seen), **spent}
 
 
 def _burn(study: str, share: float) -> None:
@@ -69,11 +64,18 @@ def _burn(study: str, share: float) -> None:
             time.sleep(0.002)
 
 
-async def _all(url: str, study: str, pages: int, seen: Seen) -> None:
+async def _all(url: str, study: str, pages: int, opening_s: float, seen: Seen) -> None:
     limits = httpx.Limits(max_connections=None, max_keepalive_connections=None)
     async with httpx.AsyncClient(base_url=f"{url}/api/v1", timeout=PATIENCE_S, limits=limits) as http:
         opened = [_Page(http, study, seen) for _ in range(pages)]
-        await asyncio.gather(*(page.live(0.02 * number) for number, page in enumerate(opened)))
+        step = 0.8 * opening_s / max(1, pages)
+        await asyncio.gather(_begin(seen, opening_s), *(page.live(step * n) for n, page in enumerate(opened)))
+
+
+async def _begin(seen: Seen, after_s: float) -> None:
+    """Forget what the opening took."""
+    await asyncio.sleep(after_s)
+    seen.__dict__.update(Seen().__dict__)
 
 
 class _Page:
