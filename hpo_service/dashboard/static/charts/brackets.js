@@ -9,10 +9,12 @@ import { draw, funnel } from "./brackets-picture.js";
 import { FATES, legendOf, levelText, matching, stage } from "./common.js";
 
 export const info = {
-  id: "brackets", title: "Brackets and rungs",
-  help: "A bracket starts many trials with little training and lets the best go on. Each column is a rung: a level of training where trials are compared. "
-    + "Each mark is a trial at its value there; a line leads those that went on to the next rung. The dashed line is the worst value that still went on. "
-    + "Hover or use the arrow keys to read why; click or press Enter to select a trial everywhere.",
+  id: "brackets",
+  title: "Brackets and rungs",
+  help:
+    "A bracket starts many trials with little training and lets the best go on. Each column is a rung: a level of training where trials are compared. " +
+    "Each mark is a trial at its value there; a line leads those that went on to the next rung. The dashed line is the worst value that still went on. " +
+    "Hover or use the arrow keys to read why; click or press Enter to select a trial everywhere.",
 };
 
 const chosen = param("br", "");
@@ -26,18 +28,36 @@ export function mount(panel, page) {
   const legend = h("div", null);
   const table = h("div", { class: "table-box bracket-table" });
   const view = stage(panel, overview, h("div", { class: "bracket-frame" }, picture, card), legend, table);
-  let data = null, matches = null, seen = new Map(), asked = 0;
+  let data = null,
+    matches = null,
+    seen = new Map(),
+    asked = 0;
 
-  replace(panel.tools, segmented([
-    { id: "value", label: "value", title: "Marks stand at their value" }, { id: "log", label: "log", title: "Values on a logarithmic axis" },
-    { id: "rank", label: "place", title: "Marks stand at their place among those shown: no value can ruin it" }],
-  scale.get(), (id) => scale.set(id), { label: "Vertical axis" }));
+  replace(
+    panel.tools,
+    segmented(
+      [
+        { id: "value", label: "value", title: "Marks stand at their value" },
+        { id: "log", label: "log", title: "Values on a logarithmic axis" },
+        { id: "rank", label: "place", title: "Marks stand at their place among those shown: no value can ruin it" },
+      ],
+      scale.get(),
+      (id) => scale.set(id),
+      { label: "Vertical axis" },
+    ),
+  );
 
   const all = () => (data ? [...data.brackets, ...(data.planned ?? [])] : []);
   const current = () => all().find((one) => String(one.bracket) === chosen.get()) ?? liveliest(data?.brackets ?? []) ?? all()[0];
-  const options = () => ({ scale: scale.get(), maximize: data.direction === "maximize", metric: data.metric, resource: page.resourceName,
+  const options = () => ({
+    scale: scale.get(),
+    maximize: data.direction === "maximize",
+    metric: data.metric,
+    resource: page.resourceName,
     width: picture.clientWidth || 720,
-    matches, chosen: new Set(page.selection.numbers()) });
+    matches,
+    chosen: new Set(page.selection.numbers()),
+  });
 
   async function refresh() {
     data = await page.get("/brackets", { filter: null });
@@ -50,7 +70,10 @@ export function mount(panel, page) {
   async function match() {
     const mine = ++asked;
     const bracket = current();
-    const found = await matching(page, bracket.rungs.flatMap((rung) => rung.trials?.number ?? []));
+    const found = await matching(
+      page,
+      bracket.rungs.flatMap((rung) => rung.trials?.number ?? []),
+    );
     if (mine === asked) matches = found;
   }
 
@@ -75,7 +98,10 @@ export function mount(panel, page) {
     overview.hidden = list.length < 2;
     const most = Math.max(1, ...list.flatMap((one) => one.rungs.map((rung) => rung.size ?? rung.entered ?? 0)));
     const had = overview.contains(document.activeElement);
-    replace(overview, list.map((one) => cardOf(one, one === bracket, { most, data, choose })));
+    replace(
+      overview,
+      list.map((one) => cardOf(one, one === bracket, { most, data, choose })),
+    );
     if (had) overview.querySelector("[aria-checked=true]")?.focus({ preventScroll: true });
     const on = overview.querySelector("[aria-checked=true]");
     if (on) overview.scrollLeft = Math.max(0, on.offsetLeft - overview.clientWidth / 2);
@@ -83,7 +109,9 @@ export function mount(panel, page) {
 
   async function choose(id) {
     chosen.set(String(id));
-    await match().catch(() => { matches = null; });
+    await match().catch(() => {
+      matches = null;
+    });
     render();
   }
 
@@ -92,7 +120,10 @@ export function mount(panel, page) {
     const whole = all().length;
     if ((data.shown ?? whole) < (data.of ?? whole)) parts.push(`showing ${integer(data.shown)} of ${integer(data.of)} brackets`);
     const cut = bracket.rungs.filter((rung) => rung.trials && (rung.shown ?? 0) < (rung.of ?? 0));
-    if (cut.length) parts.push(`showing ${cut.map((rung) => `${integer(rung.shown)} of ${integer(rung.of)}`).join(", ")} trials per rung: the best, those that went on, then an even spread`);
+    if (cut.length)
+      parts.push(
+        `showing ${cut.map((rung) => `${integer(rung.shown)} of ${integer(rung.of)}`).join(", ")} trials per rung: the best, those that went on, then an even spread`,
+      );
     if (outside) parts.push(`${plural(outside, "value")} beyond the axis: drawn at its edge with an arrow`);
     if (matches) parts.push(`${plural(matches.size, "trial")} here ${matches.size === 1 ? "matches" : "match"} the filter`);
     return parts.join("; ");
@@ -109,11 +140,21 @@ export function mount(panel, page) {
     place(card, mark);
   }
 
-  picture.addEventListener("pointerover", (event) => { const mark = markAt(event); tell(mark); page.hover(mark ? Number(mark.dataset.number) : null); });
-  picture.addEventListener("pointerleave", () => { tell(null); page.hover(null); });
+  picture.addEventListener("pointerover", (event) => {
+    const mark = markAt(event);
+    tell(mark);
+    page.hover(mark ? Number(mark.dataset.number) : null);
+  });
+  picture.addEventListener("pointerleave", () => {
+    tell(null);
+    page.hover(null);
+  });
   picture.addEventListener("focusin", (event) => tell(markAt(event)));
   picture.addEventListener("focusout", () => tell(null));
-  picture.addEventListener("click", (event) => { const mark = markAt(event); if (mark) page.selection.toggleNumber(Number(mark.dataset.number)); });
+  picture.addEventListener("click", (event) => {
+    const mark = markAt(event);
+    if (mark) page.selection.toggleNumber(Number(mark.dataset.number));
+  });
   picture.addEventListener("keydown", (event) => {
     const mark = markAt(event);
     if (!mark) return;
@@ -123,9 +164,17 @@ export function mount(panel, page) {
     event.preventDefault();
     event.stopPropagation();
   });
-  page.on("hover", (n) => picture.querySelectorAll(".mark, .went-on").forEach((one) => one.classList.toggle("pointed", n !== null && one.dataset.number === String(n))));
-  scale.on(() => { if (data) render(); });
-  chosen.on(() => { if (data && all().length) render(); });
+  page.on("hover", (n) =>
+    picture
+      .querySelectorAll(".mark, .went-on")
+      .forEach((one) => one.classList.toggle("pointed", n !== null && one.dataset.number === String(n))),
+  );
+  scale.on(() => {
+    if (data) render();
+  });
+  chosen.on(() => {
+    if (data && all().length) render();
+  });
   view.onTheme(() => data && render());
   let width = 0;
   new ResizeObserver(([{ contentRect }]) => {
@@ -144,13 +193,29 @@ function cardOf(bracket, on, { most, data, choose }) {
   const begun = rungs.some((rung) => rung.entered > 0);
   const best = rungs.map((rung) => rung.best).filter(Number.isFinite);
   const top = rungs.findLast((rung) => Number.isFinite(rung.best));
-  const words = begun ? `${plural(rungs[0].entered, "trial")}${running(bracket) ? ", running" : ""}` : `${plural(rungs[0]?.size ?? 0, "trial")} planned`;
-  return h("button", { type: "button", role: "radio", class: ["bracket-card", !begun && "ghost", running(bracket) && "running"], "aria-checked": String(on),
-    tabindex: on ? "0" : "-1", dataset: { bracket: bracket.bracket },
-    on: { click: () => choose(bracket.bracket), keydown: (event) => roam(event) } },
-  funnel(bracket, most), h("span", { class: "bracket-card-text" }, h("strong", null, `Bracket ${bracket.bracket}`, bracket.label
-    ? h("span", { class: "quiet" }, ` ${bracket.label}`) : null),
-    h("span", { class: "quiet" }, words), h("span", null, best.length ? metricText(data.metric, top.best) : " ")));
+  const words = begun
+    ? `${plural(rungs[0].entered, "trial")}${running(bracket) ? ", running" : ""}`
+    : `${plural(rungs[0]?.size ?? 0, "trial")} planned`;
+  return h(
+    "button",
+    {
+      type: "button",
+      role: "radio",
+      class: ["bracket-card", !begun && "ghost", running(bracket) && "running"],
+      "aria-checked": String(on),
+      tabindex: on ? "0" : "-1",
+      dataset: { bracket: bracket.bracket },
+      on: { click: () => choose(bracket.bracket), keydown: (event) => roam(event) },
+    },
+    funnel(bracket, most),
+    h(
+      "span",
+      { class: "bracket-card-text" },
+      h("strong", null, `Bracket ${bracket.bracket}`, bracket.label ? h("span", { class: "quiet" }, ` ${bracket.label}`) : null),
+      h("span", { class: "quiet" }, words),
+      h("span", null, best.length ? metricText(data.metric, top.best) : " "),
+    ),
+  );
 }
 
 function roam(event) {
@@ -187,8 +252,10 @@ function neighbour(picture, mark, key) {
 }
 
 function place(card, mark) {
-  const frame = card.parentNode.getBoundingClientRect(), at = mark.getBoundingClientRect();
-  const wide = card.offsetWidth, tall = card.offsetHeight;
+  const frame = card.parentNode.getBoundingClientRect(),
+    at = mark.getBoundingClientRect();
+  const wide = card.offsetWidth,
+    tall = card.offsetHeight;
   const right = at.right - frame.left + 8;
   card.style.left = `${Math.max(0, right + wide > frame.width ? at.left - frame.left - wide - 8 : right)}px`;
   card.style.top = `${Math.max(0, Math.min(at.top - frame.top - tall / 2, frame.height - tall))}px`;
@@ -198,28 +265,77 @@ function cardText(bracket, rungIndex, n, { metric, resource }) {
   const rung = bracket.rungs.find((one) => one.rung === rungIndex);
   const i = rung.trials.number.indexOf(n);
   const [value, fate, reason] = [rung.trials.value[i], rung.trials.fate[i], rung.trials.reason[i]];
-  return [h("div", { class: "bracket-hover-head" }, h("strong", null, `Trial ${n}`), legendOf([fate])),
+  return [
+    h("div", { class: "bracket-hover-head" }, h("strong", null, `Trial ${n}`), legendOf([fate])),
     h("p", null, `${Number.isFinite(value) ? metricText(metric, value) : "no finite value"} at ${levelText(resource, rung.resource)}`),
-    reason ? h("p", { class: "quiet" }, reason) : null];
+    reason ? h("p", { class: "quiet" }, reason) : null,
+  ];
 }
 
 function tableOf(brackets, current, { metric, resource }) {
-  const heads = ["Rung", resource[0].toUpperCase() + resource.slice(1), "Planned", ...COUNTS.map((name) => name[0].toUpperCase() + name.slice(1)), "Threshold", "Best"];
-  return h("table", { class: "tight" }, h("caption", { class: "visually-hidden" }, "Every rung in figures"),
-    h("thead", null, h("tr", null, heads.map((text) => h("th", { scope: "col", class: "num" }, text)))),
-    brackets.map((bracket) => h("tbody", { class: bracket === current ? "current" : null },
-      brackets.length > 1 && h("tr", { class: "group" }, h("th", { scope: "rowgroup", colspan: heads.length },
-        `Bracket ${bracket.bracket}${bracket.label ? ` (${bracket.label})` : ""}`)),
-      bracket.rungs.map((rung) => h("tr", { class: rung.entered ? null : "ghost" }, h("th", { scope: "row", class: "num" }, integer(rung.rung)),
-        [number(rung.resource), integer(rung.size), ...COUNTS.map((name) => rung[name] ? integer(rung[name]) : rung.entered ? "0" : "–"),
-        metricText(metric, rung.threshold), metricText(metric, rung.best)].map((text) => h("td", { class: ["num", text === "0" && "quiet"] }, text)))))));
+  const heads = [
+    "Rung",
+    resource[0].toUpperCase() + resource.slice(1),
+    "Planned",
+    ...COUNTS.map((name) => name[0].toUpperCase() + name.slice(1)),
+    "Threshold",
+    "Best",
+  ];
+  return h(
+    "table",
+    { class: "tight" },
+    h("caption", { class: "visually-hidden" }, "Every rung in figures"),
+    h(
+      "thead",
+      null,
+      h(
+        "tr",
+        null,
+        heads.map((text) => h("th", { scope: "col", class: "num" }, text)),
+      ),
+    ),
+    brackets.map((bracket) =>
+      h(
+        "tbody",
+        { class: bracket === current ? "current" : null },
+        brackets.length > 1 &&
+          h(
+            "tr",
+            { class: "group" },
+            h(
+              "th",
+              { scope: "rowgroup", colspan: heads.length },
+              `Bracket ${bracket.bracket}${bracket.label ? ` (${bracket.label})` : ""}`,
+            ),
+          ),
+        bracket.rungs.map((rung) =>
+          h(
+            "tr",
+            { class: rung.entered ? null : "ghost" },
+            h("th", { scope: "row", class: "num" }, integer(rung.rung)),
+            [
+              number(rung.resource),
+              integer(rung.size),
+              ...COUNTS.map((name) => (rung[name] ? integer(rung[name]) : rung.entered ? "0" : "–")),
+              metricText(metric, rung.threshold),
+              metricText(metric, rung.best),
+            ].map((text) => h("td", { class: ["num", text === "0" && "quiet"] }, text)),
+          ),
+        ),
+      ),
+    ),
+  );
 }
 
 function nothing(page) {
   return page.hasRungs
-    ? emptyState({ title: "No trial has entered a bracket yet",
-      text: "Each trial appears here with its first comparison; who goes on and why is then drawn from left to right.",
-      actions: [button("See the trials", () => page.show("trials"))] })
-    : emptyState({ title: "This study has no brackets",
-      text: "Its algorithm trains every trial to the end. Choose asha, successive_halving, hyperband or bohb to stop the poor ones early." });
+    ? emptyState({
+        title: "No trial has entered a bracket yet",
+        text: "Each trial appears here with its first comparison; who goes on and why is then drawn from left to right.",
+        actions: [button("See the trials", () => page.show("trials"))],
+      })
+    : emptyState({
+        title: "This study has no brackets",
+        text: "Its algorithm trains every trial to the end. Choose asha, successive_halving, hyperband or bohb to stop the poor ones early.",
+      });
 }

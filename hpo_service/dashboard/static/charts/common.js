@@ -54,18 +54,43 @@ const HOLLOW = new Set(["ring", "diamond", "bars", "cross"]);
 export function markNode(name, r, more = {}) {
   const { shape, colour } = fateOf(name);
   const hollow = HOLLOW.has(shape);
-  return svg("path", { d: markPath(shape, r), fill: hollow ? "none" : colour(), stroke: colour(), "stroke-width": hollow ? 2 : 1, ...more });
+  return svg("path", {
+    d: markPath(shape, r),
+    fill: hollow ? "none" : colour(),
+    stroke: colour(),
+    "stroke-width": hollow ? 2 : 1,
+    ...more,
+  });
 }
 
 export function legendOf(names) {
-  return h("ul", { class: "chart-legend", "aria-label": "What the marks mean" }, names.map((name) =>
-    h("li", null, svg("svg", { viewBox: "-7 -7 14 14", width: 14, height: 14, "aria-hidden": "true" }, markNode(name, 5)), fateOf(name).word)));
+  return h(
+    "ul",
+    { class: "chart-legend", "aria-label": "What the marks mean" },
+    names.map((name) =>
+      h(
+        "li",
+        null,
+        svg("svg", { viewBox: "-7 -7 14 14", width: 14, height: 14, "aria-hidden": "true" }, markNode(name, 5)),
+        fateOf(name).word,
+      ),
+    ),
+  );
 }
 
 export function stage(panel, ...nodes) {
   const node = h("div", { class: "chart-stage" }, nodes);
-  return { node, show() { panel.ready(); if (node.parentNode !== panel.body) replace(panel.body, node); },
-    onTheme: (draw) => onTheme(() => { if (node.isConnected) draw(); }) };
+  return {
+    node,
+    show() {
+      panel.ready();
+      if (node.parentNode !== panel.body) replace(panel.body, node);
+    },
+    onTheme: (draw) =>
+      onTheme(() => {
+        if (node.isConnected) draw();
+      }),
+  };
 }
 
 // Small multiples stand in as many columns as there is room for: draw again when that changed.
@@ -82,8 +107,11 @@ export function chooser({ label, options = [], get, set }) {
   const select = h("select", { on: { change: () => set(select.value) } });
   const fill = (given) => {
     const all = given.map((one) => (typeof one === "string" ? { id: one, label: one } : one));
-    replace(select, all.map(({ id, label: text }) => h("option", { value: id }, text)));
-    select.value = all.some((one) => one.id === get()) ? get() : all[0]?.id ?? "";
+    replace(
+      select,
+      all.map(({ id, label: text }) => h("option", { value: id }, text)),
+    );
+    select.value = all.some((one) => one.id === get()) ? get() : (all[0]?.id ?? "");
     select.disabled = all.length < 2;
   };
   fill(options);
@@ -98,30 +126,41 @@ export async function matching(page, numbers) {
   let used = 0;
   for (const one of new Set(numbers)) {
     used += String(one).length + 1;
-    if (used > room) { parts.push([]); used = String(one).length + 1; }
+    if (used > room) {
+      parts.push([]);
+      used = String(one).length + 1;
+    }
     parts.at(-1).push(one);
   }
-  const answers = await Promise.all(parts.filter((one) => one.length).map((some) =>
-    page.get("/sample", { fields: "number", filter: `${page.filter} number:${some.join(",")}`, limit: Math.max(1, some.length) })));
+  const answers = await Promise.all(
+    parts
+      .filter((one) => one.length)
+      .map((some) =>
+        page.get("/sample", { fields: "number", filter: `${page.filter} number:${some.join(",")}`, limit: Math.max(1, some.length) }),
+      ),
+  );
   return new Set(answers.flatMap(({ number: found, matches }) => found.filter((_, i) => matches[i])));
 }
 
 export function noteOf(answer, { noun = "trials", more = [] } = {}) {
   const { shown, of, chosen, matching: match } = answer;
-  const parts = [shown < of ? `showing ${integer(shown)} of ${integer(of)} ${noun}${chosen ? `: ${chosen}` : ""}` : `all ${integer(of)} ${noun}`];
+  const parts = [
+    shown < of ? `showing ${integer(shown)} of ${integer(of)} ${noun}${chosen ? `: ${chosen}` : ""}` : `all ${integer(of)} ${noun}`,
+  ];
   if (Number.isInteger(match) && match < of) parts.push(`${integer(match)} match the filter`);
   return [...parts, ...more].filter(Boolean).join("; ");
 }
 
 // "3 epochs", "1 epoch", "resource 3"
-export const levelText = (resource, n) => (resource === "resource" ? `resource ${number(n)}` : `${number(n)} ${n === 1 ? resource.replace(/s$/, "") : resource}`);
+export const levelText = (resource, n) =>
+  resource === "resource" ? `resource ${number(n)}` : `${number(n)} ${n === 1 ? resource.replace(/s$/, "") : resource}`;
 
 export const outsideNote = (count, what) => (count ? `${integer(count)} beyond ${what}` : "");
 
 export function jitter(number_, width) {
   let x = Math.imul(number_ + 1, 2654435761) >>> 0;
   x = Math.imul(x ^ (x >>> 15), 2246822519) >>> 0;
-  return ((((x ^ (x >>> 13)) >>> 0) / 4294967296) - 0.5) * width;
+  return (((x ^ (x >>> 13)) >>> 0) / 4294967296 - 0.5) * width;
 }
 
 export function placed(field, values, numbers) {
@@ -132,25 +171,38 @@ export function placed(field, values, numbers) {
 export function axisOf(field, values, { most = 12 } = {}) {
   if (field.type === "category") {
     const labels = field.labels.map((one) => safe(one, most));
-    return { axis: { tickvals: labels.map((_, i) => i), ticktext: labels, range: [-0.6, labels.length - 0.4], showgrid: false, zeroline: false }, outside: 0 };
+    return {
+      axis: { tickvals: labels.map((_, i) => i), ticktext: labels, range: [-0.6, labels.length - 0.4], showgrid: false, zeroline: false },
+      outside: 0,
+    };
   }
   const { range, outside } = robustRange(values, { log: field.log });
   const few = [...new Set(values)].filter((one) => one !== null && (!field.log || one > 0)).sort((a, b) => a - b);
   const named = few.length <= 6 ? apart(few, field.log) : field.log && range && range[1] - range[0] < 1.8 ? steps(range) : null;
-  return { axis: { type: field.log ? "log" : "linear", ...(range ? { range } : {}), ...(named ? { tickvals: named, ticktext: named.map((one) => number(Number(one.toPrecision(3)))) } : {}),
-    tickangle: 0, zeroline: false }, outside };
+  return {
+    axis: {
+      type: field.log ? "log" : "linear",
+      ...(range ? { range } : {}),
+      ...(named ? { tickvals: named, ticktext: named.map((one) => number(Number(one.toPrecision(3)))) } : {}),
+      tickangle: 0,
+      zeroline: false,
+    },
+    outside,
+  };
 }
 
 // Those of few values that have room for their figures.
 function apart(values, log) {
-  const at = (v) => (log ? Math.log10(v) : v), room = 0.24 * (at(values.at(-1)) - at(values[0]));
+  const at = (v) => (log ? Math.log10(v) : v),
+    room = 0.24 * (at(values.at(-1)) - at(values[0]));
   return values.reduce((kept, v) => (kept.length && at(v) - at(kept.at(-1)) < room ? kept : [...kept, v]), []);
 }
 
 // 1, 2, 5, 10, … written out: on a log axis of one or two decades.
 function steps([lo, hi]) {
   const found = [];
-  for (let e = Math.floor(lo); e <= hi; e += 1) for (const m of hi - lo < 0.8 ? [1, 2, 3, 5, 7] : [1, 3]) found.push(Number((m * 10 ** e).toPrecision(3)));
+  for (let e = Math.floor(lo); e <= hi; e += 1)
+    for (const m of hi - lo < 0.8 ? [1, 2, 3, 5, 7] : [1, 3]) found.push(Number((m * 10 ** e).toPrecision(3)));
   return found.filter((one) => Math.log10(one) >= lo && Math.log10(one) <= hi);
 }
 
@@ -162,9 +214,11 @@ export function valueAxis(name, values, { log = false, title = safe(name, 28) } 
 
 // All of few values, however far they lie apart, unless one lies absurdly far.
 export function gentleRange(values, times = 10) {
-  const usable = values.filter(Number.isFinite), robust = robustRange(usable);
+  const usable = values.filter(Number.isFinite),
+    robust = robustRange(usable);
   if (!robust.range) return robust;
-  const [lo, hi] = [Math.min(...usable), Math.max(...usable)], span = robust.range[1] - robust.range[0];
+  const [lo, hi] = [Math.min(...usable), Math.max(...usable)],
+    span = robust.range[1] - robust.range[0];
   if (hi - lo > times * span) return robust;
   return { ...robust, range: [lo - 0.06 * (hi - lo || 1), hi + 0.06 * (hi - lo || 1)], outside: 0 };
 }
@@ -172,21 +226,47 @@ export function gentleRange(values, times = 10) {
 // Many marks of one colour as one path (a point is a line of no length with round ends; css/charts.css): a thousand nodes would take the browser a second.
 export function dots({ x, y, numbers, colour, template = null, size = 5, opacity = 1, ...more }) {
   const thrice = (list) => list.flatMap((one) => [one, one, null]);
-  return { type: "scatter", mode: "lines", x: thrice(x), y: thrice(y), customdata: thrice(numbers),
-    line: { color: `${colour}${Math.round(255 * opacity).toString(16).padStart(2, "0")}`, width: size, simplify: false }, connectgaps: false,
-    ...(template ? { hovertemplate: `Trial %{customdata}<br>${template}<extra></extra>` } : { hoverinfo: "skip" }), ...more };
+  return {
+    type: "scatter",
+    mode: "lines",
+    x: thrice(x),
+    y: thrice(y),
+    customdata: thrice(numbers),
+    line: {
+      color: `${colour}${Math.round(255 * opacity)
+        .toString(16)
+        .padStart(2, "0")}`,
+      width: size,
+      simplify: false,
+    },
+    connectgaps: false,
+    ...(template ? { hovertemplate: `Trial %{customdata}<br>${template}<extra></extra>` } : { hoverinfo: "skip" }),
+    ...more,
+  };
 }
 
-export const hoverPart = (name, axis, { share = false, tiny = false } = {}) => `${safe(name)} %{${axis}:${share ? ".1%" : tiny ? ".2~e" : ".4~g"}}`;
+export const hoverPart = (name, axis, { share = false, tiny = false } = {}) =>
+  `${safe(name)} %{${axis}:${share ? ".1%" : tiny ? ".2~e" : ".4~g"}}`;
 
 // The sequential scale without the end that the ground swallows: dark violet in the dark, yellow on white.
-export const sequence = () => colours().scale.map(([, tint]) => tint).slice(...(mode() === "dark" ? [2] : [0, -1]));
+export const sequence = () =>
+  colours()
+    .scale.map(([, tint]) => tint)
+    .slice(...(mode() === "dark" ? [2] : [0, -1]));
 
 // What the colours of a sequential scale mean.
 export function scaleLegend(low, high) {
   const tints = sequence();
-  const stops = tints.map((tint, i) => `${tint} ${Math.round((100 * i) / tints.length)}% ${Math.round((100 * (i + 1)) / tints.length)}%`).join(",");
-  return h("p", { class: "scale-legend" }, low, h("span", { class: "scale-bar", "aria-hidden": "true", style: `background:linear-gradient(to right,${stops})` }), high);
+  const stops = tints
+    .map((tint, i) => `${tint} ${Math.round((100 * i) / tints.length)}% ${Math.round((100 * (i + 1)) / tints.length)}%`)
+    .join(",");
+  return h(
+    "p",
+    { class: "scale-legend" },
+    low,
+    h("span", { class: "scale-bar", "aria-hidden": "true", style: `background:linear-gradient(to right,${stops})` }),
+    high,
+  );
 }
 
 export function safe(text, most = 40) {
@@ -201,8 +281,21 @@ export function brushed(selection, sides) {
   const spans = sides.filter(([, pair]) => pair);
   const bare = (name) => name.replace(/^(param|metric)\./, "");
   const names = new Set(spans.map(([{ name }]) => name));
-  const kept = selection.terms().filter((one) => one.field !== "number" && !names.has(bare(one.field))).map((one) => one.raw); // trials picked one by one would leave nothing
-  selection.set([...kept, ...spans.flatMap(([field, pair]) => termsOf(field, [...pair].sort((a, b) => a - b)))].join(" "));
+  const kept = selection
+    .terms()
+    .filter((one) => one.field !== "number" && !names.has(bare(one.field)))
+    .map((one) => one.raw); // trials picked one by one would leave nothing
+  selection.set(
+    [
+      ...kept,
+      ...spans.flatMap(([field, pair]) =>
+        termsOf(
+          field,
+          [...pair].sort((a, b) => a - b),
+        ),
+      ),
+    ].join(" "),
+  );
 }
 
 // A list of categories can name words without blanks only; a single one goes in quotes.
@@ -214,4 +307,5 @@ function termsOf({ name, type, labels }, [lo, hi]) {
   return [`${name}:${plain ? inside.join(",") : `"${inside[0]}"`}`];
 }
 
-export const wordOf = (field, value) => (value === null ? "not used" : field.type === "category" ? String(field.labels[value] ?? value) : number(value));
+export const wordOf = (field, value) =>
+  value === null ? "not used" : field.type === "category" ? String(field.labels[value] ?? value) : number(value);

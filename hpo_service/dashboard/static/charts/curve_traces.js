@@ -23,7 +23,13 @@ export const isDark = () => parseInt(colours().paper.slice(1, 3), 16) < 128;
 export function groupsOf(lines, by, { ladders, maximize }) {
   if (by === "rung") return byRung(lines);
   if (by === "value") return byValue(lines, maximize);
-  if (by === "state") return STATES.map((state) => ({ key: state, label: state, colour: markColour(state), lines: lines.filter((one) => one.state === state) })).filter(notEmpty);
+  if (by === "state")
+    return STATES.map((state) => ({
+      key: state,
+      label: state,
+      colour: markColour(state),
+      lines: lines.filter((one) => one.state === state),
+    })).filter(notEmpty);
   return byBracket(lines, ladders);
 }
 
@@ -43,16 +49,30 @@ function byRung(lines) {
   const found = gathered(lines, (line) => line.rung);
   const top = Math.max(1, ...found.map(([rung]) => rung ?? 0));
   const dark = isDark();
-  return found.map(([rung, own]) => ({ key: rung, label: rung === null ? "no rung" : `came to rung ${rung}`, colour: rung === null ? colours().quiet : shade(dark ? rung / top : 1 - rung / top, dark), lines: own }));
+  return found.map(([rung, own]) => ({
+    key: rung,
+    label: rung === null ? "no rung" : `came to rung ${rung}`,
+    colour: rung === null ? colours().quiet : shade(dark ? rung / top : 1 - rung / top, dark),
+    lines: own,
+  }));
 }
 
 // Hyperband goes round and round its brackets: where there are more than five, those that begin at the same resource share a colour.
 function byBracket(lines, ladders) {
   if (ladders.size <= 5) {
-    return gathered(lines, (line) => line.bracket).map(([bracket, own]) => ({ key: bracket, label: bracket === null ? "no bracket" : `bracket ${bracket}`, colour: bracket === null ? colours().quiet : bracketColour(bracket), lines: own }));
+    return gathered(lines, (line) => line.bracket).map(([bracket, own]) => ({
+      key: bracket,
+      label: bracket === null ? "no bracket" : `bracket ${bracket}`,
+      colour: bracket === null ? colours().quiet : bracketColour(bracket),
+      lines: own,
+    }));
   }
-  return gathered(lines, (line) => ladders.get(line.bracket)?.[0] ?? null).map(([first, own], i) =>
-    ({ key: first, label: first === null ? "no bracket" : `brackets from ${number(first)}`, colour: first === null ? colours().quiet : bracketColour(i), lines: own }));
+  return gathered(lines, (line) => ladders.get(line.bracket)?.[0] ?? null).map(([first, own], i) => ({
+    key: first,
+    label: first === null ? "no bracket" : `brackets from ${number(first)}`,
+    colour: first === null ? colours().quiet : bracketColour(i),
+    lines: own,
+  }));
 }
 
 function byValue(lines, maximize) {
@@ -63,13 +83,19 @@ function byValue(lines, maximize) {
   const size = Math.max(1, Math.ceil(ranked.length / SHADES));
   const shades = Math.max(1, Math.ceil(ranked.length / size) - 1);
   const name = (k) => (k === 0 ? "best of these" : k === shades ? "worst of these" : "");
-  return Array.from({ length: shades + 1 }, (_, k) => ({ key: k, label: name(k), colour: shade(dark ? 1 - k / shades : k / shades, dark), lines: ranked.slice(k * size, (k + 1) * size) })).filter(notEmpty);
+  return Array.from({ length: shades + 1 }, (_, k) => ({
+    key: k,
+    label: name(k),
+    colour: shade(dark ? 1 - k / shades : k / shades, dark),
+    lines: ranked.slice(k * size, (k + 1) * size),
+  })).filter(notEmpty);
 }
 
 // An exponential moving average without the pull to zero at its beginning; gaps stay gaps.
 export function smoothed(values, weight) {
   if (!weight) return values;
-  let sum = 0, mass = 0;
+  let sum = 0,
+    mass = 0;
   return values.map((value) => {
     if (typeof value !== "number") return value;
     sum = weight * sum + (1 - weight) * value;
@@ -81,7 +107,9 @@ export function smoothed(values, weight) {
 const drawable = (value) => (typeof value === "number" ? value : null);
 
 export function lineTrace(group, { weight, faint = false }) {
-  const x = [], y = [], trials = [];
+  const x = [],
+    y = [],
+    trials = [];
   for (const line of group.lines) {
     const values = smoothed(line.value, weight);
     for (let i = 0; i < values.length; i += 1) {
@@ -94,8 +122,16 @@ export function lineTrace(group, { weight, faint = false }) {
     trials.push(line.number);
   }
   return {
-    type: "scatter", mode: "lines", name: group.label, x, y, customdata: trials, connectgaps: false, showlegend: !faint && Boolean(group.label),
-    line: { color: group.colour, width: faint ? 1 : 1.6 }, opacity: faint ? 0.6 : 0.85,
+    type: "scatter",
+    mode: "lines",
+    name: group.label,
+    x,
+    y,
+    customdata: trials,
+    connectgaps: false,
+    showlegend: !faint && Boolean(group.label),
+    line: { color: group.colour, width: faint ? 1 : 1.6 },
+    opacity: faint ? 0.6 : 0.85,
     hovertemplate: `trial %{customdata}<br>%{y:.4~g} at %{x:.4~g}${group.label ? `<br>${safe(group.label)}` : ""}<extra></extra>`,
   };
 }
@@ -110,9 +146,24 @@ export function markTraces(lines, { weight, ladders, metricName, resourceText })
     const { symbol } = fateOf(fate);
     const color = markColour(fate);
     return {
-      type: "scatter", mode: "markers", name: fate, showlegend: false, x: own.map((one) => one.x), y: own.map((one) => one.y), customdata: own.map((one) => one.line.number),
-      marker: { symbol, color, size: fate === "promoted" ? 6 : 8, opacity: 0.95, line: { width: /open|^x$/.test(symbol) ? 1.6 : 0, color } },
-      hovertemplate: own.map((one) => `<b>trial ${one.line.number} at ${resourceText(one.x)}: ${fate}</b><br>${safe(metricName)} ${safe(metric(metricName, one.y))}<br>${folded(one.reason)}<extra></extra>`),
+      type: "scatter",
+      mode: "markers",
+      name: fate,
+      showlegend: false,
+      x: own.map((one) => one.x),
+      y: own.map((one) => one.y),
+      customdata: own.map((one) => one.line.number),
+      marker: {
+        symbol,
+        color,
+        size: fate === "promoted" ? 6 : 8,
+        opacity: 0.95,
+        line: { width: /open|^x$/.test(symbol) ? 1.6 : 0, color },
+      },
+      hovertemplate: own.map(
+        (one) =>
+          `<b>trial ${one.line.number} at ${resourceText(one.x)}: ${fate}</b><br>${safe(metricName)} ${safe(metric(metricName, one.y))}<br>${folded(one.reason)}<extra></extra>`,
+      ),
     };
   });
 }

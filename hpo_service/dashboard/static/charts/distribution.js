@@ -9,9 +9,11 @@ import { param } from "../core/url.js";
 import { chooser, outsideNote, safe, stage, valueAxis } from "./common.js";
 
 export const info = {
-  id: "distribution", title: "Distribution of values",
-  help: "Read it at any value: the height is the share of trials that are no greater. When larger is better, a curve further right is better; when smaller is better, one further left. "
-    + "Split it by bracket or by a category to see whether one choice is better throughout, or only has the luckiest trial.",
+  id: "distribution",
+  title: "Distribution of values",
+  help:
+    "Read it at any value: the height is the share of trials that are no greater. When larger is better, a curve further right is better; when smaller is better, one further left. " +
+    "Split it by bracket or by a category to see whether one choice is better throughout, or only has the luckiest trial.",
 };
 
 const by = param("di", "");
@@ -22,20 +24,28 @@ export function mount(panel, page) {
   const figure = h("div", null);
   const view = stage(panel, figure);
   const again = () => page.refresh(panel);
-  const splits = () => [{ id: "", label: "nothing" }, ...(page.hasRungs ? ["rung", "bracket"] : []), "state",
-    ...page.parameters.filter((one) => !one.constant).map((one) => one.name)]
-    .map((one) => (typeof one === "string" ? { id: one, label: one } : one));
+  const splits = () =>
+    [
+      { id: "", label: "nothing" },
+      ...(page.hasRungs ? ["rung", "bracket"] : []),
+      "state",
+      ...page.parameters.filter((one) => !one.constant).map((one) => one.name),
+    ].map((one) => (typeof one === "string" ? { id: one, label: one } : one));
   const choice = chooser({ label: "Split by", options: splits(), get: by.get, set: (id) => by.set(id) });
   const logarithmic = switcher("log", log.get(), (on) => log.set(on));
   replace(panel.tools, choice.node, logarithmic);
   by.on(again);
-  log.on((on) => { logarithmic.set(on); if (data) render(); });
+  log.on((on) => {
+    logarithmic.set(on);
+    if (data) render();
+  });
   let data = null;
 
   async function refresh() {
     choice.fill(splits());
     data = await page.get("/distribution", { by: by.get() });
-    if (!data.groups.some((one) => one.n)) return panel.empty(emptyState({ title: "No values yet", text: "The curve grows as trials report their values." }));
+    if (!data.groups.some((one) => one.n))
+      return panel.empty(emptyState({ title: "No values yet", text: "The curve grows as trials report their values." }));
     view.show();
     await render();
     return undefined;
@@ -48,17 +58,40 @@ export function mount(panel, page) {
     const { range, outside } = robustRange(values, { log: useLog });
     const colour = colours();
     const traces = groups.map((one, i) => ({
-      type: "scatter", mode: "lines", name: `${nameOf(one, page)} (${integer(one.n)})`, x: one.value, y: one.share, line: lineOf(one, i, groups, colour),
-      ...(groups.length === 1 ? { fill: "tozeroy", fillcolor: `${colour.accent}14` } : {}), text: one.value.map((value) => metricText(data.metric, value)),
-      hovertemplate: `%{y:.0%} of ${nameOf(one, page)} ≤ %{text}<extra></extra>` }));
-    await plot(figure, traces, {
-      xaxis: { ...valueAxis(data.metric, values, { log: useLog }), ...(range ? { range } : {}) }, showlegend: groups.length > 1, meta: { seq: data.seq },
+      type: "scatter",
+      mode: "lines",
+      name: `${nameOf(one, page)} (${integer(one.n)})`,
+      x: one.value,
+      y: one.share,
+      line: lineOf(one, i, groups, colour),
+      ...(groups.length === 1 ? { fill: "tozeroy", fillcolor: `${colour.accent}14` } : {}),
+      text: one.value.map((value) => metricText(data.metric, value)),
+      hovertemplate: `%{y:.0%} of ${nameOf(one, page)} ≤ %{text}<extra></extra>`,
+    }));
+    await plot(
+      figure,
+      traces,
+      {
+        xaxis: { ...valueAxis(data.metric, values, { log: useLog }), ...(range ? { range } : {}) },
+        showlegend: groups.length > 1,
+        meta: { seq: data.seq },
         uirevision: `${by.get()}/${useLog}`,
-      yaxis: { title: { text: "share of trials" }, range: [0, 1.02], tickformat: ".0%", nticks: 6 }, hovermode: "x" },
-    { height: 300, label: inWords(groups, data.metric) });
-    panel.note([`${integer(groups[0].n)} of ${plural(data.of, "trial")} have a value${page.hasRungs ? ", each at the rung where it stands: split by rung to compare like with like" : ""}`, page.filter ? `${integer(data.matching)} match the filter` : "", outsideNote(outside, "the axis"),
-      data.not_finite ? `${integer(data.not_finite)} without a finite value left out` : "", log.get() && !useLog
-        ? "not all values are above 0, so the axis is linear" : ""].filter(Boolean).join("; "));
+        yaxis: { title: { text: "share of trials" }, range: [0, 1.02], tickformat: ".0%", nticks: 6 },
+        hovermode: "x",
+      },
+      { height: 300, label: inWords(groups, data.metric) },
+    );
+    panel.note(
+      [
+        `${integer(groups[0].n)} of ${plural(data.of, "trial")} have a value${page.hasRungs ? ", each at the rung where it stands: split by rung to compare like with like" : ""}`,
+        page.filter ? `${integer(data.matching)} match the filter` : "",
+        outsideNote(outside, "the axis"),
+        data.not_finite ? `${integer(data.not_finite)} without a finite value left out` : "",
+        log.get() && !useLog ? "not all values are above 0, so the axis is linear" : "",
+      ]
+        .filter(Boolean)
+        .join("; "),
+    );
   }
   view.onTheme(() => data && render());
   return { refresh };
@@ -68,14 +101,19 @@ const nameOf = ({ name }, page) => (name === "matching" && page.filter ? "matchi
 
 // All trials stay as a quiet line behind those that match, or the groups.
 function lineOf({ name }, i, groups, colour) {
-  const alone = groups.length === 1, behind = i === 0 && !alone;
+  const alone = groups.length === 1,
+    behind = i === 0 && !alone;
   const nth = i - (groups[1]?.name === "matching" ? 1 : 0); // the first category's colour is too like the accent
   if (alone || (i === 1 && name === "matching")) return { shape: "hv", width: 2.5, color: colour.accent };
-  return behind ? { shape: "hv", width: 1.5, color: colour.quiet, dash: "solid" } : { shape: "hv", width: 2, color: colour.categories[nth % 8],
-    dash: DASHES[Math.floor(nth / 8) % 8] };
+  return behind
+    ? { shape: "hv", width: 1.5, color: colour.quiet, dash: "solid" }
+    : { shape: "hv", width: 2, color: colour.categories[nth % 8], dash: DASHES[Math.floor(nth / 8) % 8] };
 }
 
 function inWords(groups, metric) {
   const middle = ({ value, share }) => value[share.findIndex((one) => one >= 0.5)] ?? value.at(-1);
-  return `Distribution of ${metric}: ${groups.slice(0, 8).map((one) => `${one.name}: ${percent(0.5, 0)} of ${one.n} trials up to ${metricText(metric, middle(one))}`).join("; ")}`;
+  return `Distribution of ${metric}: ${groups
+    .slice(0, 8)
+    .map((one) => `${one.name}: ${percent(0.5, 0)} of ${one.n} trials up to ${metricText(metric, middle(one))}`)
+    .join("; ")}`;
 }

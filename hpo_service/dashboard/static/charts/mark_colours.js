@@ -2,4 +2,7 @@
 
 const LIKE = { promoted: "finished", preflight: "running" };
 
-export const markColour = (state) => getComputedStyle(document.documentElement).getPropertyValue(`--mark-${LIKE[state] ?? state}`).trim() || "#888";
+export const markColour = (state) =>
+  getComputedStyle(document.documentElement)
+    .getPropertyValue(`--mark-${LIKE[state] ?? state}`)
+    .trim() || "#888";

@@ -11,7 +11,8 @@ import { axisFor, brushOf, meaningOf } from "./parallel_axes.js";
 import { parallelCanvas } from "./parallel_canvas.js";
 
 export const info = {
-  id: "parallel", title: "Parallel coordinates",
+  id: "parallel",
+  title: "Parallel coordinates",
   help: "One line per trial through its parameters to its value; the stronger the colour, the better its place among them. Drag along an axis to select a range, click it to take the range away; drag a name to move its axis; click a line for its trial. By keyboard: Tab to an axis, arrows move the range, Shift ↑ ↓ stretch it, Delete removes it, Shift ← → move the axis. “–” is where a parameter was not used or a value is missing.",
 };
 const WIDTH = 92; // least pixels per axis; narrower pages scroll
@@ -29,11 +30,21 @@ export function mount(p, page) {
     onPick: (number, event) => page.openTrial(number, event),
     onHover: (number) => page.hover(number),
     describe: (index) => view.axes.map((axis) => [labelOf(page, axis.field.name), said(view, axis, index)]),
-    words: (axis) => page.selection.terms().filter(({ field }) => field.replace(/^(param|metric)\./, "") === axis.title).map(({ raw }) => raw).join(" ") || "a range",
+    words: (axis) =>
+      page.selection
+        .terms()
+        .filter(({ field }) => field.replace(/^(param|metric)\./, "") === axis.title)
+        .map(({ raw }) => raw)
+        .join(" ") || "a range",
   });
-  replace(p.tools, button("Axes", () => chooseAxes(page, chosen), { small: true, title: "Choose what is drawn" }));
+  replace(
+    p.tools,
+    button("Axes", () => chooseAxes(page, chosen), { small: true, title: "Choose what is drawn" }),
+  );
   chosen.on(() => page.refresh(p));
-  base.onTheme(() => { if (view.answer) show(p, page, view); });
+  base.onTheme(() => {
+    if (view.answer) show(p, page, view);
+  });
   return {
     async refresh() {
       view.answer = await page.get("/sample", { fields: fieldsOf(page, chosen.get()).join(","), limit: 5000 });
@@ -45,13 +56,19 @@ export function mount(p, page) {
 // All parameters that vary, the other objectives, the value.
 function fieldsOf(page, chosen) {
   if (chosen.length) return chosen.includes("value") ? chosen : [...chosen, "value"];
-  const params = page.parameters.filter((one) => !one.constant).slice(0, MOST).map((one) => `param.${one.name}`);
+  const params = page.parameters
+    .filter((one) => !one.constant)
+    .slice(0, MOST)
+    .map((one) => `param.${one.name}`);
   return [...params, ...page.objectives.slice(1).map((one) => `metric.${one.metric}`), "value"];
 }
 
 function show(p, page, view) {
   const { answer, node } = view;
-  if (!answer.shown) { p.empty("No trial yet: its line will appear here."); return; }
+  if (!answer.shown) {
+    p.empty("No trial yet: its line will appear here.");
+    return;
+  }
   view.base.show();
   const terms = page.selection.terms(page.filter);
   view.axes = answer.fields.map((field) => axisFor(field, answer.columns[field.name], page));
@@ -60,23 +77,45 @@ function show(p, page, view) {
   const last = view.axes.at(-1);
   const scaleAt = last.field.name === "value" ? (t) => share(last.toValue(last.low + t * (last.high - last.low))) : null;
   view.canvas.draw({
-    axes: view.axes.map((axis) => modelOf(page, axis, terms)), numbers: answer.number, shades, colour: rampOf(), scaleAt, seq: answer.seq,
+    axes: view.axes.map((axis) => modelOf(page, axis, terms)),
+    numbers: answer.number,
+    shades,
+    colour: rampOf(),
+    scaleAt,
+    seq: answer.seq,
     label: `Parallel coordinates of ${integer(answer.shown)} of ${integer(answer.of)} trials through ${view.axes.map((axis) => axis.field.name).join(", ")}`,
   });
   const failed = answer.not_finite?.value ?? 0;
-  p.note(noteOf(answer, { more: [last.outside ? `${integer(last.outside)} beyond the last axis, drawn at its end` : "", failed ? `${integer(failed)} without a finite value, in grey` : ""] }));
+  p.note(
+    noteOf(answer, {
+      more: [
+        last.outside ? `${integer(last.outside)} beyond the last axis, drawn at its end` : "",
+        failed ? `${integer(failed)} without a finite value, in grey` : "",
+      ],
+    }),
+  );
 }
 
 function modelOf(page, axis, terms) {
   const spans = brushOf(axis, terms);
   return {
-    label: short(labelOf(page, axis.field.name)), title: axis.field.name, range: axis.range, values: axis.values, tickvals: axis.tickvals, ticktext: axis.ticktext,
-    snaps: axis.field.type === "category", spans: spans && (Array.isArray(spans[0]) ? spans : [spans]), log: axis.log,
+    label: short(labelOf(page, axis.field.name)),
+    title: axis.field.name,
+    range: axis.range,
+    values: axis.values,
+    tickvals: axis.tickvals,
+    ticktext: axis.ticktext,
+    snaps: axis.field.type === "category",
+    spans: spans && (Array.isArray(spans[0]) ? spans : [spans]),
+    log: axis.log,
   };
 }
 
 const labelOf = (page, name) => (name === "value" ? page.metricName : name);
-const short = (text) => { const letters = [...text]; return letters.length > 15 ? `${letters.slice(0, 14).join("")}…` : text; };
+const short = (text) => {
+  const letters = [...text];
+  return letters.length > 15 ? `${letters.slice(0, 14).join("")}…` : text;
+};
 
 function said({ page, answer }, axis, index) {
   const value = answer.columns[axis.field.name][index];
@@ -102,7 +141,8 @@ function shadesOf(page, answer) {
 // Where a value stands among the sorted ones, 0 … 1.
 function placeIn(sorted, value) {
   if (sorted.length < 2) return 1;
-  let low = 0, high = sorted.length - 1;
+  let low = 0,
+    high = sorted.length - 1;
   while (low < high) {
     const middle = (low + high) >> 1;
     if (sorted[middle] < value) low = middle + 1;
@@ -150,13 +190,43 @@ async function chooseAxes(page, chosen) {
   const now = new Set(fieldsOf(page, chosen.get()));
   const all = [
     ...page.parameters.filter((one) => !one.constant).map((one) => ({ id: `param.${one.name}`, label: one.name, hint: "parameter" })),
-    ...page.metrics().filter((name) => name !== page.metricName).map((name) => ({ id: `metric.${name}`, label: name, hint: "metric" })),
-    ...["resource", "seconds", "cost", "number", "bracket", "rung", "state", "origin"].map((name) => ({ id: name, label: name, hint: "field" })),
+    ...page
+      .metrics()
+      .filter((name) => name !== page.metricName)
+      .map((name) => ({ id: `metric.${name}`, label: name, hint: "metric" })),
+    ...["resource", "seconds", "cost", "number", "bracket", "rung", "state", "origin"].map((name) => ({
+      id: name,
+      label: name,
+      hint: "field",
+    })),
   ];
-  const boxes = all.map(({ id, label, hint }) => h("label", null, h("input", { type: "checkbox", value: id, checked: now.has(id) }), h("bdi", null, label), h("span", { class: "quiet small" }, hint)));
+  const boxes = all.map(({ id, label, hint }) =>
+    h(
+      "label",
+      null,
+      h("input", { type: "checkbox", value: id, checked: now.has(id) }),
+      h("bdi", null, label),
+      h("span", { class: "quiet small" }, hint),
+    ),
+  );
   const list = h("div", { class: "popover-list" }, boxes);
-  const answer = await dialog({ title: "Axes", body: h("div", null, h("p", { class: "quiet" }, `${page.metricName} is always the last one. The order is that of the list; drag the names in the chart to change it.`), list),
-    actions: [{ id: "reset", label: "As at first" }, { id: "use", label: "Use these", kind: "primary" }] });
+  const answer = await dialog({
+    title: "Axes",
+    body: h(
+      "div",
+      null,
+      h(
+        "p",
+        { class: "quiet" },
+        `${page.metricName} is always the last one. The order is that of the list; drag the names in the chart to change it.`,
+      ),
+      list,
+    ),
+    actions: [
+      { id: "reset", label: "As at first" },
+      { id: "use", label: "Use these", kind: "primary" },
+    ],
+  });
   if (answer === "reset") chosen.set([]);
   if (answer === "use") chosen.set([...list.querySelectorAll("input:checked")].map((one) => one.value));
 }

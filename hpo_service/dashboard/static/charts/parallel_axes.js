@@ -17,8 +17,13 @@ function categories(field, column) {
   const low = absent ? -1 : 0;
   const ticks = field.labels.map((_, i) => i);
   return {
-    field, values: column.map((one) => one ?? -1), range: [low - 0.35, field.labels.length - 0.65], outside: 0, absentAt: absent ? -1 : null,
-    tickvals: absent ? [-1, ...ticks] : ticks, ticktext: [...(absent ? ["–"] : []), ...field.labels.map((label) => safe(label, 14))],
+    field,
+    values: column.map((one) => one ?? -1),
+    range: [low - 0.35, field.labels.length - 0.65],
+    outside: 0,
+    absentAt: absent ? -1 : null,
+    tickvals: absent ? [-1, ...ticks] : ticks,
+    ticktext: [...(absent ? ["–"] : []), ...field.labels.map((label) => safe(label, 14))],
   };
 }
 
@@ -31,15 +36,33 @@ function numbers(field, column, page) {
   const absentAt = absent ? low - ABSENT * (high - low) : null;
   const clamp = (place) => Math.min(high, Math.max(low, place));
   const { tickvals, ticktext } = ticksOf({ low, high, log, field, page });
-  const edges = [known.some((one) => one < low - 1e-9) && { at: low, sign: "≤ " }, known.some((one) => one > high + 1e-9) && { at: high, sign: "≥ " }].filter(Boolean);
-  for (const { at, sign } of edges) { // what lies beyond the axis is drawn at its end, and the end says so
+  const edges = [
+    known.some((one) => one < low - 1e-9) && { at: low, sign: "≤ " },
+    known.some((one) => one > high + 1e-9) && { at: high, sign: "≥ " },
+  ].filter(Boolean);
+  for (const { at, sign } of edges) {
+    // what lies beyond the axis is drawn at its end, and the end says so
     const near = tickvals.findIndex((tick) => Math.abs(tick - at) < 0.06 * (high - low));
     const text = sign + words(log ? 10 ** at : at, field, page);
-    if (near >= 0) { tickvals[near] = at; ticktext[near] = text; } else { tickvals.push(at); ticktext.push(text); }
+    if (near >= 0) {
+      tickvals[near] = at;
+      ticktext[near] = text;
+    } else {
+      tickvals.push(at);
+      ticktext.push(text);
+    }
   }
   return {
-    field, log, values: places.map((place) => (place === null ? absentAt : clamp(place))), range: [absent ? absentAt : low, high], absentAt, low, high,
-    tickvals: absent ? [absentAt, ...tickvals] : tickvals, ticktext: absent ? ["–", ...ticktext] : ticktext, outside: known.filter((one) => one < low - 1e-9 || one > high + 1e-9).length,
+    field,
+    log,
+    values: places.map((place) => (place === null ? absentAt : clamp(place))),
+    range: [absent ? absentAt : low, high],
+    absentAt,
+    low,
+    high,
+    tickvals: absent ? [absentAt, ...tickvals] : tickvals,
+    ticktext: absent ? ["–", ...ticktext] : ticktext,
+    outside: known.filter((one) => one < low - 1e-9 || one > high + 1e-9).length,
     toValue: (place) => (log ? 10 ** place : place),
   };
 }
@@ -47,7 +70,8 @@ function numbers(field, column, page) {
 // Parameters are drawn over their whole range in the definition's terms; values over what is no outlier.
 function extent(known, { field, log, page }) {
   if (!known.length) return [0, 1];
-  let low = known.reduce((a, b) => Math.min(a, b)), high = known.reduce((a, b) => Math.max(a, b));
+  let low = known.reduce((a, b) => Math.min(a, b)),
+    high = known.reduce((a, b) => Math.max(a, b));
   if (field.kind !== "param") {
     const robust = rangeOf(log ? known.map((one) => 10 ** one) : known, { log, name: metricOf(field, page) });
     if (robust.outside) [low, high] = [robust.low, robust.high];
@@ -56,7 +80,8 @@ function extent(known, { field, log, page }) {
 }
 
 const metricOf = (field, page) => (field.name === "value" ? page.metricName : field.name);
-const words = (value, field, page) => (field.kind === "param" || field.name === "number" ? number(value) : metric(metricOf(field, page), value));
+const words = (value, field, page) =>
+  field.kind === "param" || field.name === "number" ? number(value) : metric(metricOf(field, page), value);
 
 function ticksOf({ low, high, log, field, page }) {
   const tickvals = log ? decades(low, high) : steps(low, high);
@@ -92,10 +117,15 @@ function steps(low, high) {
 
 // The brushes that the filter's terms ask for on this axis: [lo, hi] or several of them, null for none.
 export function brushOf(axis, terms) {
-  const mine = terms.filter(({ field }) => field === axis.field.name || field === `param.${axis.field.name}` || field === `metric.${axis.field.name}`);
+  const mine = terms.filter(
+    ({ field }) => field === axis.field.name || field === `param.${axis.field.name}` || field === `metric.${axis.field.name}`,
+  );
   if (axis.field.type === "category") {
     const named = mine.filter(({ op }) => op === ":" || op === "=").flatMap(({ value }) => unquoted(value));
-    const found = named.map((label) => axis.field.labels.indexOf(label)).filter((at) => at >= 0).map((at) => [at - HALF, at + HALF]);
+    const found = named
+      .map((label) => axis.field.labels.indexOf(label))
+      .filter((at) => at >= 0)
+      .map((at) => [at - HALF, at + HALF]);
     return found.length === 1 ? found[0] : found.length ? found : null;
   }
   const range = [-Infinity, Infinity];
@@ -121,7 +151,8 @@ export function meaningOf(axis, brush) {
     const labels = axis.field.labels.filter((_, i) => spans.some(([low, high]) => i >= low - 0.01 && i <= high + 0.01));
     return labels.length ? { labels } : null;
   }
-  const low = Math.min(...spans.map(([one]) => one)), high = Math.max(...spans.map(([, one]) => one));
+  const low = Math.min(...spans.map(([one]) => one)),
+    high = Math.max(...spans.map(([, one]) => one));
   const value = (place) => Number(axis.toValue(place).toPrecision(4));
   const near = 0.004 * (axis.high - axis.low);
   return { range: [low <= axis.low + near ? null : value(low), high >= axis.high - near ? null : value(high)] };

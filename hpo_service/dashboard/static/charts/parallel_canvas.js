@@ -19,13 +19,25 @@ export function parallelCanvas(node, handlers) {
   const tip = h("div", { class: "parallel-tip", hidden: true, "aria-hidden": "true" });
   replace(node, canvas, over, frame, tip);
   const view = { node, canvas, over, frame, tip, handlers, model: null, lit: null, hovered: -1, waiting: 0 };
-  view.brushed = (axis, spans) => { // while a brush moves only the lines follow
+  view.brushed = (axis, spans) => {
+    // while a brush moves only the lines follow
     view.model.axes[axis].spans = spans;
-    if (!view.waiting) view.waiting = requestAnimationFrame(() => { view.waiting = 0; drawLines(view); });
+    if (!view.waiting)
+      view.waiting = requestAnimationFrame(() => {
+        view.waiting = 0;
+        drawLines(view);
+      });
   };
-  new ResizeObserver(() => { if (view.model && node.clientWidth !== view.width) drawAll(view); }).observe(node);
+  new ResizeObserver(() => {
+    if (view.model && node.clientWidth !== view.width) drawAll(view);
+  }).observe(node);
   listen(view);
-  return { draw(model) { view.model = model; drawAll(view); } };
+  return {
+    draw(model) {
+      view.model = model;
+      drawAll(view);
+    },
+  };
 }
 
 function drawAll(view) {
@@ -77,13 +89,16 @@ function drawLines(view) {
   }
   view.lit = lit;
   const pen = sized(view.canvas, view);
-  const grey = [], groups = Array.from({ length: SHADES }, () => []);
+  const grey = [],
+    groups = Array.from({ length: SHADES }, () => []);
   for (let i = 0; i < count; i += 1) (lit[i] ? groups[Math.min(SHADES - 1, Math.floor(shades[i] * SHADES))] : grey).push(i);
   pen.lineWidth = 1;
   stroke(view, pen, grey, { colour: colours().line, alpha: count - shown > 400 ? 0.25 : 0.7 });
   const alpha = Math.min(0.85, Math.max(0.07, 90 / (shown + 1))); // many lines are a density, few are lines
   pen.lineWidth = shown > 600 ? 1 : 1.3;
-  groups.forEach((rows, k) => stroke(view, pen, rows, { colour: model.colour((k + 0.5) / SHADES), alpha: alpha + (0.9 - alpha) * ((k + 1) / SHADES) ** 12 }));
+  groups.forEach((rows, k) =>
+    stroke(view, pen, rows, { colour: model.colour((k + 0.5) / SHADES), alpha: alpha + (0.9 - alpha) * ((k + 1) / SHADES) ** 12 }),
+  );
   drawHovered(view);
 }
 
@@ -103,7 +118,10 @@ function drawHovered(view) {
   const pen = sized(view.over, view);
   if (view.hovered < 0) return;
   const shade = view.model.shades[view.hovered];
-  for (const [width, colour] of [[5, colours().panel], [2.5, shade >= 0 ? view.model.colour(shade) : colours().quiet]]) {
+  for (const [width, colour] of [
+    [5, colours().panel],
+    [2.5, shade >= 0 ? view.model.colour(shade) : colours().quiet],
+  ]) {
     pen.lineWidth = width;
     stroke(view, pen, [view.hovered], { colour, alpha: 1 });
   }
@@ -115,11 +133,15 @@ function nearest(view, px, py) {
   const k = x.findIndex((at, i) => i < x.length - 1 && px >= at && px <= x[i + 1]);
   if (k < 0 || py < view.top - NEAR || py > view.bottom + NEAR) return -1;
   const share = (px - x[k]) / (x[k + 1] - x[k]);
-  let best = -1, least = NEAR;
+  let best = -1,
+    least = NEAR;
   for (let i = 0; i < lit.length; i += 1) {
     if (!lit[i]) continue;
     const away = Math.abs(y[k][i] + share * (y[k + 1][i] - y[k][i]) - py);
-    if (away < least || (away === least && best >= 0 && view.model.shades[i] > view.model.shades[best])) { least = away; best = i; }
+    if (away < least || (away === least && best >= 0 && view.model.shades[i] > view.model.shades[best])) {
+      least = away;
+      best = i;
+    }
   }
   return best;
 }
@@ -139,7 +161,10 @@ function listen(view) {
     showTip(view, event ? at(event) : null);
   };
   node.addEventListener("pointermove", (event) => {
-    if (!view.model || !view.x || event.buttons || event.target.closest(".parallel-hold")) { point(-1, null); return; }
+    if (!view.model || !view.x || event.buttons || event.target.closest(".parallel-hold")) {
+      point(-1, null);
+      return;
+    }
     point(nearest(view, ...at(event)), event);
     node.style.cursor = view.hovered >= 0 ? "pointer" : "";
   });
@@ -155,7 +180,15 @@ function showTip(view, place) {
   const { tip, hovered } = view;
   tip.hidden = hovered < 0 || !place;
   if (tip.hidden) return;
-  replace(tip, h("strong", null, `trial ${view.model.numbers[hovered]}`), h("dl", null, view.handlers.describe(hovered).map(([name, text]) => [h("dt", null, name), h("dd", null, text)])));
+  replace(
+    tip,
+    h("strong", null, `trial ${view.model.numbers[hovered]}`),
+    h(
+      "dl",
+      null,
+      view.handlers.describe(hovered).map(([name, text]) => [h("dt", null, name), h("dd", null, text)]),
+    ),
+  );
   const right = place[0] > view.width - 260;
   tip.style.left = right ? "" : `${place[0] + 14}px`;
   tip.style.right = right ? `${view.width - place[0] + 14}px` : "";

@@ -9,19 +9,57 @@ const STEP = 0.05; // of the axis, per press of an arrow key
 export function drawAxes(view) {
   const { width, height, model } = view;
   const focused = view.frame.contains(document.activeElement) ? document.activeElement.dataset.axis : null;
-  const defs = svg("defs", null, svg("linearGradient", { id: "parallel-scale", x1: 0, x2: 0, y1: 1, y2: 0 }, Array.from({ length: 33 }, (_, i) => i / 32).map((t) => svg("stop", { offset: t, "stop-color": model.colour(model.scaleAt?.(t) ?? t) }))));
-  replace(view.frame, svg("svg", { width, height, viewBox: `0 0 ${width} ${height}`, class: "parallel-svg" }, defs, model.axes.map((axis, index) => axisNode(view, axis, index))));
-  if (focused) view.frame.querySelector(`[data-axis="${CSS.escape(focused)}"]`)?.focus({ preventScroll: true, focusVisible: view.byKeys === true });
+  const defs = svg(
+    "defs",
+    null,
+    svg(
+      "linearGradient",
+      { id: "parallel-scale", x1: 0, x2: 0, y1: 1, y2: 0 },
+      Array.from({ length: 33 }, (_, i) => i / 32).map((t) =>
+        svg("stop", { offset: t, "stop-color": model.colour(model.scaleAt?.(t) ?? t) }),
+      ),
+    ),
+  );
+  replace(
+    view.frame,
+    svg(
+      "svg",
+      { width, height, viewBox: `0 0 ${width} ${height}`, class: "parallel-svg" },
+      defs,
+      model.axes.map((axis, index) => axisNode(view, axis, index)),
+    ),
+  );
+  if (focused)
+    view.frame.querySelector(`[data-axis="${CSS.escape(focused)}"]`)?.focus({ preventScroll: true, focusVisible: view.byKeys === true });
 }
 
 function axisNode(view, axis, index) {
   const { top, bottom } = view;
   const last = index === view.model.axes.length - 1;
   const spans = svg("g", { class: "parallel-spans" });
-  const hold = svg("rect", { class: "parallel-hold", x: -16, y: top - 6, width: 32, height: bottom - top + 12, tabindex: 0, role: "slider", "aria-orientation": "vertical", "aria-valuemin": 0, "aria-valuemax": 100, dataset: { axis: axis.title } });
-  const node = svg("g", { transform: `translate(${view.x[index]},0)`, class: "parallel-axis", dataset: { test: `axis-${axis.title}` } },
+  const hold = svg("rect", {
+    class: "parallel-hold",
+    x: -16,
+    y: top - 6,
+    width: 32,
+    height: bottom - top + 12,
+    tabindex: 0,
+    role: "slider",
+    "aria-orientation": "vertical",
+    "aria-valuemin": 0,
+    "aria-valuemax": 100,
+    dataset: { axis: axis.title },
+  });
+  const node = svg(
+    "g",
+    { transform: `translate(${view.x[index]},0)`, class: "parallel-axis", dataset: { test: `axis-${axis.title}` } },
     last && view.model.scaleAt ? svg("rect", { x: 5, y: top, width: 7, height: bottom - top, fill: "url(#parallel-scale)", rx: 2 }) : null,
-    svg("line", { y1: top, y2: bottom, class: "parallel-line" }), ticks(view, axis, last), spans, hold, name(view, axis, index));
+    svg("line", { y1: top, y2: bottom, class: "parallel-line" }),
+    ticks(view, axis, last),
+    spans,
+    hold,
+    name(view, axis, index),
+  );
   tell(view, axis, hold, spans);
   byPointer(view, { axis, index, hold, spans });
   byKeys(view, { axis, index, hold, spans });
@@ -29,12 +67,30 @@ function axisNode(view, axis, index) {
 }
 
 function ticks(view, axis, last) {
-  return axis.tickvals.map((place, i) => svg("text", { x: last ? 17 : -7, y: view.yOf(axis, place), dy: "0.35em", "text-anchor": last ? "start" : "end", class: "parallel-tick", direction: "ltr" }, axis.ticktext[i]));
+  return axis.tickvals.map((place, i) =>
+    svg(
+      "text",
+      {
+        x: last ? 17 : -7,
+        y: view.yOf(axis, place),
+        dy: "0.35em",
+        "text-anchor": last ? "start" : "end",
+        class: "parallel-tick",
+        direction: "ltr",
+      },
+      axis.ticktext[i],
+    ),
+  );
 }
 
 // The name moves the axis: dragged sideways, or Shift with an arrow key.
 function name(view, axis, index) {
-  const text = svg("text", { y: 18, "text-anchor": "middle", class: "parallel-name parallel-hold" }, svg("title", null, `${axis.title}: drag to move`), axis.label);
+  const text = svg(
+    "text",
+    { y: 18, "text-anchor": "middle", class: "parallel-name parallel-hold" },
+    svg("title", null, `${axis.title}: drag to move`),
+    axis.label,
+  );
   text.addEventListener("pointerdown", (event) => {
     event.preventDefault();
     text.setPointerCapture(event.pointerId);
@@ -55,10 +111,14 @@ function name(view, axis, index) {
 
 // What the brush selects, drawn and in words.
 function tell(view, axis, hold, spans) {
-  replace(spans, (axis.spans ?? []).map(([low, high]) => {
-    const y1 = Math.max(view.top - 4, view.yOf(axis, high)), y2 = Math.min(view.bottom + 4, view.yOf(axis, low));
-    return svg("rect", { x: -7, y: y1, width: 14, height: Math.max(3, y2 - y1), rx: 3, class: "parallel-span" });
-  }));
+  replace(
+    spans,
+    (axis.spans ?? []).map(([low, high]) => {
+      const y1 = Math.max(view.top - 4, view.yOf(axis, high)),
+        y2 = Math.min(view.bottom + 4, view.yOf(axis, low));
+      return svg("rect", { x: -7, y: y1, width: 14, height: Math.max(3, y2 - y1), rx: 3, class: "parallel-span" });
+    }),
+  );
   const words = axis.spans ? view.handlers.words(axis) : "all";
   hold.setAttribute("aria-label", `Select by ${axis.title}`);
   hold.setAttribute("aria-valuetext", words);

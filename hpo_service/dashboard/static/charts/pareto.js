@@ -9,9 +9,11 @@ import { param } from "../core/url.js";
 import { brushed, chooser, dots, hoverPart, matching, noteOf, outsideNote, safe, stage, valueAxis } from "./common.js";
 
 export const info = {
-  id: "pareto", title: "Pareto front",
-  help: "With several objectives there is no single best trial, but a front: trials that cannot be improved in one objective without losing in another. Everything off the front is beaten by some trial on it in every respect. "
-    + "Choose the point on the front whose price you are willing to pay.",
+  id: "pareto",
+  title: "Pareto front",
+  help:
+    "With several objectives there is no single best trial, but a front: trials that cannot be improved in one objective without losing in another. Everything off the front is beaten by some trial on it in every respect. " +
+    "Choose the point on the front whose price you are willing to pay.",
 };
 
 const xName = param("pa.x", "");
@@ -25,23 +27,62 @@ export function mount(panel, page) {
   const names = page.objectives.map((one) => one.metric);
   const x = () => (names.includes(xName.get()) ? xName.get() : names[0]);
   const y = () => (names.includes(yName.get()) && yName.get() !== x() ? yName.get() : names.find((one) => one !== x()));
-  const choosers = [chooser({ label: "Across", options: names, get: x, set: (name) => { if (name === y()) yName.set(x()); xName.set(name); } }),
-    chooser({ label: "Up", options: names, get: y, set: (name) => { if (name === x()) xName.set(y()); yName.set(name); } })];
-  const forms = segmented([{ id: "plane", label: "plane" }, { id: "parallel", label: "parallel" }], form.get(), (id) => form.set(id), { label: "Draw as" });
-  let data = null, matches = null;
+  const choosers = [
+    chooser({
+      label: "Across",
+      options: names,
+      get: x,
+      set: (name) => {
+        if (name === y()) yName.set(x());
+        xName.set(name);
+      },
+    }),
+    chooser({
+      label: "Up",
+      options: names,
+      get: y,
+      set: (name) => {
+        if (name === x()) xName.set(y());
+        yName.set(name);
+      },
+    }),
+  ];
+  const forms = segmented(
+    [
+      { id: "plane", label: "plane" },
+      { id: "parallel", label: "parallel" },
+    ],
+    form.get(),
+    (id) => form.set(id),
+    { label: "Draw as" },
+  );
+  let data = null,
+    matches = null;
   const redraw = () => {
     forms.show(form.get());
-    for (const one of choosers) { one.fill(names); one.node.hidden = form.get() === "parallel"; }
+    for (const one of choosers) {
+      one.fill(names);
+      one.node.hidden = form.get() === "parallel";
+    }
     if (data) render();
   };
-  replace(panel.tools, choosers.map((one) => one.node), names.length > 2 ? forms : null);
+  replace(
+    panel.tools,
+    choosers.map((one) => one.node),
+    names.length > 2 ? forms : null,
+  );
   for (const one of [xName, yName, form]) one.on(redraw);
 
   async function refresh() {
     if (names.length < 2) return panel.empty("This study has one objective; the best trial needs no front.");
     data = await page.get("/pareto", {});
-    if (!data.front.number.length) return panel.empty(emptyState({ title: "No front yet",
-      text: `A trial stands on it once it is through and has a finite value for ${names.join(" and ")}.` }));
+    if (!data.front.number.length)
+      return panel.empty(
+        emptyState({
+          title: "No front yet",
+          text: `A trial stands on it once it is through and has a finite value for ${names.join(" and ")}.`,
+        }),
+      );
     matches = await matching(page, data.front.number.slice(0, FRONT));
     view.show();
     for (const one of choosers) one.node.hidden = form.get() === "parallel" && names.length > 2;
@@ -58,33 +99,80 @@ export function mount(panel, page) {
     const [rx, ry] = [robustRange([...px, ...fx]), robustRange([...py, ...fy])];
     const order = fx.map((_, i) => i).sort((a, b) => fx[a] - fx[b]);
     const title = (name) => `${safe(name, 28)} (${direction(name) === "maximize" ? "higher" : "lower"} is better)`;
-    const layout = { xaxis: { ...valueAxis(x(), px, { title: title(x()) }), ...(rx.range ? { range: rx.range } : {}) },
-      yaxis: { ...valueAxis(y(), py, { title: title(y()) }), ...(ry.range ? { range: ry.range } : {}) }, meta: { seq: data.seq }, uirevision: `${x()}/${y()}`,
-      showlegend: true };
-    await plot(figure, planeTraces({ data, px, py, fx: order.map((i) => fx[i]), fy: order.map((i) => fy[i]), on: order.map((i) => data.front.number[i]),
-      names: [x(), y()], matches }), layout,
-      { height: 420, label: `${plural(data.front.number.length, "trial")} on the Pareto front of ${names.join(" and ")}`,
+    const layout = {
+      xaxis: { ...valueAxis(x(), px, { title: title(x()) }), ...(rx.range ? { range: rx.range } : {}) },
+      yaxis: { ...valueAxis(y(), py, { title: title(y()) }), ...(ry.range ? { range: ry.range } : {}) },
+      meta: { seq: data.seq },
+      uirevision: `${x()}/${y()}`,
+      showlegend: true,
+    };
+    await plot(
+      figure,
+      planeTraces({
+        data,
+        px,
+        py,
+        fx: order.map((i) => fx[i]),
+        fy: order.map((i) => fy[i]),
+        on: order.map((i) => data.front.number[i]),
+        names: [x(), y()],
+        matches,
+      }),
+      layout,
+      {
+        height: 420,
+        label: `${plural(data.front.number.length, "trial")} on the Pareto front of ${names.join(" and ")}`,
         onClick: (n) => Number.isInteger(n) && page.selection.toggleNumber(n),
-        onSelect: (box) => box && brushed(page.selection, [[{ name: x() }, box.x], [{ name: y() }, box.y]]) });
-    return panel.note(noteOf(data, { noun: "trials that came to their end", more: [`${plural(data.front.size ?? data.front.number.length, "trial")} on the front`,
-      data.note, outsideNote(rx.outside + ry.outside, "the axes")] }));
+        onSelect: (box) =>
+          box &&
+          brushed(page.selection, [
+            [{ name: x() }, box.x],
+            [{ name: y() }, box.y],
+          ]),
+      },
+    );
+    return panel.note(
+      noteOf(data, {
+        noun: "trials that came to their end",
+        more: [
+          `${plural(data.front.size ?? data.front.number.length, "trial")} on the front`,
+          data.note,
+          outsideNote(rx.outside + ry.outside, "the axes"),
+        ],
+      }),
+    );
   }
 
   // Each objective an axis of its own, better at the top; a trial is one line over all of them.
   async function parallel() {
     const axes = data.objectives.map(({ metric, direction: to }) => {
       const values = [column(data.points, metric), column(data.front, metric)];
-      const { range, outside } = robustRange(values.flat()), [lo, hi] = range ?? [Math.min(...values.flat()), Math.max(...values.flat()) + 1e-9];
+      const { range, outside } = robustRange(values.flat()),
+        [lo, hi] = range ?? [Math.min(...values.flat()), Math.max(...values.flat()) + 1e-9];
       const flip = to !== "maximize";
-      const at = (v) => { const share = Math.min(1, Math.max(0, (v - lo) / (hi - lo || 1))); return flip ? 1 - share : share; };
+      const at = (v) => {
+        const share = Math.min(1, Math.max(0, (v - lo) / (hi - lo || 1)));
+        return flip ? 1 - share : share;
+      };
       return { metric, outside, values, at, top: flip ? lo : hi, bottom: flip ? hi : lo };
     });
     const outside = axes.reduce((sum, one) => sum + one.outside, 0);
-    await plot(figure, parallelTraces(data, axes, matches), parallelLayout(axes, data.seq),
-      { height: 420, label: `All objectives side by side; ${plural(data.front.number.length, "trial")} on the front`,
-        onClick: (n) => Number.isInteger(n) && page.selection.toggleNumber(n) });
-    panel.note(noteOf(data, { noun: "trials that came to their end", more: [`${plural(data.front.size ?? data.front.number.length, "trial")} on the front`,
-      "better is further up", data.note, outside ? `${outside} values drawn at the end of an axis` : ""] }));
+    await plot(figure, parallelTraces(data, axes, matches), parallelLayout(axes, data.seq), {
+      height: 420,
+      label: `All objectives side by side; ${plural(data.front.number.length, "trial")} on the front`,
+      onClick: (n) => Number.isInteger(n) && page.selection.toggleNumber(n),
+    });
+    panel.note(
+      noteOf(data, {
+        noun: "trials that came to their end",
+        more: [
+          `${plural(data.front.size ?? data.front.number.length, "trial")} on the front`,
+          "better is further up",
+          data.note,
+          outside ? `${outside} values drawn at the end of an axis` : "",
+        ],
+      }),
+    );
   }
   view.onTheme(() => data && render());
   return { refresh };
@@ -95,44 +183,116 @@ function planeTraces({ data, px, py, fx, fy, on, names, matches }) {
   const front = new Set(data.front.number);
   const text = (n, a, b) => `Trial ${n}<br>${safe(names[0])} ${metricText(names[0], a)}<br>${safe(names[1])} ${metricText(names[1], b)}`;
   const cloud = (wanted, more) => {
-    const some = data.points.number.map((_, i) => i).filter((i) => !front.has(data.points.number[i]) && Boolean(data.points.matches[i]) === wanted && px[i] !== null && py[i] !== null);
-    return dots({ x: some.map((i) => px[i]), y: some.map((i) => py[i]), numbers: some.map((i) => data.points.number[i]), colour: colour.quiet, size: 6,
-      showlegend: false, ...more });
+    const some = data.points.number
+      .map((_, i) => i)
+      .filter((i) => !front.has(data.points.number[i]) && Boolean(data.points.matches[i]) === wanted && px[i] !== null && py[i] !== null);
+    return dots({
+      x: some.map((i) => px[i]),
+      y: some.map((i) => py[i]),
+      numbers: some.map((i) => data.points.number[i]),
+      colour: colour.quiet,
+      size: 6,
+      showlegend: false,
+      ...more,
+    });
   };
-  return [cloud(false, { opacity: 0.18 }), cloud(true, { opacity: 0.7,
-    template: names.map((name, k) => hoverPart(name, k ? "y" : "x", { share: isShare(name) })).join("<br>") }),
+  return [
+    cloud(false, { opacity: 0.18 }),
+    cloud(true, { opacity: 0.7, template: names.map((name, k) => hoverPart(name, k ? "y" : "x", { share: isShare(name) })).join("<br>") }),
     { type: "scatter", mode: "markers", name: "other trials", x: [null], y: [null], marker: { color: colour.quiet, size: 7 } },
-    { type: "scatter", mode: data.objectives.length === 2 ? "lines+markers" : "markers", name: "Pareto front", x: fx, y: fy, customdata: on,
+    {
+      type: "scatter",
+      mode: data.objectives.length === 2 ? "lines+markers" : "markers",
+      name: "Pareto front",
+      x: fx,
+      y: fy,
+      customdata: on,
       line: { shape: "hv", color: colour.accent, width: 1.5 },
-      marker: { color: colour.accent, size: 10, symbol: "diamond", opacity: on.map((n) => (matches && !matches.has(n) ? 0.25 : 1)),
-        line: { color: colour.panel, width: 1.5 } }, text: on.map((n, i) => text(n, fx[i], fy[i])), hovertemplate: "%{text}<br>on the front<extra></extra>" }];
+      marker: {
+        color: colour.accent,
+        size: 10,
+        symbol: "diamond",
+        opacity: on.map((n) => (matches && !matches.has(n) ? 0.25 : 1)),
+        line: { color: colour.panel, width: 1.5 },
+      },
+      text: on.map((n, i) => text(n, fx[i], fy[i])),
+      hovertemplate: "%{text}<br>on the front<extra></extra>",
+    },
+  ];
 }
 
 // All lines of one kind are one trace, with gaps between them.
 function parallelTraces({ front, points }, axes, matches) {
-  const colour = colours(), on = new Set(front.number);
+  const colour = colours(),
+    on = new Set(front.number);
   const lines = (numbers, part, keep, line, more) => {
     const some = numbers.map((_, i) => i).filter(keep);
     const spread = (each) => some.flatMap((i) => [...axes.map((axis, k) => each(axis, k, i)), null]);
-    return { type: "scatter", mode: "lines", x: spread((_, k) => k), y: spread((axis, __, i) => axis.at(axis.values[part][i])),
-      customdata: spread((_, __, i) => numbers[i]), line, hoverinfo: "skip", ...more,
-      ...(more?.mode ? { text: spread((axis, _, i) => `Trial ${numbers[i]}<br>${safe(axis.metric)} ${metricText(axis.metric, axis.values[part][i])}`),
-        hoverinfo: "text" } : {}) };
+    return {
+      type: "scatter",
+      mode: "lines",
+      x: spread((_, k) => k),
+      y: spread((axis, __, i) => axis.at(axis.values[part][i])),
+      customdata: spread((_, __, i) => numbers[i]),
+      line,
+      hoverinfo: "skip",
+      ...more,
+      ...(more?.mode
+        ? {
+            text: spread((axis, _, i) => `Trial ${numbers[i]}<br>${safe(axis.metric)} ${metricText(axis.metric, axis.values[part][i])}`),
+            hoverinfo: "text",
+          }
+        : {}),
+    };
   };
-  return [lines(points.number, 0, (i) => !on.has(points.number[i]), { color: colour.line, width: 1 }, { name: "other trials" }),
-    lines(points.number, 0, (i) => matches !== null && points.matches[i] && !on.has(points.number[i]), { color: colour.quiet, width: 1 },
-      { name: "matching the filter", visible: matches !== null }),
-    lines(front.number, 1, () => true, { color: colour.accent, width: 2 }, { name: "Pareto front", mode: "lines+markers",
-      marker: { symbol: "diamond", size: 8, color: colour.accent } })];
+  return [
+    lines(points.number, 0, (i) => !on.has(points.number[i]), { color: colour.line, width: 1 }, { name: "other trials" }),
+    lines(
+      points.number,
+      0,
+      (i) => matches !== null && points.matches[i] && !on.has(points.number[i]),
+      { color: colour.quiet, width: 1 },
+      { name: "matching the filter", visible: matches !== null },
+    ),
+    lines(
+      front.number,
+      1,
+      () => true,
+      { color: colour.accent, width: 2 },
+      { name: "Pareto front", mode: "lines+markers", marker: { symbol: "diamond", size: 8, color: colour.accent } },
+    ),
+  ];
 }
 
 function parallelLayout(axes, seq) {
   const colour = colours();
-  const figure = (axis, k, y, text, anchor) => ({ x: k, y, text, showarrow: false, yanchor: anchor, bgcolor: colour.panel, font: { color: colour.quiet, size: 11 } });
-  return { meta: { seq }, uirevision: "parallel", showlegend: true, margin: { l: 30, r: 30, t: 30, b: 10 },
+  const figure = (axis, k, y, text, anchor) => ({
+    x: k,
+    y,
+    text,
+    showarrow: false,
+    yanchor: anchor,
+    bgcolor: colour.panel,
+    font: { color: colour.quiet, size: 11 },
+  });
+  return {
+    meta: { seq },
+    uirevision: "parallel",
+    showlegend: true,
+    margin: { l: 30, r: 30, t: 30, b: 10 },
     yaxis: { visible: false, range: [-0.09, 1.09], fixedrange: true },
-    xaxis: { range: [-0.25, axes.length - 0.75], tickvals: axes.map((_, k) => k), ticktext: axes.map((axis) => safe(axis.metric, 20)), showgrid: true,
-      gridcolor: colour.quiet, zeroline: false, fixedrange: true },
-    annotations: axes.flatMap((axis, k) => [figure(axis, k, 1.02, metricText(axis.metric, axis.top), "bottom"),
-      figure(axis, k, -0.02, metricText(axis.metric, axis.bottom), "top")]) };
+    xaxis: {
+      range: [-0.25, axes.length - 0.75],
+      tickvals: axes.map((_, k) => k),
+      ticktext: axes.map((axis) => safe(axis.metric, 20)),
+      showgrid: true,
+      gridcolor: colour.quiet,
+      zeroline: false,
+      fixedrange: true,
+    },
+    annotations: axes.flatMap((axis, k) => [
+      figure(axis, k, 1.02, metricText(axis.metric, axis.top), "bottom"),
+      figure(axis, k, -0.02, metricText(axis.metric, axis.bottom), "top"),
+    ]),
+  };
 }

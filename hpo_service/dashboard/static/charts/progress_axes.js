@@ -8,20 +8,55 @@ export const AXES = [
   { id: "time", label: "Time", title: "Against wall time since the first dispatch" },
   { id: "dollars", label: "Dollars", title: "Against all money spent by then" },
 ];
-const UNITS = [{ label: "s", scale: 3600, most: 180 / 3600 }, { label: "min", scale: 60, most: 3 }, { label: "h", scale: 1, most: 72 }, { label: "days", scale: 1 / 24, most: Infinity }];
+const UNITS = [
+  { label: "s", scale: 3600, most: 180 / 3600 },
+  { label: "min", scale: 60, most: 3 },
+  { label: "h", scale: 1, most: 72 },
+  { label: "days", scale: 1 / 24, most: Infinity },
+];
 
 // {id, title, format of its ticks, of(columns) → places, text(place), end: the place that stands for now}
 export function axisBy(id, answer, page) {
   const { points, improvements } = answer;
   const study = page.study();
-  if (id === "resource") return { id, title: `${page.resourceName} spent in all`, format: ",", of: (columns) => columns.spent_resource, text: (x) => `${number(x)} ${page.resourceName}`, end: study.resource };
-  if (id === "dollars") return { id, title: "dollars", format: "$,", of: (columns) => columns.cost_microdollars.map((micro) => (micro === null ? null : micro / 1e6)), text: (x) => money(Math.round(x * 1e6)), end: study.cost_microdollars / 1e6 };
+  if (id === "resource")
+    return {
+      id,
+      title: `${page.resourceName} spent in all`,
+      format: ",",
+      of: (columns) => columns.spent_resource,
+      text: (x) => `${number(x)} ${page.resourceName}`,
+      end: study.resource,
+    };
+  if (id === "dollars")
+    return {
+      id,
+      title: "dollars",
+      format: "$,",
+      of: (columns) => columns.cost_microdollars.map((micro) => (micro === null ? null : micro / 1e6)),
+      text: (x) => money(Math.round(x * 1e6)),
+      end: study.cost_microdollars / 1e6,
+    };
   if (id === "time") {
     const now = hoursSoFar(study);
     const { label, scale } = unitOf(Math.max(now ?? 0, furthest(points.hours), furthest(improvements.hours)));
-    return { id, title: `wall time (${label})`, format: ",", of: (columns) => columns.hours.map((hours) => (hours === null ? null : hours * scale)), text: (x) => duration((x / scale) * 3600), end: now === null ? 0 : now * scale };
+    return {
+      id,
+      title: `wall time (${label})`,
+      format: ",",
+      of: (columns) => columns.hours.map((hours) => (hours === null ? null : hours * scale)),
+      text: (x) => duration((x / scale) * 3600),
+      end: now === null ? 0 : now * scale,
+    };
   }
-  return { id: "trials", title: "trial", format: ",d", of: (columns) => columns.number ?? columns.trial, text: (x) => `trial ${integer(x)}`, end: Math.max(0, answer.of - 1) };
+  return {
+    id: "trials",
+    title: "trial",
+    format: ",d",
+    of: (columns) => columns.number ?? columns.trial,
+    text: (x) => `trial ${integer(x)}`,
+    end: Math.max(0, answer.of - 1),
+  };
 }
 
 // Seconds for a study of seconds, days for one of weeks.

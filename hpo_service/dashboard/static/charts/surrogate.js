@@ -9,9 +9,11 @@ import { param } from "../core/url.js";
 import { axisOf, chooser, gentleRange, levelText, matching, outsideNote, placed, safe, stage, valueAxis, wordOf } from "./common.js";
 
 export const info = {
-  id: "surrogate", title: "What the sampler believes",
-  help: "Bayesian optimisation fits a model to the trials so far and asks where a further trial is worth most: where the model expects a good value, or where it does not know. "
-    + "The upper part is the model along one parameter, the others held at the best trial's values; the lower part is the worth of trying each place.",
+  id: "surrogate",
+  title: "What the sampler believes",
+  help:
+    "Bayesian optimisation fits a model to the trials so far and asks where a further trial is worth most: where the model expects a good value, or where it does not know. " +
+    "The upper part is the model along one parameter, the others held at the best trial's values; the lower part is the worth of trying each place.",
 };
 
 const chosen = param("su", "");
@@ -21,7 +23,8 @@ export function mount(panel, page) {
   const sentence = h("p", { class: "surrogate-read" });
   const figure = h("div", null);
   const view = stage(panel, sentence, figure);
-  let data = null, matches = null;
+  let data = null,
+    matches = null;
   const choice = chooser({ label: "Along", options: [], get: () => data?.parameter ?? chosen.get(), set: (name) => chosen.set(name) });
   replace(panel.tools, choice.node);
   choice.node.hidden = true;
@@ -48,18 +51,46 @@ export function mount(panel, page) {
     const all = isTpe ? [] : [...data.mean, ...data.observed.value, ...data.low, ...data.high];
     const y = isTpe ? {} : field.type === "category" ? gentleRange(all, 40) : robustRange(all);
     const marked = marks(data, page);
-    await plot(figure, [...upper, ...acquisition(field, data)], {
-      xaxis: { ...xaxis, title: { text: safe(field.name) }, anchor: "y2", showspikes: true, spikemode: "across", spikethickness: 1, spikecolor: colours().quiet,
-        spikedash: "dot" },
-      yaxis: { ...(isTpe ? { title: { text: "density" }, zeroline: false } : valueAxis(page.metricName, data.observed.value)), domain: [0.37, 1],
-        ...(y.range ? { range: y.range } : {}), ...(isTpe ? { rangemode: "tozero" } : {}) },
-      yaxis2: { domain: [0, 0.27], title: { text: safe(data.acquisition_name, 28) }, ...reach(data), zeroline: false, nticks: 4 }, ...marked, showlegend: true,
-        hovermode: "closest", meta: { seq: data.seq }, uirevision: data.parameter },
-    { height: 520, label: inWords(data, page), onClick: (n) => Number.isInteger(n) && page.selection.toggleNumber(n) });
-    panel.note([`learned from ${integer(data.observations_used)} of ${integer(data.of)} trials`, data.resource !== null && data.resource !== undefined
-      ? `at ${levelText(page.resourceName, data.resource)}` : "",
-      data.trial !== null && data.trial !== undefined ? `as it stood when trial ${data.trial} was proposed` : "", outsideNote(y.outside, "the axis"),
-        leftOut(data)].filter(Boolean).join("; "));
+    await plot(
+      figure,
+      [...upper, ...acquisition(field, data)],
+      {
+        xaxis: {
+          ...xaxis,
+          title: { text: safe(field.name) },
+          anchor: "y2",
+          showspikes: true,
+          spikemode: "across",
+          spikethickness: 1,
+          spikecolor: colours().quiet,
+          spikedash: "dot",
+        },
+        yaxis: {
+          ...(isTpe ? { title: { text: "density" }, zeroline: false } : valueAxis(page.metricName, data.observed.value)),
+          domain: [0.37, 1],
+          ...(y.range ? { range: y.range } : {}),
+          ...(isTpe ? { rangemode: "tozero" } : {}),
+        },
+        yaxis2: { domain: [0, 0.27], title: { text: safe(data.acquisition_name, 28) }, ...reach(data), zeroline: false, nticks: 4 },
+        ...marked,
+        showlegend: true,
+        hovermode: "closest",
+        meta: { seq: data.seq },
+        uirevision: data.parameter,
+      },
+      { height: 520, label: inWords(data, page), onClick: (n) => Number.isInteger(n) && page.selection.toggleNumber(n) },
+    );
+    panel.note(
+      [
+        `learned from ${integer(data.observations_used)} of ${integer(data.of)} trials`,
+        data.resource !== null && data.resource !== undefined ? `at ${levelText(page.resourceName, data.resource)}` : "",
+        data.trial !== null && data.trial !== undefined ? `as it stood when trial ${data.trial} was proposed` : "",
+        outsideNote(y.outside, "the axis"),
+        leftOut(data),
+      ]
+        .filter(Boolean)
+        .join("; "),
+    );
   }
   view.onTheme(() => data?.available && render());
   return { refresh };
@@ -78,15 +109,61 @@ function model(field, { x, mean, low, high, observed, incumbent }, page, matches
   const cells = field.type === "category";
   const about = { xaxis: "x", yaxis: "y" };
   const line = cells
-    ? [{ ...about, type: "scatter", mode: "markers", name: "expected, with 95 % band", x, y: mean,
-      marker: { color: colour.accent, size: 11, symbol: "line-ew-open", line: { width: 3, color: colour.accent } },
-      error_y: { type: "data", symmetric: false, array: high.map((one, i) => one - mean[i]), arrayminus: low.map((one, i) => mean[i] - one), color: colour.accent,
-        thickness: 2, width: 8 }, hovertemplate: "expected %{y:.4g}<extra></extra>" }]
-    : [{ ...about, type: "scatter", mode: "lines", x, y: low, line: { width: 0, color: colour.accent }, showlegend: false, hoverinfo: "skip" },
-      { ...about, type: "scatter", mode: "lines", name: "95 % band", x, y: high, fill: "tonexty", fillcolor: `${colour.accent}2e`,
-        line: { width: 0, color: colour.accent }, hoverinfo: "skip" },
-      { ...about, type: "scatter", mode: "lines", name: "expected", x, y: mean, line: { color: colour.accent, width: 2.5 },
-        hovertemplate: `${safe(field.name)} %{x:.4g}<br>expected %{y:.4g}<extra></extra>` }];
+    ? [
+        {
+          ...about,
+          type: "scatter",
+          mode: "markers",
+          name: "expected, with 95 % band",
+          x,
+          y: mean,
+          marker: { color: colour.accent, size: 11, symbol: "line-ew-open", line: { width: 3, color: colour.accent } },
+          error_y: {
+            type: "data",
+            symmetric: false,
+            array: high.map((one, i) => one - mean[i]),
+            arrayminus: low.map((one, i) => mean[i] - one),
+            color: colour.accent,
+            thickness: 2,
+            width: 8,
+          },
+          hovertemplate: "expected %{y:.4g}<extra></extra>",
+        },
+      ]
+    : [
+        {
+          ...about,
+          type: "scatter",
+          mode: "lines",
+          x,
+          y: low,
+          line: { width: 0, color: colour.accent },
+          showlegend: false,
+          hoverinfo: "skip",
+        },
+        {
+          ...about,
+          type: "scatter",
+          mode: "lines",
+          name: "95 % band",
+          x,
+          y: high,
+          fill: "tonexty",
+          fillcolor: `${colour.accent}2e`,
+          line: { width: 0, color: colour.accent },
+          hoverinfo: "skip",
+        },
+        {
+          ...about,
+          type: "scatter",
+          mode: "lines",
+          name: "expected",
+          x,
+          y: mean,
+          line: { color: colour.accent, width: 2.5 },
+          hovertemplate: `${safe(field.name)} %{x:.4g}<br>expected %{y:.4g}<extra></extra>`,
+        },
+      ];
   return [...line, trials(field, observed, page, matches), ...best(field, incumbent, page)];
 }
 
@@ -94,10 +171,22 @@ const faded = (numbers, matches, full) => numbers.map((n) => (matches && !matche
 
 function trials(field, observed, page, matches) {
   const colour = colours();
-  return { type: "scatter", mode: "markers", name: "trials", xaxis: "x", yaxis: "y", x: placed(field, observed.x, observed.number), y: observed.value,
+  return {
+    type: "scatter",
+    mode: "markers",
+    name: "trials",
+    xaxis: "x",
+    yaxis: "y",
+    x: placed(field, observed.x, observed.number),
+    y: observed.value,
     customdata: observed.number,
     marker: { color: colour.ink, size: 6, opacity: faded(observed.number, matches, 0.6), line: { color: colour.panel, width: 1 } },
-    text: observed.number.map((n, i) => `Trial ${n}<br>${safe(field.name)} ${safe(wordOf(field, observed.x[i]))}<br>${safe(page.metricName)} ${metricText(page.metricName, observed.value[i])}`), hovertemplate: "%{text}<extra></extra>" };
+    text: observed.number.map(
+      (n, i) =>
+        `Trial ${n}<br>${safe(field.name)} ${safe(wordOf(field, observed.x[i]))}<br>${safe(page.metricName)} ${metricText(page.metricName, observed.value[i])}`,
+    ),
+    hovertemplate: "%{text}<extra></extra>",
+  };
 }
 
 function best(field, incumbent, page) {
@@ -105,33 +194,96 @@ function best(field, incumbent, page) {
   const colour = colours();
   const { x } = incumbent;
   if (x === undefined || x === null) return [];
-  return [{ type: "scatter", mode: "markers", name: `best so far (trial ${incumbent.trial})`, xaxis: "x", yaxis: "y", x: [x], y: [incumbent.value],
-    customdata: [incumbent.trial],
-    marker: { symbol: "star", size: 17, color: colour.categories[4], line: { color: colour.panel, width: 1 } },
-      hovertemplate: `best so far: trial ${incumbent.trial}<br>${safe(page.metricName)} ${metricText(page.metricName, incumbent.value)}<extra></extra>` }];
+  return [
+    {
+      type: "scatter",
+      mode: "markers",
+      name: `best so far (trial ${incumbent.trial})`,
+      xaxis: "x",
+      yaxis: "y",
+      x: [x],
+      y: [incumbent.value],
+      customdata: [incumbent.trial],
+      marker: { symbol: "star", size: 17, color: colour.categories[4], line: { color: colour.panel, width: 1 } },
+      hovertemplate: `best so far: trial ${incumbent.trial}<br>${safe(page.metricName)} ${metricText(page.metricName, incumbent.value)}<extra></extra>`,
+    },
+  ];
 }
 
 function densities(field, { x, good, bad, observed }, matches) {
   const colour = colours();
-  const curve = (name, y, tint, dash) => (field.type === "category"
-    ? { type: "bar", name, x, y, marker: { color: tint, opacity: 0.8 }, hovertemplate: `${name}: %{y:.3g}<extra></extra>` }
-    : { type: "scatter", mode: "lines", name, x, y, line: { color: tint, width: 2.5, dash }, fill: "tozeroy", fillcolor: `${tint}1f`,
-      hovertemplate: `${name}: %{y:.3g}<extra></extra>` });
-  const rug = { type: "scatter", mode: "markers", name: "trials", x: placed(field, observed.x, observed.number), y: observed.x.map(() => 0),
-    customdata: observed.number, marker: { symbol: "line-ns-open", size: 9, color: colour.ink, opacity: faded(observed.number, matches, 0.55) },
-    hovertemplate: "Trial %{customdata}<extra></extra>" };
-  return [curve("good trials l(x)", good, colour.categories[0], "solid"), curve("the others g(x)", bad, colour.categories[1], "dash"),
-    rug].map((one) => ({ ...one, xaxis: "x", yaxis: "y" }));
+  const curve = (name, y, tint, dash) =>
+    field.type === "category"
+      ? { type: "bar", name, x, y, marker: { color: tint, opacity: 0.8 }, hovertemplate: `${name}: %{y:.3g}<extra></extra>` }
+      : {
+          type: "scatter",
+          mode: "lines",
+          name,
+          x,
+          y,
+          line: { color: tint, width: 2.5, dash },
+          fill: "tozeroy",
+          fillcolor: `${tint}1f`,
+          hovertemplate: `${name}: %{y:.3g}<extra></extra>`,
+        };
+  const rug = {
+    type: "scatter",
+    mode: "markers",
+    name: "trials",
+    x: placed(field, observed.x, observed.number),
+    y: observed.x.map(() => 0),
+    customdata: observed.number,
+    marker: { symbol: "line-ns-open", size: 9, color: colour.ink, opacity: faded(observed.number, matches, 0.55) },
+    hovertemplate: "Trial %{customdata}<extra></extra>",
+  };
+  return [
+    curve("good trials l(x)", good, colour.categories[0], "solid"),
+    curve("the others g(x)", bad, colour.categories[1], "dash"),
+    rug,
+  ].map((one) => ({ ...one, xaxis: "x", yaxis: "y" }));
 }
 
 function acquisition(field, { x, acquisition: worth, acquisition_name: name }) {
   const colour = colours();
-  const shared = { name: safe(name), x, y: worth, xaxis: "x", yaxis: "y2", hovertemplate: `${safe(name)} %{y:.4g}<extra></extra>`, showlegend: false };
+  const shared = {
+    name: safe(name),
+    x,
+    y: worth,
+    xaxis: "x",
+    yaxis: "y2",
+    hovertemplate: `${safe(name)} %{y:.4g}<extra></extra>`,
+    showlegend: false,
+  };
   const floor = Math.min(...worth.filter(Number.isFinite));
-  if (field.type === "category") return [{ ...shared, type: "bar", width: 0.5, marker: { color: colour.categories[2], opacity: 0.75 }, base: floor < 0 ? floor : 0,
-    y: worth.map((one) => one - Math.min(0, floor)) }];
-  return [{ ...shared, type: "scatter", mode: "lines", y: worth.map(() => floor), line: { width: 0, color: colour.categories[2] }, hoverinfo: "skip" },
-    { ...shared, type: "scatter", mode: "lines", line: { color: colour.categories[2], width: 2 }, fill: "tonexty", fillcolor: `${colour.categories[2]}2e` }];
+  if (field.type === "category")
+    return [
+      {
+        ...shared,
+        type: "bar",
+        width: 0.5,
+        marker: { color: colour.categories[2], opacity: 0.75 },
+        base: floor < 0 ? floor : 0,
+        y: worth.map((one) => one - Math.min(0, floor)),
+      },
+    ];
+  return [
+    {
+      ...shared,
+      type: "scatter",
+      mode: "lines",
+      y: worth.map(() => floor),
+      line: { width: 0, color: colour.categories[2] },
+      hoverinfo: "skip",
+    },
+    {
+      ...shared,
+      type: "scatter",
+      mode: "lines",
+      line: { color: colour.categories[2], width: 2 },
+      fill: "tonexty",
+      fillcolor: `${colour.categories[2]}2e`,
+    },
+  ];
 }
 
 // A logarithm falls without end where nothing is hoped for; what matters is its top.
@@ -145,9 +297,29 @@ function marks({ next, axis: { log } }) {
   const colour = colours();
   const shown = (next ?? []).filter((one) => one.x !== null && one.x !== undefined).slice(0, 4);
   return {
-    shapes: shown.map(({ x }) => ({ type: "line", xref: "x", yref: "paper", x0: x, x1: x, y0: 0, y1: 1, line: { color: colour.bad, width: 1.75, dash: "dash" } })),
-    annotations: shown.slice(0, 1).map(({ x, trial }) => ({ xref: "x", yref: "paper", x: log ? Math.log10(x) : x, y: 0.32, yanchor: "middle", showarrow: false,
-      text: `${trial === null || trial === undefined ? "next" : `next: trial ${trial}`}`, font: { color: colour.bad, size: 12 }, bgcolor: colour.panel })),
+    shapes: shown.map(({ x }) => ({
+      type: "line",
+      xref: "x",
+      yref: "paper",
+      x0: x,
+      x1: x,
+      y0: 0,
+      y1: 1,
+      line: { color: colour.bad, width: 1.75, dash: "dash" },
+    })),
+    annotations: shown
+      .slice(0, 1)
+      .map(({ x, trial }) => ({
+        xref: "x",
+        yref: "paper",
+        x: log ? Math.log10(x) : x,
+        y: 0.32,
+        yanchor: "middle",
+        showarrow: false,
+        text: `${trial === null || trial === undefined ? "next" : `next: trial ${trial}`}`,
+        font: { color: colour.bad, size: 12 },
+        bgcolor: colour.panel,
+      })),
   };
 }
 
@@ -162,18 +334,28 @@ function readIt(data, page, isTpe) {
 
 function inWords(data, page) {
   const next = data.next?.[0];
-  return `${data.surrogate === "tpe" ? "Densities of good and other trials" : `Expected ${page.metricName} with a 95 % band`} along ${data.parameter}, ${data.acquisition_name} below. `
-    + (data.incumbent ? `Best so far: trial ${data.incumbent.trial}, ${metricText(page.metricName, data.incumbent.value)}. ` : "") + (next
-      ? `Next: ${next.params ? paramsText(next.params) : number(next.x)}.` : "");
+  return (
+    `${data.surrogate === "tpe" ? "Densities of good and other trials" : `Expected ${page.metricName} with a 95 % band`} along ${data.parameter}, ${data.acquisition_name} below. ` +
+    (data.incumbent ? `Best so far: trial ${data.incumbent.trial}, ${metricText(page.metricName, data.incumbent.value)}. ` : "") +
+    (next ? `Next: ${next.params ? paramsText(next.params) : number(next.x)}.` : "")
+  );
 }
 
 function teach(page, data, first) {
-  if (data.parameter && data.parameters?.length) return emptyState({ title: `${data.parameter} cannot be drawn`, text: data.note,
-    actions: [button(`Show ${data.parameters[0]}`, first)] });
+  if (data.parameter && data.parameters?.length)
+    return emptyState({
+      title: `${data.parameter} cannot be drawn`,
+      text: data.note,
+      actions: [button(`Show ${data.parameters[0]}`, first)],
+    });
   const text = data.note || "";
   return page.hasModel
-    ? emptyState({ title: "The model has too little to learn from yet",
-      text: text || "The first trials are random; the figure appears with the first proposal that a model made." })
-    : emptyState({ title: "This study's sampler has no model",
-      text: text || "Choose the algorithm bayesian or bohb, or the sampler tpe or gp, to see here how the search reasons." });
+    ? emptyState({
+        title: "The model has too little to learn from yet",
+        text: text || "The first trials are random; the figure appears with the first proposal that a model made.",
+      })
+    : emptyState({
+        title: "This study's sampler has no model",
+        text: text || "Choose the algorithm bayesian or bohb, or the sampler tpe or gp, to see here how the search reasons.",
+      });
 }

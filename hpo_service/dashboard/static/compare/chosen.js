@@ -29,7 +29,9 @@ export function choose(kind, ids) {
 }
 
 export const on = (fn) => heard.add(fn);
-const tell = () => { for (const fn of heard) fn(); };
+const tell = () => {
+  for (const fn of heard) fn();
+};
 addEventListener("popstate", tell);
 
 export const colourOf = (i) => colours().categories[i % 8];
@@ -37,5 +39,9 @@ export const dashOf = (i) => DASHES[Math.floor(i / 8) % 3];
 
 export function swatch(i) {
   const dash = { solid: null, dash: "5 3", dot: "1.5 3" }[dashOf(i)];
-  return svg("svg", { class: "swatch", viewBox: "0 0 22 10", "aria-hidden": "true", focusable: "false" }, svg("line", { x1: 1, x2: 21, y1: 5, y2: 5, stroke: colourOf(i), "stroke-dasharray": dash }));
+  return svg(
+    "svg",
+    { class: "swatch", viewBox: "0 0 22 10", "aria-hidden": "true", focusable: "false" },
+    svg("line", { x1: 1, x2: 21, y1: 5, y2: 5, stroke: colourOf(i), "stroke-dasharray": dash }),
+  );
 }

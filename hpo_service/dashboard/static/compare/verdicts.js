@@ -17,8 +17,22 @@ export function verdicts({ tests, items }) {
   const told = sorted.filter((one) => one.difference !== null);
   const silent = sorted.filter((one) => one.difference === null);
   const list = h("ul", { class: "verdicts", dataset: { test: "verdicts" } });
-  const draw = (all) => replace(list, [...(all ? sorted : told.slice(0, SHOWN).concat(told.length ? [] : silent.slice(0, SHOWN)))].map((one) => entry(one, places)),
-    !all && sorted.length > Math.min(told.length || silent.length, SHOWN) && h("li", { class: "verdicts-more" }, h("button", { type: "button", class: "button small plain", on: { click: () => draw(true) } }, `Show all ${plural(sorted.length, "comparison")}`)));
+  const draw = (all) =>
+    replace(
+      list,
+      [...(all ? sorted : told.slice(0, SHOWN).concat(told.length ? [] : silent.slice(0, SHOWN)))].map((one) => entry(one, places)),
+      !all &&
+        sorted.length > Math.min(told.length || silent.length, SHOWN) &&
+        h(
+          "li",
+          { class: "verdicts-more" },
+          h(
+            "button",
+            { type: "button", class: "button small plain", on: { click: () => draw(true) } },
+            `Show all ${plural(sorted.length, "comparison")}`,
+          ),
+        ),
+    );
   draw(false);
   return list;
 }
@@ -28,8 +42,22 @@ const kindOf = (test) => (test.difference === null ? "none" : sure(test) ? "sure
 const weight = (test) => (test.difference === null ? 2 : (test.p_corrected ?? test.p ?? 1));
 
 function sides(test, places) {
-  const side = (id) => { const known = test.of === "studies" ? places.get(id) : null; return h("span", { class: "named" }, known && swatch(known.i), h("bdi", { class: "clip", title: known?.name || id }, known?.name || id)); };
-  return h("p", { class: "verdict-sides small" }, side(test.a), h("span", { class: "quiet" }, test.of === "groups" ? "and, with replicates," : "and"), side(test.b));
+  const side = (id) => {
+    const known = test.of === "studies" ? places.get(id) : null;
+    return h(
+      "span",
+      { class: "named" },
+      known && swatch(known.i),
+      h("bdi", { class: "clip", title: known?.name || id }, known?.name || id),
+    );
+  };
+  return h(
+    "p",
+    { class: "verdict-sides small" },
+    side(test.a),
+    h("span", { class: "quiet" }, test.of === "groups" ? "and, with replicates," : "and"),
+    side(test.b),
+  );
 }
 
 function entry(test, places) {
@@ -37,7 +65,20 @@ function entry(test, places) {
   const [sign, word] = SIGNS[kind];
   // Either way round: the sentence says which one is better.
   const [low, high] = test.difference < 0 ? [-test.high, -test.low] : [test.low, test.high];
-  const between = test.difference === null || test.low === null ? "" : `The difference, ${number(Math.abs(test.difference))}, lies between ${number(low)} and ${number(high)} with 95 % confidence.`;
-  return h("li", { class: `verdict is-${kind}` }, h("span", { class: "verdict-sign", role: "img", "aria-label": word, title: word }, sign),
-    h("div", null, sides(test, places), h("p", { class: "wrap" }, h("bdi", null, test.verdict)), between && h("p", { class: "quiet small" }, between)));
+  const between =
+    test.difference === null || test.low === null
+      ? ""
+      : `The difference, ${number(Math.abs(test.difference))}, lies between ${number(low)} and ${number(high)} with 95 % confidence.`;
+  return h(
+    "li",
+    { class: `verdict is-${kind}` },
+    h("span", { class: "verdict-sign", role: "img", "aria-label": word, title: word }, sign),
+    h(
+      "div",
+      null,
+      sides(test, places),
+      h("p", { class: "wrap" }, h("bdi", null, test.verdict)),
+      between && h("p", { class: "quiet small" }, between),
+    ),
+  );
 }

@@ -2,7 +2,8 @@
 //
 // coloured(text) → [[{kind: "key"|"text"|"number"|"word"|"sign"|"comment"|"plain", text}…]…]   the tokens of every line
 
-const TOKEN = /(?<comment>(?<=^|\s)#.*)|(?<quoted>"(?:[^"\\]|\\.)*"?|'(?:[^']|'')*'?)|(?<sign>[{}[\],]|:(?=\s|$)|-(?=\s|$))|(?<key>[^\s#{}[\],:"'][^{}[\],#]*?(?=\s*:(?:\s|$)))|(?<plain>[^\s{}[\],]+(?:[ ]+(?!#)[^\s{}[\],]+)*)|(?<space>\s+)/g;
+const TOKEN =
+  /(?<comment>(?<=^|\s)#.*)|(?<quoted>"(?:[^"\\]|\\.)*"?|'(?:[^']|'')*'?)|(?<sign>[{}[\],]|:(?=\s|$)|-(?=\s|$))|(?<key>[^\s#{}[\],:"'][^{}[\],#]*?(?=\s*:(?:\s|$)))|(?<plain>[^\s{}[\],]+(?:[ ]+(?!#)[^\s{}[\],]+)*)|(?<space>\s+)/g;
 const NUMBER = /^[-+]?(?:(?:\.\d+|\d+(?:\.\d*)?)(?:[eE][-+]?\d+)?|\.inf|0x[\da-fA-F]+|0o[0-7]+)$/;
 const WORD = /^(?:true|false|null|~)$/i;
 const BLOCK = /:\s+[|>][-+\d]*\s*(?:#.*)?$/;

@@ -14,7 +14,10 @@ export function completing(field, known) {
   const popup = h("div", { class: "complete", hidden: true, "data-test": "completion" }, list, about);
   const told = h("p", { class: "visually-hidden", role: "status", "aria-live": "polite" });
   field.node.append(popup, told);
-  let items = [], current = 0, place = null, taking = false;
+  let items = [],
+    current = 0,
+    place = null,
+    taking = false;
   const open = () => !popup.hidden;
 
   function close() {
@@ -37,8 +40,26 @@ export function completing(field, known) {
   }
 
   function show() {
-    replace(list, items.map((item, i) => h("li", { role: "option", id: `complete-${i}`, on: { pointerdown: (event) => { event.preventDefault(); take(i); } } },
-      h("span", { class: "complete-label" }, item.label), item.detail && h("span", { class: "complete-detail" }, item.detail))));
+    replace(
+      list,
+      items.map((item, i) =>
+        h(
+          "li",
+          {
+            role: "option",
+            id: `complete-${i}`,
+            on: {
+              pointerdown: (event) => {
+                event.preventDefault();
+                take(i);
+              },
+            },
+          },
+          h("span", { class: "complete-label" }, item.label),
+          item.detail && h("span", { class: "complete-detail" }, item.detail),
+        ),
+      ),
+    );
     popup.hidden = false;
     area.setAttribute("aria-controls", list.id);
     choose(0);
@@ -85,23 +106,34 @@ export function completing(field, known) {
     else if (place.kind === "key" && /(: |\n +)\$0$/.test(spaced)) look(false);
   }
 
-  field.on(() => { if (!taking) look(false); });
+  field.on(() => {
+    if (!taking) look(false);
+  });
   area.addEventListener("blur", close);
   area.addEventListener("scroll", close);
   area.addEventListener("click", close);
-  area.addEventListener("keydown", (event) => {
-    if (event.isComposing) return;
-    if (event.key === " " && (event.ctrlKey || event.metaKey)) { event.preventDefault(); look(true); return; }
-    if (!open()) return;
-    const step = { ArrowDown: 1, ArrowUp: -1, PageDown: 8, PageUp: -8 }[event.key];
-    if (step) choose(Math.max(Math.min(current + step, Math.abs(step) > 1 ? items.length - 1 : items.length), Math.abs(step) > 1 ? 0 : -1));
-    else if ((event.key === "Enter" && !event.ctrlKey && !event.metaKey) || (event.key === "Tab" && !event.shiftKey)) take(current);
-    else if (event.key === "Escape") close();
-    else if (["ArrowLeft", "ArrowRight", "Home", "End"].includes(event.key)) return close();
-    else return;
-    event.preventDefault();
-    event.stopImmediatePropagation();
-  }, true); // before the field's own keys
+  area.addEventListener(
+    "keydown",
+    (event) => {
+      if (event.isComposing) return;
+      if (event.key === " " && (event.ctrlKey || event.metaKey)) {
+        event.preventDefault();
+        look(true);
+        return;
+      }
+      if (!open()) return;
+      const step = { ArrowDown: 1, ArrowUp: -1, PageDown: 8, PageUp: -8 }[event.key];
+      if (step)
+        choose(Math.max(Math.min(current + step, Math.abs(step) > 1 ? items.length - 1 : items.length), Math.abs(step) > 1 ? 0 : -1));
+      else if ((event.key === "Enter" && !event.ctrlKey && !event.metaKey) || (event.key === "Tab" && !event.shiftKey)) take(current);
+      else if (event.key === "Escape") close();
+      else if (["ArrowLeft", "ArrowRight", "Home", "End"].includes(event.key)) return close();
+      else return;
+      event.preventDefault();
+      event.stopImmediatePropagation();
+    },
+    true,
+  ); // before the field's own keys
   return { close };
 }
 
@@ -113,7 +145,13 @@ function matching(items, word) {
     if (wanted.length < 2) return 9;
     if (name.includes(wanted)) return 1;
     if (wanted.length < 3) return 9;
-    return [...wanted].reduce((at, letter) => (at < 0 ? at : name.indexOf(letter, at) < 0 ? -1 : name.indexOf(letter, at) + 1), 0) < 0 ? 9 : 2;
+    return [...wanted].reduce((at, letter) => (at < 0 ? at : name.indexOf(letter, at) < 0 ? -1 : name.indexOf(letter, at) + 1), 0) < 0
+      ? 9
+      : 2;
   };
-  return items.map((item) => [rank(item), item]).filter(([place]) => place < 9).sort((a, b) => a[0] - b[0]).map(([, item]) => item);
+  return items
+    .map((item) => [rank(item), item])
+    .filter(([place]) => place < 9)
+    .sort((a, b) => a[0] - b[0])
+    .map(([, item]) => item);
 }

@@ -6,12 +6,24 @@ const key = (name) => `hpo-draft-${name}`;
 
 export const draft = {
   read(name) {
-    try { return localStorage.getItem(key(name)); } catch { return null; }
+    try {
+      return localStorage.getItem(key(name));
+    } catch {
+      return null;
+    }
   },
   keep(name, text) {
-    try { localStorage.setItem(key(name), text); } catch { /* storage is full or closed to us: the text is still in the page */ }
+    try {
+      localStorage.setItem(key(name), text);
+    } catch {
+      /* storage is full or closed to us: the text is still in the page */
+    }
   },
   forget(name) {
-    try { localStorage.removeItem(key(name)); } catch { /* as above */ }
+    try {
+      localStorage.removeItem(key(name));
+    } catch {
+      /* as above */
+    }
   },
 };

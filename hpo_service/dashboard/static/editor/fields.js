@@ -5,8 +5,36 @@
 //     suggestions(place, doc) → [{label, insert, detail, description}]    insert may hold "$0": where the cursor goes
 
 // What people write most comes first; the others stay in the order of the schema.
-const FIRST = ["name", "objective", "space", "algorithm", "trainer", "budget", "parallel", "resources", "metric", "direction", "type", "low", "high", "values"];
-const COMMON = ["uniform", "loguniform", "integer", "log_integer", "power_of_two", "choice", "ordinal", "hyperband", "asha", "random", "bayesian", "grid"];
+const FIRST = [
+  "name",
+  "objective",
+  "space",
+  "algorithm",
+  "trainer",
+  "budget",
+  "parallel",
+  "resources",
+  "metric",
+  "direction",
+  "type",
+  "low",
+  "high",
+  "values",
+];
+const COMMON = [
+  "uniform",
+  "loguniform",
+  "integer",
+  "log_integer",
+  "power_of_two",
+  "choice",
+  "ordinal",
+  "hyperband",
+  "asha",
+  "random",
+  "bayesian",
+  "grid",
+];
 const LAST = new Set(["notes", "project", "deterministic", "priority", "repeats", "baseline", "retries"]);
 const before = (list, name) => (list.includes(name) ? list.indexOf(name) : list.length);
 
@@ -18,7 +46,8 @@ export function fields(schema) {
   function settled(node, parts, doc) {
     let one = resolve(node);
     const options = (one?.anyOf || []).filter((each) => each.type !== "null").map(resolve);
-    if (options.length) one = { ...options[0], description: one.description || options[0].description, default: one.default, many: options };
+    if (options.length)
+      one = { ...options[0], description: one.description || options[0].description, default: one.default, many: options };
     const { mapping, propertyName } = one?.discriminator || {};
     if (!mapping) return one;
     const named = doc.value([...parts, propertyName]);
@@ -64,14 +93,20 @@ export function fields(schema) {
   function keys({ parts, flow, word }, doc) {
     const node = schemaAt(parts, doc);
     const taken = new Set(doc.keys(parts).filter((name) => name !== word));
-    return offered(node, parts, doc).filter(({ label }) => !taken.has(label)).map((one) => ({ ...one, insert: one.insert || `${one.label}:${opener(one.node, flow)}` }));
+    return offered(node, parts, doc)
+      .filter(({ label }) => !taken.has(label))
+      .map((one) => ({ ...one, insert: one.insert || `${one.label}:${opener(one.node, flow)}` }));
   }
 
   function offered(node, parts, doc) {
     const trainer = recipe(doc);
     if (parts.join(".") === "trainer.params") return described(trainer?.parameters, []);
     if (parts.join(".") === "space") return tunable(trainer, doc);
-    if (parts.at(-1) === "when" || (parts[0] === "forbid" && parts.length === 2)) return doc.keys(["space"]).filter((name) => name !== parts[1]).map((name) => ({ label: name, detail: "a parameter" }));
+    if (parts.at(-1) === "when" || (parts[0] === "forbid" && parts.length === 2))
+      return doc
+        .keys(["space"])
+        .filter((name) => name !== parts[1])
+        .map((name) => ({ label: name, detail: "a parameter" }));
     if (!node) return [];
     if (node.by && !node.chosen) return [{ label: node.by, detail: "which one", description: node.description, node: {} }];
     const from = node.chosen || node;
@@ -80,31 +115,51 @@ export function fields(schema) {
 
   function described(properties, required) {
     const order = ([name]) => (required.includes(name) ? 0 : LAST.has(name) ? 200 : 100) + before(FIRST, name);
-    return Object.entries(properties || {}).sort((a, b) => order(a) - order(b)).map(([name, given]) => {
-      const node = settled(given, [], { value: () => null });
-      const detail = required.includes(name) ? "needed" : node.default === undefined || node.default === null ? "" : short(node.default);
-      return { label: name, detail, description: [node.description, facts(node)].filter(Boolean).join(" "), node };
-    });
+    return Object.entries(properties || {})
+      .sort((a, b) => order(a) - order(b))
+      .map(([name, given]) => {
+        const node = settled(given, [], { value: () => null });
+        const detail = required.includes(name) ? "needed" : node.default === undefined || node.default === null ? "" : short(node.default);
+        return { label: name, detail, description: [node.description, facts(node)].filter(Boolean).join(" "), node };
+      });
   }
 
   function tunable(trainer, doc) {
     const model = doc.value(["trainer", "params", "model"]);
-    const usable = Object.entries(trainer?.parameters || {}).filter(([, one]) => one["x-tunable"] && (!model || !one["x-models"] || one["x-models"].includes(model)));
+    const usable = Object.entries(trainer?.parameters || {}).filter(
+      ([, one]) => one["x-tunable"] && (!model || !one["x-models"] || one["x-models"].includes(model)),
+    );
     const fixed = new Set(doc.keys(["trainer", "params"]));
-    return usable.filter(([name]) => !fixed.has(name) && name !== "epochs").map(([name, one]) => ({ label: name, detail: one.default === undefined ? "" : short(one.default), description: [one.description, facts(one)].join(" "), insert: `${name}: ${dimension(one)}` }));
+    return usable
+      .filter(([name]) => !fixed.has(name) && name !== "epochs")
+      .map(([name, one]) => ({
+        label: name,
+        detail: one.default === undefined ? "" : short(one.default),
+        description: [one.description, facts(one)].join(" "),
+        insert: `${name}: ${dimension(one)}`,
+      }));
   }
 
   function values({ parts, flow }, doc) {
     const path = parts.join(".");
     if (path === "trainer.recipe") return Object.entries(recipes).map(([name, one]) => ({ label: name, description: one.description }));
-    if (parts[0] === "objective" && parts.at(-1) === "metric") return metrics(recipe(doc)).map(([name, one]) => ({ label: name, detail: one.direction || "", description: one.description }));
+    if (parts[0] === "objective" && parts.at(-1) === "metric")
+      return metrics(recipe(doc)).map(([name, one]) => ({ label: name, detail: one.direction || "", description: one.description }));
     const node = schemaAt(parts, doc);
     if (!node) return [];
     if (node.valuesOf) return valuesOf(node.valuesOf, doc).map((label) => ({ label }));
-    if (node.by) return common(Object.keys(node.discriminator.mapping)).map((name) => variant(name, resolve({ $ref: node.discriminator.mapping[name] }), node.by));
+    if (node.by)
+      return common(Object.keys(node.discriminator.mapping)).map((name) =>
+        variant(name, resolve({ $ref: node.discriminator.mapping[name] }), node.by),
+      );
     const listed = node.enum || (node.const !== undefined ? [node.const] : node.type === "boolean" ? [true, false] : []);
     const named = parts.at(-1) && variants(parts, doc);
-    return common(listed).map((one) => ({ label: String(one), detail: one === node.default ? "default" : "", description: named?.[one]?.description || node.description || "", insert: flow ? null : undefined }));
+    return common(listed).map((one) => ({
+      label: String(one),
+      detail: one === node.default ? "default" : "",
+      description: named?.[one]?.description || node.description || "",
+      insert: flow ? null : undefined,
+    }));
   }
 
   // The variants among which a `name` or `type` chooses, to describe each one.
@@ -122,12 +177,18 @@ export function fields(schema) {
   return { at, suggestions };
 }
 
-const metrics = (recipe) => Object.entries(recipe?.metrics || {}).sort(([a], [b]) => (b === recipe.default_metric) - (a === recipe.default_metric));
+const metrics = (recipe) =>
+  Object.entries(recipe?.metrics || {}).sort(([a], [b]) => (b === recipe.default_metric) - (a === recipe.default_metric));
 
 function variant(name, schema, by) {
   const needed = (schema.required || []).filter((field) => field !== by);
   const rest = needed.map((field, i) => `${field}: ${i ? "" : "$0"}${schema.properties[field].type === "array" ? "[]" : ""}`);
-  return { label: name, detail: needed.join(", "), description: schema.description, insert: `{${[`${by}: ${name}`, ...rest].join(", ")}}${rest.length ? "" : "$0"}` };
+  return {
+    label: name,
+    detail: needed.join(", "),
+    description: schema.description,
+    insert: `{${[`${by}: ${name}`, ...rest].join(", ")}}${rest.length ? "" : "$0"}`,
+  };
 }
 
 function dimension(one) {
@@ -144,13 +205,19 @@ const opener = (node, flow) => {
 
 const common = (names) => [...names].sort((a, b) => before(COMMON, a) - before(COMMON, b));
 
-const short = (value) => { const text = typeof value === "object" ? JSON.stringify(value) : String(value); return text.length > 24 ? `${text.slice(0, 23)}…` : text; };
+const short = (value) => {
+  const text = typeof value === "object" ? JSON.stringify(value) : String(value);
+  return text.length > 24 ? `${text.slice(0, 23)}…` : text;
+};
 
 function facts(node) {
   if (!node) return "";
   const low = node.minimum ?? (node.exclusiveMinimum !== undefined ? `> ${node.exclusiveMinimum}` : null);
   const range = low !== null && node.maximum !== undefined ? `${low} to ${node.maximum}.` : "";
   const choice = node.enum ? `One of ${node.enum.join(", ")}.` : "";
-  const fallback = node.default !== undefined && node.default !== null && typeof node.default !== "object" && node.default !== "" ? `Left out: ${node.default}.` : "";
+  const fallback =
+    node.default !== undefined && node.default !== null && typeof node.default !== "object" && node.default !== ""
+      ? `Left out: ${node.default}.`
+      : "";
   return [choice || range, fallback].filter(Boolean).join(" ");
 }

@@ -15,15 +15,22 @@ export function outline(text) {
   return {
     entries: found.entries,
     value: (parts) => found.entries.find((one) => same(one.parts, parts))?.value ?? null,
-    keys: (parts) => found.entries.filter((one) => one.parts.length === parts.length + 1 && same(one.parts.slice(0, -1), parts)).map((one) => one.parts.at(-1)),
-    choices: (name) => found.slots.filter((one) => one.flow && same(one.parts.slice(0, -1), ["space", name, "values"])).map((one) => text.slice(one.from, one.to).trim()).filter(Boolean),
+    keys: (parts) =>
+      found.entries
+        .filter((one) => one.parts.length === parts.length + 1 && same(one.parts.slice(0, -1), parts))
+        .map((one) => one.parts.at(-1)),
+    choices: (name) =>
+      found.slots
+        .filter((one) => one.flow && same(one.parts.slice(0, -1), ["space", name, "values"]))
+        .map((one) => text.slice(one.from, one.to).trim())
+        .filter(Boolean),
     at: (offset) => place(found.slots, text, offset),
   };
 }
 
 function place(slots, text, offset) {
   const around = slots.filter((slot) => slot.from <= offset && offset <= slot.to);
-  const slot = around.sort((a, b) => (a.to - a.from) - (b.to - b.from))[0];
+  const slot = around.sort((a, b) => a.to - a.from - (b.to - b.from))[0];
   if (!slot) return null;
   if (slot.blank) {
     const column = offset - slot.from;
@@ -42,7 +49,10 @@ function scan(text) {
   return state;
 }
 
-const endOf = (text, at) => { const end = text.indexOf("\n", at); return end < 0 ? text.length : end; };
+const endOf = (text, at) => {
+  const end = text.indexOf("\n", at);
+  return end < 0 ? text.length : end;
+};
 const bare = (raw) => raw.trim().replace(/^(["'])(.*)\1$/s, "$2");
 
 // Reads the line at `start`, and those that a bracket on it spans; returns where the last one ends.
@@ -104,7 +114,8 @@ const uncommented = (text) => text.replace(/(^|\s)#.*$/, "$1");
 function flow(state, at, parts, column) {
   const { text, slots, entries } = state;
   const isMap = text[at] === "{";
-  let pos = at + 1, count = 0;
+  let pos = at + 1,
+    count = 0;
   while (pos <= text.length) {
     const [from, stop] = [pos, until(text, pos, column, isMap ? /[,}\]:{[]/ : /[,}\]{[]/)];
     const sign = text[stop];
@@ -124,8 +135,10 @@ function flow(state, at, parts, column) {
     if (pos >= text.length || text[pos] === "\n") return Math.max(pos, at + 1);
     pos += text.slice(pos).match(/^\s*/)[0].length;
     if (text[pos] === "}" || text[pos] === "]") return pos + 1;
-    if (text[pos] === ",") { pos += 1; count += 1; }
-    else if (pos <= from) pos += 1;
+    if (text[pos] === ",") {
+      pos += 1;
+      count += 1;
+    } else if (pos <= from) pos += 1;
   }
   return pos;
 }

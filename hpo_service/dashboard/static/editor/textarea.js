@@ -13,18 +13,41 @@ const PAIRS = { "{": "}", "[": "]" };
 export function codeField({ label, describedBy }) {
   const gutter = h("div", { class: "code-gutter", "aria-hidden": "true" });
   const paint = h("pre", { class: "code-paint", "aria-hidden": "true" });
-  const area = h("textarea", { class: "code-area", id: "definition", "aria-label": label, "aria-describedby": describedBy, spellcheck: "false", autocomplete: "off", autocapitalize: "off", autocorrect: "off", wrap: "off", "aria-autocomplete": "list", "data-test": "editor" });
+  const area = h("textarea", {
+    class: "code-area",
+    id: "definition",
+    "aria-label": label,
+    "aria-describedby": describedBy,
+    spellcheck: "false",
+    autocomplete: "off",
+    autocapitalize: "off",
+    autocorrect: "off",
+    wrap: "off",
+    "aria-autocomplete": "list",
+    "data-test": "editor",
+  });
   const ruler = h("span", { class: "code-ruler", "aria-hidden": "true" }, "0".repeat(100));
   const box = h("div", { class: "code-box" }, paint, area, ruler);
   const node = h("div", { class: "code" }, gutter, box);
   const heard = new Set();
-  let problems = [], free = false, painted = [], numbered = [];
+  let problems = [],
+    free = false,
+    painted = [],
+    numbered = [];
 
   function draw() {
-    const bad = Map.groupBy(problems.filter((one) => one.line), (one) => one.line);
+    const bad = Map.groupBy(
+      problems.filter((one) => one.line),
+      (one) => one.line,
+    );
     const lines = coloured(area.value).map((tokens, i) => keyed(tokens, bad.get(i + 1) || []));
     painted = patched(paint, painted, lines, drawLine);
-    numbered = patched(gutter, numbered, lines.map(({ words }, i) => ({ key: `${i} ${words}`, words, number: i + 1 })), drawNumber);
+    numbered = patched(
+      gutter,
+      numbered,
+      lines.map(({ words }, i) => ({ key: `${i} ${words}`, words, number: i + 1 })),
+      drawNumber,
+    );
     sync();
   }
 
@@ -44,13 +67,18 @@ export function codeField({ label, describedBy }) {
     area.focus();
     area.setSelectionRange(from, to);
     // The browser's own way of typing keeps its undo.
-    if (!document.execCommand(text ? "insertText" : "delete", false, text)) { area.setRangeText(text, from, to, "end"); changed(); }
+    if (!document.execCommand(text ? "insertText" : "delete", false, text)) {
+      area.setRangeText(text, from, to, "end");
+      changed();
+    }
     area.setSelectionRange(from + cursor, from + cursor);
   }
 
   area.addEventListener("input", changed);
   area.addEventListener("scroll", sync);
-  area.addEventListener("blur", () => { free = false; });
+  area.addEventListener("blur", () => {
+    free = false;
+  });
   area.addEventListener("keydown", (event) => {
     if (event.defaultPrevented || event.isComposing) return;
     if (event.key === "Escape") free = true;
@@ -64,16 +92,33 @@ export function codeField({ label, describedBy }) {
   });
 
   return {
-    node, area, insert,
-    get value() { return area.value; },
+    node,
+    area,
+    insert,
+    get value() {
+      return area.value;
+    },
     set(text) {
       if (area.value && document.activeElement === area) insert(0, area.value.length, text, 0);
-      else { area.value = text; area.setSelectionRange(0, 0); changed(); }
+      else {
+        area.value = text;
+        area.setSelectionRange(0, 0);
+        changed();
+      }
       area.scrollTop = 0;
     },
-    marks(found) { problems = found; draw(); },
+    marks(found) {
+      problems = found;
+      draw();
+    },
     goto(line, column = 1) {
-      const at = area.value.split("\n").slice(0, line - 1).reduce((sum, one) => sum + one.length + 1, 0) + column - 1;
+      const at =
+        area.value
+          .split("\n")
+          .slice(0, line - 1)
+          .reduce((sum, one) => sum + one.length + 1, 0) +
+        column -
+        1;
       area.focus();
       area.setSelectionRange(at, at);
       area.scrollTop = Math.max(0, (line - 6) * lineHeight());
@@ -84,20 +129,31 @@ export function codeField({ label, describedBy }) {
       const column = before.length - (before.lastIndexOf("\n") + 1);
       const style = getComputedStyle(area);
       const [wide, high] = [ruler.getBoundingClientRect().width / 100, lineHeight()];
-      return { left: parseFloat(style.paddingLeft) + column * wide - area.scrollLeft, top: parseFloat(style.paddingTop) + row * high - area.scrollTop, height: high, wide };
+      return {
+        left: parseFloat(style.paddingLeft) + column * wide - area.scrollLeft,
+        top: parseFloat(style.paddingTop) + row * high - area.scrollTop,
+        height: high,
+        wide,
+      };
     },
-    on(fn) { heard.add(fn); },
+    on(fn) {
+      heard.add(fn);
+    },
   };
 
-  function lineHeight() { return parseFloat(getComputedStyle(area).lineHeight); }
+  function lineHeight() {
+    return parseFloat(getComputedStyle(area).lineHeight);
+  }
 }
 
 // Draws what changed between the lines that stayed as they were at both ends: typing redraws one line of a thousand.
 function patched(place, before, after, drawOne) {
   const same = (a, b) => a !== undefined && b !== undefined && a.key === b.key;
-  let first = 0, last = 0;
+  let first = 0,
+    last = 0;
   while (same(before[first], after[first])) first += 1;
-  while (last < Math.min(before.length, after.length) - first && same(before[before.length - 1 - last], after[after.length - 1 - last])) last += 1;
+  while (last < Math.min(before.length, after.length) - first && same(before[before.length - 1 - last], after[after.length - 1 - last]))
+    last += 1;
   const [kept, gone] = [before.slice(before.length - last), before.slice(first, before.length - last)];
   const made = after.slice(first, after.length - last).map((one) => ({ ...one, node: drawOne(one) }));
   const anchor = kept[0]?.node ?? null;
@@ -118,7 +174,14 @@ function drawLine({ tokens, words, stale }) {
   const spans = tokens.map(({ kind, text }) => (kind === "plain" ? text : h("span", { class: `t-${kind}` }, text)));
   const [blank, rest] = /^\s*$/.test(tokens[0]?.text ?? "") ? [spans.slice(0, 1), spans.slice(1)] : [[], spans];
   return words
-    ? h("span", { class: ["code-line", "bad", stale && "old"] }, blank, h("span", { class: "wavy" }, rest), h("span", { class: "code-lens" }, words), "\n")
+    ? h(
+        "span",
+        { class: ["code-line", "bad", stale && "old"] },
+        blank,
+        h("span", { class: "wavy" }, rest),
+        h("span", { class: "code-lens" }, words),
+        "\n",
+      )
     : h("span", { class: "code-line" }, spans, "\n");
 }
 

@@ -15,7 +15,10 @@ const title = h("h1", null, "Compare");
 const note = h("p", { class: "quiet small", hidden: true });
 const add = button("Add studies", more, { icon: "plus" });
 const views = { studies: null, trials: null };
-let shown = "", waiting = 0, asking = false, stale = false;
+let shown = "",
+  waiting = 0,
+  asking = false,
+  stale = false;
 
 async function more() {
   const { kind, ids } = chosen();
@@ -38,7 +41,10 @@ async function draw() {
   if (kind === "nothing") return nothing();
   const now = view(kind);
   if (shown !== kind) replace(place, skeleton(6));
-  if (asking) { stale = true; return undefined; }
+  if (asking) {
+    stale = true;
+    return undefined;
+  }
   asking = true;
   try {
     await now.show(ids);
@@ -49,14 +55,23 @@ async function draw() {
   }
   if (place.firstChild !== now.node) replace(place, now.node);
   shown = kind;
-  if (stale) { stale = false; return draw(); }
+  if (stale) {
+    stale = false;
+    return draw();
+  }
   return undefined;
 }
 
 function nothing() {
   shown = "nothing";
-  replace(place, emptyState({ title: "Nothing to compare yet", text: "Choose two to twenty studies: their searches side by side, where their definitions differ, and whether the difference could be luck. Trials are compared from a study's table.",
-    actions: [button("Choose studies", more, { kind: "primary" })] }));
+  replace(
+    place,
+    emptyState({
+      title: "Nothing to compare yet",
+      text: "Choose two to twenty studies: their searches side by side, where their definitions differ, and whether the difference could be luck. Trials are compared from a study's table.",
+      actions: [button("Choose studies", more, { kind: "primary" })],
+    }),
+  );
 }
 
 // What moves is asked for again, at most every five seconds and only while somebody looks.
@@ -73,6 +88,8 @@ function moved(study) {
 
 replace(byId("mount"), h("div", { class: "page-head" }, title, add), note, place);
 on(draw);
-onTheme(() => { if (shown && shown !== "nothing") draw(); });
+onTheme(() => {
+  if (shown && shown !== "nothing") draw();
+});
 watch({ study: null, on: (_seq, study) => moved(study) });
 draw();

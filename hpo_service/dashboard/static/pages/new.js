@@ -25,7 +25,12 @@ const about = h("p", { class: "field-about small quiet", dataset: { test: "about
 const chooser = h("div", { class: "templates", role: "group", "aria-label": "Begin with" });
 const submit = button("Submit study", send, { kind: "primary" });
 const original = h("bdi", null, clone || "");
-let schema = null, templates = [], pristine = "", checking = null, checked = "", sending = false;
+let schema = null,
+  templates = [],
+  pristine = "",
+  checking = null,
+  checked = "",
+  sending = false;
 
 completing(field, () => schema);
 const check = later(WAIT_MS, validate);
@@ -36,7 +41,12 @@ field.on(() => {
   check();
   mark();
 });
-document.addEventListener("selectionchange", later(80, () => { if (document.activeElement === field.area) explain(); }));
+document.addEventListener(
+  "selectionchange",
+  later(80, () => {
+    if (document.activeElement === field.area) explain();
+  }),
+);
 addEventListener("keydown", (event) => {
   if (event.key !== "Enter" || !(event.ctrlKey || event.metaKey) || document.querySelector("dialog[open]")) return;
   event.preventDefault();
@@ -44,20 +54,61 @@ addEventListener("keydown", (event) => {
 });
 
 function frame() {
-  const help = h("p", { class: "editor-help small quiet", id: "editor-help" }, key("Ctrl"), key("Space"), " completes · ", key("Tab"), " indents, after ", key("Esc"), " it moves on · ", key("Ctrl"), key("Enter"), " submits");
-  replace(byId("mount"),
+  const help = h(
+    "p",
+    { class: "editor-help small quiet", id: "editor-help" },
+    key("Ctrl"),
+    key("Space"),
+    " completes · ",
+    key("Tab"),
+    " indents, after ",
+    key("Esc"),
+    " it moves on · ",
+    key("Ctrl"),
+    key("Enter"),
+    " submits",
+  );
+  replace(
+    byId("mount"),
     h("div", { class: "page-head" }, h("h1", null, clone ? "New study, from another" : "New study"), submit),
-    clone ? h("p", { class: "quiet from" }, "A copy of ", h("a", { href: `/studies/${encodeURIComponent(clone)}` }, original), ": change what you like; the study itself stays as it is.") : null,
+    clone
+      ? h(
+          "p",
+          { class: "quiet from" },
+          "A copy of ",
+          h("a", { href: `/studies/${encodeURIComponent(clone)}` }, original),
+          ": change what you like; the study itself stays as it is.",
+        )
+      : null,
     h("div", { class: "begin" }, h("span", { class: "quiet small begin-label" }, clone ? "Or begin with" : "Begin with"), chooser),
-    h("div", { class: "writing" },
-      h("section", { class: "editor card", "aria-label": "Definition" }, field.node, h("footer", { class: "editor-foot" }, about, help), problems.node),
-      run.node));
+    h(
+      "div",
+      { class: "writing" },
+      h(
+        "section",
+        { class: "editor card", "aria-label": "Definition" },
+        field.node,
+        h("footer", { class: "editor-foot" }, about, help),
+        problems.node,
+      ),
+      run.node,
+    ),
+  );
 }
 
 const key = (name) => h("kbd", null, name);
 
 function showTemplates() {
-  replace(chooser, templates.map((one) => h("button", { type: "button", class: "template", title: one.description, dataset: { name: one.name }, on: { click: () => begin(one) } }, one.title)));
+  replace(
+    chooser,
+    templates.map((one) =>
+      h(
+        "button",
+        { type: "button", class: "template", title: one.description, dataset: { name: one.name }, on: { click: () => begin(one) } },
+        one.title,
+      ),
+    ),
+  );
   mark();
 }
 
@@ -71,7 +122,8 @@ function begin(template) {
   const own = before.trim() && before !== pristine && !templates.some((one) => one.yaml === before);
   field.set(template.yaml);
   field.area.focus();
-  if (own) toast(`Replaced your text by “${template.title}”.`, "info", { action: { label: "Bring it back", run: () => field.set(before) } });
+  if (own)
+    toast(`Replaced your text by “${template.title}”.`, "info", { action: { label: "Bring it back", run: () => field.set(before) } });
 }
 
 function explain() {
@@ -85,7 +137,7 @@ function explain() {
 
 async function validate() {
   checking?.abort();
-  const mine = checking = new AbortController();
+  const mine = (checking = new AbortController());
   const text = field.value;
   if (!text.trim()) return nothing();
   try {
@@ -142,25 +194,49 @@ async function send() {
 async function copied() {
   const answer = await fetch(`/api/v1/studies/${encodeURIComponent(clone)}/definition.yaml`, { headers: headers() });
   if (answer.status === 401) dispatchEvent(new CustomEvent("hpo:sign-in"));
-  if (!answer.ok) throw new Error(((await answer.json().catch(() => ({}))).detail) || `The server answered ${answer.status}.`);
+  if (!answer.ok) throw new Error((await answer.json().catch(() => ({}))).detail || `The server answered ${answer.status}.`);
   return answer.text();
 }
 
 async function start() {
   frame();
-  get("/schema").then((found) => { schema = fields(found); explain(); }, () => { /* without it the editor only completes nothing */ });
-  if (clone) get(`/studies/${encodeURIComponent(clone)}`).then((study) => replace(original, study.name), () => { /* its id says enough */ });
+  get("/schema").then(
+    (found) => {
+      schema = fields(found);
+      explain();
+    },
+    () => {
+      /* without it the editor only completes nothing */
+    },
+  );
+  if (clone)
+    get(`/studies/${encodeURIComponent(clone)}`).then(
+      (study) => replace(original, study.name),
+      () => {
+        /* its id says enough */
+      },
+    );
   const kept = draft.read(place);
   const [ready, own] = await Promise.allSettled([get("/templates"), clone ? copied() : Promise.resolve("")]);
   templates = ready.status === "fulfilled" ? ready.value.items : [];
   if (own.status === "rejected") byId("mount").prepend(problemBox(own.reason));
   const named = templates.find((one) => one.name === asked.get("template"));
   pristine = own.value || named?.yaml || templates[0]?.yaml || "";
-  const text = named && !kept ? named.yaml : kept ?? pristine;
+  const text = named && !kept ? named.yaml : (kept ?? pristine);
   showTemplates();
   field.set(named && asked.has("template") ? named.yaml : text);
-  if (kept !== null && kept !== pristine && kept.trim() && !named) toast("Your text of last time is here again.", "info", { action: { label: "Begin afresh", run: () => { field.set(pristine); draft.forget(place); } } });
-  else if (named && kept && kept !== named.yaml && !templates.some((one) => one.yaml === kept)) toast("Your draft was replaced by the template.", "info", { action: { label: "Bring it back", run: () => field.set(kept) } });
+  if (kept !== null && kept !== pristine && kept.trim() && !named)
+    toast("Your text of last time is here again.", "info", {
+      action: {
+        label: "Begin afresh",
+        run: () => {
+          field.set(pristine);
+          draft.forget(place);
+        },
+      },
+    });
+  else if (named && kept && kept !== named.yaml && !templates.some((one) => one.yaml === kept))
+    toast("Your draft was replaced by the template.", "info", { action: { label: "Bring it back", run: () => field.set(kept) } });
 }
 
 start();

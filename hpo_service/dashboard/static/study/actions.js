@@ -12,22 +12,57 @@ export function actionsFor(page) {
   const { state, counts } = page.study();
   const running = state === "running" || state === "preflight";
   return [
-    running && { id: "pause", label: "Pause", title: "Launch nothing more; running segments pause at their next report", run: () => steer(page, "pause", "Paused") },
+    running && {
+      id: "pause",
+      label: "Pause",
+      title: "Launch nothing more; running segments pause at their next report",
+      run: () => steer(page, "pause", "Paused"),
+    },
     state === "paused" && { id: "resume", label: "Resume", kind: "primary", run: () => steer(page, "resume", "Resumed") },
-    GOES_ON.includes(state) && { id: "resume", label: "Go on", title: "Resume this study; one that has used up its budget needs a larger one", run: () => steer(page, "resume", "Going on") },
-    (running || state === "paused") && { id: "stop", label: "Stop", kind: "danger", title: "End the study; running trials are cancelled", run: () => stop(page) },
-    counts.failed > 0 && { id: "retry", label: `Retry ${counts.failed} failed`, title: "Failed trials are tried again as new trials; those tried again before are left out", run: () => retry(page) },
+    GOES_ON.includes(state) && {
+      id: "resume",
+      label: "Go on",
+      title: "Resume this study; one that has used up its budget needs a larger one",
+      run: () => steer(page, "resume", "Going on"),
+    },
+    (running || state === "paused") && {
+      id: "stop",
+      label: "Stop",
+      kind: "danger",
+      title: "End the study; running trials are cancelled",
+      run: () => stop(page),
+    },
+    counts.failed > 0 && {
+      id: "retry",
+      label: `Retry ${counts.failed} failed`,
+      title: "Failed trials are tried again as new trials; those tried again before are left out",
+      run: () => retry(page),
+    },
   ].filter(Boolean);
 }
 
 export function moreMenu(page) {
   const button = h("button", { type: "button", class: "button quiet", "aria-label": "More actions" }, "More", icon("down"));
-  const save = (format) => ({ label: `Export ${format.toUpperCase()}`, run: () => attempt(() => download(`${page.path("/export")}?format=${format}`, `${page.study().name.replace(/[^\w.-]+/g, "_").slice(0, 80)}.${format}`)) });
+  const save = (format) => ({
+    label: `Export ${format.toUpperCase()}`,
+    run: () =>
+      attempt(() =>
+        download(
+          `${page.path("/export")}?format=${format}`,
+          `${page
+            .study()
+            .name.replace(/[^\w.-]+/g, "_")
+            .slice(0, 80)}.${format}`,
+        ),
+      ),
+  });
   return menu(button, () => [
     { label: "Change budget and parallel …", run: () => edit(page) },
     { label: "Clone into a new study", run: () => location.assign(`/new?clone=${encodeURIComponent(page.id)}`) },
     { label: "Compare with another study", run: () => location.assign(`/compare?study=${encodeURIComponent(page.id)}`) },
-    save("csv"), save("json"), save("parquet"),
+    save("csv"),
+    save("json"),
+    save("parquet"),
   ]);
 }
 
@@ -54,8 +89,13 @@ async function stop(page) {
 }
 
 async function retry(page) {
-  await attempt(() => post(page.path("/retry"), { failed: true }), ({ trials }) =>
-    (trials.length ? `${plural(trials.length, "failed trial")} tried again as new trials` : "Every failed trial has been tried again before"));
+  await attempt(
+    () => post(page.path("/retry"), { failed: true }),
+    ({ trials }) =>
+      trials.length
+        ? `${plural(trials.length, "failed trial")} tried again as new trials`
+        : "Every failed trial has been tried again before",
+  );
   return page.reload();
 }
 
@@ -75,20 +115,52 @@ export async function edit(page) {
   const definition = page.definition();
   const rows = FIELDS.map((field) => row(field, valueAt(definition, field.path)));
   const problem = h("p", { class: "field-problem", role: "alert", hidden: true });
-  const body = h("div", { class: "edit-budget" },
-    h("p", { class: "quiet" }, "Whichever bound is reached first ends the study; an empty field is no bound."), h("div", { class: "edit-grid" }, rows.map(({ node }) => node)), problem);
+  const body = h(
+    "div",
+    { class: "edit-budget" },
+    h("p", { class: "quiet" }, "Whichever bound is reached first ends the study; an empty field is no bound."),
+    h(
+      "div",
+      { class: "edit-grid" },
+      rows.map(({ node }) => node),
+    ),
+    problem,
+  );
   const save = () => {
     send(page, rows, problem).then((sent) => sent && body.closest("dialog")?.close());
     return false; // the dialog stays until the server agreed
   };
-  await dialog({ title: "Budget and parallel", body, actions: [{ id: "cancel", label: "Cancel" }, { id: "save", label: "Save", kind: "primary", check: save }] });
+  await dialog({
+    title: "Budget and parallel",
+    body,
+    actions: [
+      { id: "cancel", label: "Cancel" },
+      { id: "save", label: "Save", kind: "primary", check: save },
+    ],
+  });
 }
 
 function row({ path, label, hint, step, required }, now) {
   const id = `edit-${path.replace(".", "-")}`;
-  const input = h("input", { id, type: "number", step, min: path.endsWith("target") ? null : "0", value: now ?? "", required: Boolean(required), placeholder: "no bound", "aria-describedby": `${id}-hint` });
+  const input = h("input", {
+    id,
+    type: "number",
+    step,
+    min: path.endsWith("target") ? null : "0",
+    value: now ?? "",
+    required: Boolean(required),
+    placeholder: "no bound",
+    "aria-describedby": `${id}-hint`,
+  });
   const problem = h("p", { class: "field-problem", hidden: true });
-  const node = h("div", { class: "edit-row" }, h("label", { for: id }, label), input, h("p", { id: `${id}-hint`, class: "quiet small" }, hint), problem);
+  const node = h(
+    "div",
+    { class: "edit-row" },
+    h("label", { for: id }, label),
+    input,
+    h("p", { id: `${id}-hint`, class: "quiet small" }, hint),
+    problem,
+  );
   return { path, input, problem, node, before: now ?? null };
 }
 

@@ -32,8 +32,15 @@ function fetchPlotly() {
 }
 
 function stay(error, id) {
-  if (error.status === 404) { missing({ what: "study", id }); return; }
-  replace(byId("study-head"), h("h1", null, "The study cannot be shown"), problemBox(error, () => location.reload()));
+  if (error.status === 404) {
+    missing({ what: "study", id });
+    return;
+  }
+  replace(
+    byId("study-head"),
+    h("h1", null, "The study cannot be shown"),
+    problemBox(error, () => location.reload()),
+  );
 }
 
 function mountViews(page) {
@@ -48,7 +55,11 @@ function mountViews(page) {
   function view(id) {
     if (!nodes.has(id)) {
       const holds = VIEWS.find((one) => one.id === id).holds(page);
-      const node = h("div", { class: ["view", `view-${id}`], id: `view-${id}`, role: "tabpanel", "aria-label": VIEWS.find((one) => one.id === id).label }, holds.map(panels.slot));
+      const node = h(
+        "div",
+        { class: ["view", `view-${id}`], id: `view-${id}`, role: "tabpanel", "aria-label": VIEWS.find((one) => one.id === id).label },
+        holds.map(panels.slot),
+      );
       nodes.set(id, node);
       area.append(node);
     }
@@ -60,7 +71,14 @@ function mountViews(page) {
     view(page.view);
     for (const [name, node] of nodes) node.hidden = name !== page.view;
     byId("study-filter").hidden = Boolean(VIEWS.find((one) => one.id === page.view).unfiltered);
-    replace(bar, tabs(offered(page, page.view).map((one) => ({ id: one.id, label: one.label })), page.view, (next) => page.show(next)));
+    replace(
+      bar,
+      tabs(
+        offered(page, page.view).map((one) => ({ id: one.id, label: one.label })),
+        page.view,
+        (next) => page.show(next),
+      ),
+    );
   }
 
   page.show = (id) => {

@@ -9,16 +9,25 @@ export function bounds(page) {
   const study = page.study();
   const given = study.budget ?? fallback(study, page.definition().budget ?? {});
   const rows = given.filter(({ limit }) => limit !== null && limit !== undefined).map((one) => line(one, page));
-  if (!rows.length) return [{ name: "none", label: "no bound", used: 0, limit: 0, share: null, text: "runs until it is stopped", left: "" }];
+  if (!rows.length)
+    return [{ name: "none", label: "no bound", used: 0, limit: 0, share: null, text: "runs until it is stopped", left: "" }];
   return withTime(rows, study);
 }
 
 function line({ name, used, limit }, page) {
-  const label = name === "resource" ? page.resourceName : LABELS[name] ?? name;
+  const label = name === "resource" ? page.resourceName : (LABELS[name] ?? name);
   if (name === "target") {
     const best = page.study().best?.value;
     const there = best !== null && best !== undefined && (page.maximize ? best >= limit : best <= limit);
-    return { name, label, used: there ? 1 : 0, limit: 1, share: null, text: format.metric(page.metricName, limit), left: there ? "reached" : "not reached" };
+    return {
+      name,
+      label,
+      used: there ? 1 : 0,
+      limit: 1,
+      share: null,
+      text: format.metric(page.metricName, limit),
+      left: there ? "reached" : "not reached",
+    };
   }
   return { name, label, used: used ?? 0, limit, share: Math.min(1, (used ?? 0) / limit), text: amounts(name, used ?? 0, limit), left: "" };
 }

@@ -18,7 +18,10 @@ export function termOf(column, op, raw) {
 
 export function narrow(page, column, op, raw) {
   const same = { ">=": [">=", ">"], "<=": ["<=", "<"], ":": [":", "=", "==", "!="], "!=": [] }[op];
-  const kept = page.selection.terms().filter((one) => one.field !== column.field || !same.includes(one.op)).map((one) => one.raw);
+  const kept = page.selection
+    .terms()
+    .filter((one) => one.field !== column.field || !same.includes(one.op))
+    .map((one) => one.raw);
   const term = termOf(column, op, raw);
   page.selection.set([...kept.filter((one) => one !== term), term].join(" "));
 }
@@ -33,7 +36,19 @@ export function offer(td, column, raw, page) {
   const shown = column.text(raw, null);
   const item = (words, op) => ({ label: `${column.label} ${words} ${shown}`, run: () => narrow(page, column, op, raw) });
   const mine = page.selection.terms().filter((one) => one.field === column.field);
-  const forget = mine.length ? { label: `Any ${column.label} again`, run: () => page.selection.set(page.selection.terms().filter((one) => !mine.some((m) => m.raw === one.raw)).map((one) => one.raw).join(" ")) } : null;
+  const forget = mine.length
+    ? {
+        label: `Any ${column.label} again`,
+        run: () =>
+          page.selection.set(
+            page.selection
+              .terms()
+              .filter((one) => !mine.some((m) => m.raw === one.raw))
+              .map((one) => one.raw)
+              .join(" "),
+          ),
+      }
+    : null;
   open(td, [item("≥", ">="), item("≤", "<="), item("=", ":"), forget]);
 }
 
@@ -41,7 +56,12 @@ export function offer(td, column, raw, page) {
 function open(td, items) {
   td.closest("table").querySelector(".cell-anchor")?.remove();
   const anchor = h("button", { type: "button", class: "cell-anchor", tabindex: "-1", "aria-label": "Filter by this value" });
-  anchor.addEventListener("focus", () => { if (anchor.dataset.opened) { td.focus(); anchor.remove(); } });
+  anchor.addEventListener("focus", () => {
+    if (anchor.dataset.opened) {
+      td.focus();
+      anchor.remove();
+    }
+  });
   td.append(anchor);
   menu(anchor, items);
   anchor.click();

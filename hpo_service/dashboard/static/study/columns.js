@@ -11,15 +11,35 @@ const STATS = ["best", "first", "min", "max"];
 export const STAT_WORDS = { last: "last", best: "best", first: "first", min: "lowest", max: "highest" };
 const MOST_PARAMETERS = 8;
 
-const field = (id, label, kind, { raw = (row) => row[id], text = null, sort = id, filter = id, hint = "", heat = true } = {}) =>
-  ({ id, label, group: "Trial", kind, sort, field: filter, raw, text: text ?? ((one) => value(one)), metric: null, stat: null, log: false, goodIsHigh: null, hint, heat });
+const field = (id, label, kind, { raw = (row) => row[id], text = null, sort = id, filter = id, hint = "", heat = true } = {}) => ({
+  id,
+  label,
+  group: "Trial",
+  kind,
+  sort,
+  field: filter,
+  raw,
+  text: text ?? ((one) => value(one)),
+  metric: null,
+  stat: null,
+  log: false,
+  goodIsHigh: null,
+  hint,
+  heat,
+});
 
 function fields(page) {
   const names = page.metricName;
   return [
     field("state", "State", "state"),
-    { ...field("value", names, "number", { text: (one) => asMetric(names, one), hint: "the objective, by which trials are ranked" }), metric: names, goodIsHigh: page.maximize },
-    field("resource", page.resourceName === "resource" ? "Resource" : sentence(page.resourceName), "number", { hint: "how far it was trained" }),
+    {
+      ...field("value", names, "number", { text: (one) => asMetric(names, one), hint: "the objective, by which trials are ranked" }),
+      metric: names,
+      goodIsHigh: page.maximize,
+    },
+    field("resource", page.resourceName === "resource" ? "Resource" : sentence(page.resourceName), "number", {
+      hint: "how far it was trained",
+    }),
     field("bracket", "Bracket", "number", { heat: false, text: (one) => (one === null ? NONE : integer(one)) }),
     field("rung", "Rung", "number", { heat: false, text: (one) => (one === null ? NONE : integer(one)) }),
     field("seconds", "Time", "number", { text: duration, hint: "trained, all attempts together" }),
@@ -37,26 +57,63 @@ function fields(page) {
 function parameterColumn(page, one) {
   const id = `param.${one.name}`;
   const clear = unambiguous(page, one.name);
-  return { id, label: one.name, group: "Parameters", kind: one.type === "number" ? "number" : "text", sort: clear ? one.name : id, field: clear ? one.name : id,
-    raw: (row) => row.params[one.name], text: value, metric: null, stat: null, log: one.log, goodIsHigh: null, heat: true,
-    hint: one.when ? "only where other parameters ask for it" : "" };
+  return {
+    id,
+    label: one.name,
+    group: "Parameters",
+    kind: one.type === "number" ? "number" : "text",
+    sort: clear ? one.name : id,
+    field: clear ? one.name : id,
+    raw: (row) => row.params[one.name],
+    text: value,
+    metric: null,
+    stat: null,
+    log: one.log,
+    goodIsHigh: null,
+    heat: true,
+    hint: one.when ? "only where other parameters ask for it" : "",
+  };
 }
 
 function metricColumns(page, name) {
   const id = `metric.${name}`;
   const known = page.objectives.find((one) => one.metric === name);
-  const goodIsHigh = known ? known.direction === "maximize" : isShare(name) ? true : /(^|_)(loss|error|rmse|mse|mae)(_|$)/i.test(name) ? false : null;
+  const goodIsHigh = known
+    ? known.direction === "maximize"
+    : isShare(name)
+      ? true
+      : /(^|_)(loss|error|rmse|mse|mae)(_|$)/i.test(name)
+        ? false
+        : null;
   const shared = { group: "Metrics", kind: "number", metric: name, log: false, goodIsHigh, heat: true, text: (one) => asMetric(name, one) };
   const clear = unambiguous(page, name);
-  const last = { ...shared, id, label: name, stat: null, sort: clear ? name : id, field: clear ? name : id, raw: (row) => row.values[name], hint: "the last value" };
-  const others = STATS.map((stat) => ({ ...shared, id: `${stat}.${name}`, label: `${name} · ${STAT_WORDS[stat]}`, stat, sort: null, field: null,
-    raw: (row) => row.stats?.[name]?.[stat], hint: `the ${STAT_WORDS[stat]} value of its curve` }));
+  const last = {
+    ...shared,
+    id,
+    label: name,
+    stat: null,
+    sort: clear ? name : id,
+    field: clear ? name : id,
+    raw: (row) => row.values[name],
+    hint: "the last value",
+  };
+  const others = STATS.map((stat) => ({
+    ...shared,
+    id: `${stat}.${name}`,
+    label: `${name} · ${STAT_WORDS[stat]}`,
+    stat,
+    sort: null,
+    field: null,
+    raw: (row) => row.stats?.[name]?.[stat],
+    hint: `the ${STAT_WORDS[stat]} value of its curve`,
+  }));
   return [last, ...others];
 }
 
 // A bare name is a field of trials first, then a parameter, then a metric; what is meant otherwise carries its kind.
 const FIELD_NAMES = new Set(["state", "number", "origin", "bracket", "rung", "value", "resource", "cost", "seconds", "tag"]);
-const unambiguous = (page, name) => !FIELD_NAMES.has(name) && page.parameters.some((one) => one.name === name) !== page.metrics().includes(name);
+const unambiguous = (page, name) =>
+  !FIELD_NAMES.has(name) && page.parameters.some((one) => one.name === name) !== page.metrics().includes(name);
 
 const sentence = (word) => word.charAt(0).toUpperCase() + word.slice(1);
 
@@ -77,7 +134,10 @@ function unseen(page, id) {
 }
 
 export function defaultColumns(page, { compact = false } = {}) {
-  const params = page.parameters.filter((one) => !one.constant).slice(0, compact ? 5 : MOST_PARAMETERS).map((one) => `param.${one.name}`);
+  const params = page.parameters
+    .filter((one) => !one.constant)
+    .slice(0, compact ? 5 : MOST_PARAMETERS)
+    .map((one) => `param.${one.name}`);
   const others = page.objectives.slice(1).map(({ metric }) => `metric.${metric}`);
   const rungs = page.hasRungs && !compact ? ["rung"] : [];
   return ["state", "value", ...others, "resource", ...rungs, ...params, ...(compact ? [] : ["seconds"]), "reason"];
@@ -95,7 +155,8 @@ export function nextSort(column, current) {
   return current === first ? second : first;
 }
 
-export const sortedHow = (column, current) => (column.sort && current === column.sort ? "ascending" : column.sort && current === `-${column.sort}` ? "descending" : null);
+export const sortedHow = (column, current) =>
+  column.sort && current === column.sort ? "ascending" : column.sort && current === `-${column.sort}` ? "descending" : null;
 
 export const shown = (column, row) => {
   const raw = column.raw(row);

@@ -4,7 +4,8 @@ import { h, replace } from "../core/dom.js";
 import { complete } from "./filter_check.js";
 
 export function completer({ input, options }, page, changed) {
-  let offer = null, current = -1;
+  let offer = null,
+    current = -1;
 
   function close() {
     offer = null;
@@ -17,10 +18,32 @@ export function completer({ input, options }, page, changed) {
   function update() {
     offer = complete(input.value, input.selectionStart ?? input.value.length, page);
     current = -1;
-    if (!offer.items.length) { close(); return; }
-    replace(options, offer.items.map(({ text, hint }, index) => h("li", {
-      id: `filter-option-${index}`, role: "option", "aria-selected": "false", dir: "auto",
-      on: { pointerdown: (event) => { event.preventDefault(); take(index); } } }, h("span", null, text), h("span", { class: "quiet small" }, hint))));
+    if (!offer.items.length) {
+      close();
+      return;
+    }
+    replace(
+      options,
+      offer.items.map(({ text, hint }, index) =>
+        h(
+          "li",
+          {
+            id: `filter-option-${index}`,
+            role: "option",
+            "aria-selected": "false",
+            dir: "auto",
+            on: {
+              pointerdown: (event) => {
+                event.preventDefault();
+                take(index);
+              },
+            },
+          },
+          h("span", null, text),
+          h("span", { class: "quiet small" }, hint),
+        ),
+      ),
+    );
     options.hidden = false;
     input.setAttribute("aria-expanded", "true");
   }
@@ -45,13 +68,20 @@ export function completer({ input, options }, page, changed) {
 
   // Whether the key was for the list.
   function key(event) {
-    if (event.key === "ArrowDown" && !offer) { update(); event.preventDefault(); return true; }
+    if (event.key === "ArrowDown" && !offer) {
+      update();
+      event.preventDefault();
+      return true;
+    }
     if (!offer) return false;
-    if (event.key === "ArrowDown" || event.key === "ArrowUp") mark(current < 0 && event.key === "ArrowUp" ? offer.items.length - 1 : current + (event.key === "ArrowDown" ? 1 : -1));
+    if (event.key === "ArrowDown" || event.key === "ArrowUp")
+      mark(current < 0 && event.key === "ArrowUp" ? offer.items.length - 1 : current + (event.key === "ArrowDown" ? 1 : -1));
     else if ((event.key === "Enter" && current >= 0) || (event.key === "Tab" && current >= 0)) take(current);
     else if (event.key === "Escape") close();
-    else if (event.key === "Enter") { close(); return false; }
-    else return false;
+    else if (event.key === "Enter") {
+      close();
+      return false;
+    } else return false;
     event.preventDefault();
     return true;
   }

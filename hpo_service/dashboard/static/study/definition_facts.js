@@ -19,12 +19,31 @@ export function parameters(definition) {
 function parameter(name, one) {
   const when = one.when ?? null;
   if (LISTED.has(one.type)) {
-    const values = one.type === "constant" ? [one.value] : one.values ?? [];
-    return { name, type: "category", log: false, integer: false, low: 0, high: values.length - 1, values, labels: values.map(word), when, constant: one.type === "constant" };
+    const values = one.type === "constant" ? [one.value] : (one.values ?? []);
+    return {
+      name,
+      type: "category",
+      log: false,
+      integer: false,
+      low: 0,
+      high: values.length - 1,
+      values,
+      labels: values.map(word),
+      when,
+      constant: one.type === "constant",
+    };
   }
   return {
-    name, type: "number", log: LOG.has(one.type), integer: WHOLE.has(one.type),
-    low: one.low ?? null, high: one.high ?? null, labels: [], values: [], when, constant: false,
+    name,
+    type: "number",
+    log: LOG.has(one.type),
+    integer: WHOLE.has(one.type),
+    low: one.low ?? null,
+    high: one.high ?? null,
+    labels: [],
+    values: [],
+    when,
+    constant: false,
   };
 }
 
@@ -32,7 +51,8 @@ function parameter(name, one) {
 export const word = (value) => (typeof value === "string" ? value : value === null ? "null" : String(value));
 
 export const resourceName = (definition) => (definition?.trainer?.recipe ? "epochs" : "resource");
-export const resourceText = (definition, x) => (definition?.trainer?.recipe ? `${number(x)} ${x === 1 ? "epoch" : "epochs"}` : `resource ${number(x)}`);
+export const resourceText = (definition, x) =>
+  definition?.trainer?.recipe ? `${number(x)} ${x === 1 ? "epoch" : "epochs"}` : `resource ${number(x)}`;
 export const hasRungs = (definition) => RUNGS.has(definition?.algorithm?.name);
 export const hasModel = (definition) => {
   const { name, sampler } = definition?.algorithm ?? {};

@@ -9,8 +9,18 @@ import { tell } from "./eventwords.js";
 const PAGE = 50;
 const MOST_LINES = 200;
 const SHOWN = [
-  { id: "all", label: "All", kinds: "study_created,definition_changed,study_state_changed,ending_declared,trials_enqueued,decided,attempts_reopened,attempts_ended", title: "Everything except reports" },
-  { id: "study", label: "Study", kinds: "study_created,definition_changed,study_state_changed,ending_declared,trials_enqueued", title: "What people did, and the study's states" },
+  {
+    id: "all",
+    label: "All",
+    kinds: "study_created,definition_changed,study_state_changed,ending_declared,trials_enqueued,decided,attempts_reopened,attempts_ended",
+    title: "Everything except reports",
+  },
+  {
+    id: "study",
+    label: "Study",
+    kinds: "study_created,definition_changed,study_state_changed,ending_declared,trials_enqueued",
+    title: "What people did, and the study's states",
+  },
   { id: "decisions", label: "Decisions", kinds: "decided", title: "What the algorithm decided, with its reasons" },
   { id: "attempts", label: "Attempts", kinds: "attempts_reopened,attempts_ended", title: "How attempts ended, and what was placed again" },
   { id: "reports", label: "Reports", kinds: "reported", title: "Batches of reports" },
@@ -20,19 +30,31 @@ export async function mount(node, page) {
   const chosen = param("log", "all");
   const state = { newest: 0, oldest: 0, last: 0, timer: 0, done: false };
   const choice = segmented(SHOWN, chosen.get(), (id) => chosen.set(id), { label: "Kinds of events" });
-  const frame = panel({ id: "events", title: "Event log", wide: true, tools: [choice], help: "Every change of the study, with its reason, in the order in which it was stored. The whole state of the study follows from this log." });
+  const frame = panel({
+    id: "events",
+    title: "Event log",
+    wide: true,
+    tools: [choice],
+    help: "Every change of the study, with its reason, in the order in which it was stored. The whole state of the study follows from this log.",
+  });
   const list = h("ol", { class: "events", dataset: { test: "event-log" } });
   const more = button("Older", () => older(), { small: true });
   replace(node, frame.node);
   frame.loading();
 
-  const ask = (before) => page.get("/log", { filter: null, before, limit: PAGE, kind: (SHOWN.find((one) => one.id === chosen.get()) ?? SHOWN[0]).kinds }).then((answer) => answer.items);
+  const ask = (before) =>
+    page
+      .get("/log", { filter: null, before, limit: PAGE, kind: (SHOWN.find((one) => one.id === chosen.get()) ?? SHOWN[0]).kinds })
+      .then((answer) => answer.items);
 
   async function first() {
     try {
       const items = await ask(0);
       state.newest = items[0]?.seq ?? 0;
-      replace(list, items.map((event) => entry(event, page)));
+      replace(
+        list,
+        items.map((event) => entry(event, page)),
+      );
       ends(items);
       replace(frame.body, items.length ? list : h("p", { class: "quiet" }, "No such event yet."), h("div", { class: "row center" }, more));
       frame.ready();
@@ -73,12 +95,18 @@ export async function mount(node, page) {
 
   page.on("changes", () => {
     if (state.timer) return;
-    state.timer = setTimeout(() => {
-      state.timer = 0;
-      if (node.offsetParent !== null && !document.hidden) newer();
-    }, Math.max(0, state.last + page.pace() - Date.now()));
+    state.timer = setTimeout(
+      () => {
+        state.timer = 0;
+        if (node.offsetParent !== null && !document.hidden) newer();
+      },
+      Math.max(0, state.last + page.pace() - Date.now()),
+    );
   });
-  chosen.on((id) => { choice.show(id); first(); });
+  chosen.on((id) => {
+    choice.show(id);
+    first();
+  });
   await first();
 }
 
@@ -86,6 +114,22 @@ function entry(event, page) {
   const { label, tone, sentence, lines } = tell(event, page.trialUrl);
   const words = h("p", null, sentence);
   const rest = lines.length ? h("details", null, h("summary", null, lines.length === 1 ? "More" : `All ${lines.length}`)) : null;
-  rest?.addEventListener("toggle", () => { if (rest.open && rest.children.length === 1) rest.append(h("ul", null, lines.slice(0, MOST_LINES).map((line) => h("li", null, line)), lines.length > MOST_LINES ? h("li", { class: "quiet" }, `and ${lines.length - MOST_LINES} more`) : null)); });
-  return h("li", { class: "event", dataset: { seq: event.seq, kind: event.kind } }, h("time", { datetime: event.at, title: `${when(event.at)}, event ${event.seq}` }, ago(event.at)), chip(label, { kind: tone }), h("div", { class: "event-words" }, words, rest));
+  rest?.addEventListener("toggle", () => {
+    if (rest.open && rest.children.length === 1)
+      rest.append(
+        h(
+          "ul",
+          null,
+          lines.slice(0, MOST_LINES).map((line) => h("li", null, line)),
+          lines.length > MOST_LINES ? h("li", { class: "quiet" }, `and ${lines.length - MOST_LINES} more`) : null,
+        ),
+      );
+  });
+  return h(
+    "li",
+    { class: "event", dataset: { seq: event.seq, kind: event.kind } },
+    h("time", { datetime: event.at, title: `${when(event.at)}, event ${event.seq}` }, ago(event.at)),
+    chip(label, { kind: tone }),
+    h("div", { class: "event-words" }, words, rest),
+  );
 }

@@ -10,7 +10,9 @@ const MOST_NAMED = 6;
 export function tell(event, trialUrl) {
   const words = KINDS[event.kind];
   const link = (n) => h("a", { href: trialUrl(n) }, String(n));
-  return words ? { lines: [], tone: "", ...words(event.payload, { link, one: (n) => ["trial ", link(n)], many: (numbers) => named(numbers, link) }) } : { label: event.kind.replaceAll("_", " "), tone: "", sentence: ["This page does not know this kind of event."], lines: [] };
+  return words
+    ? { lines: [], tone: "", ...words(event.payload, { link, one: (n) => ["trial ", link(n)], many: (numbers) => named(numbers, link) }) }
+    : { label: event.kind.replaceAll("_", " "), tone: "", sentence: ["This page does not know this kind of event."], lines: [] };
 }
 
 function named(numbers, link) {
@@ -24,54 +26,150 @@ const upto = (target) => (target === null || target === undefined ? "" : ` to ${
 const because = (reason) => (reason ? [": ", h("bdi", null, cut(reason))] : []);
 const cut = (text, most = 400) => (text.length > most ? `${text.slice(0, most)}…` : text);
 
-const OUTCOMES = { reached: "reached", completed: "ended by itself at", cancelled: "was cancelled at", paused: "paused at", failed: "failed at", lost: "was lost at" };
-const NOW = { waiting: "; it will be placed again", stopped: "; the trial is stopped", failed: "; the trial has failed", finished: "; the trial is finished" };
+const OUTCOMES = {
+  reached: "reached",
+  completed: "ended by itself at",
+  cancelled: "was cancelled at",
+  paused: "paused at",
+  failed: "failed at",
+  lost: "was lost at",
+};
+const NOW = {
+  waiting: "; it will be placed again",
+  stopped: "; the trial is stopped",
+  failed: "; the trial has failed",
+  finished: "; the trial is finished",
+};
 
 const KINDS = {
   study_created: () => ({ label: "created", sentence: ["The study was created."] }),
 
-  definition_changed: ({ changed, space_version: version }) => ({ label: "changed", sentence: ["The definition was changed: ", h("bdi", null, cut(changed.join(", "))), changed.some((path) => path === "space" || path === "forbid") ? ` (space version ${version})` : "", "."] }),
+  definition_changed: ({ changed, space_version: version }) => ({
+    label: "changed",
+    sentence: [
+      "The definition was changed: ",
+      h("bdi", null, cut(changed.join(", "))),
+      changed.some((path) => path === "space" || path === "forbid") ? ` (space version ${version})` : "",
+      ".",
+    ],
+  }),
 
-  study_state_changed: ({ state, reason }) => ({ label: state, tone: state === "failed" ? "bad" : "state", sentence: [`The study is ${state}`, ...because(reason)] }),
+  study_state_changed: ({ state, reason }) => ({
+    label: state,
+    tone: state === "failed" ? "bad" : "state",
+    sentence: [`The study is ${state}`, ...because(reason)],
+  }),
 
-  ending_declared: ({ reason }) => ({ label: "budget", sentence: reason ? ["Nothing more is started", ...because(reason)] : ["There is budget again; the study goes on."] }),
+  ending_declared: ({ reason }) => ({
+    label: "budget",
+    sentence: reason ? ["Nothing more is started", ...because(reason)] : ["There is budget again; the study goes on."],
+  }),
 
   trials_enqueued: ({ trials }, { link, many }) => {
     const retries = trials.filter((one) => one.retry_of !== null);
-    if (retries.length) return { label: "retry", sentence: retries.length === 1 ? ["Trial ", link(retries[0].retry_of), " is tried again as ", ...many([retries[0].trial]), "."] : [`${plural(retries.length, "trial")} are tried again, as `, ...many(retries.map((one) => one.trial)), "."],
-      lines: retries.length > 1 ? retries.map((one) => ["trial ", link(one.retry_of), " again as trial ", link(one.trial)]) : [] };
-    return { label: "enqueued", sentence: [trials.length === 1 ? "A configuration was given by hand: " : `${integer(trials.length)} configurations were given by hand: `, ...many(trials.map((one) => one.trial)), "."],
-      lines: trials.map((one) => ["trial ", link(one.trial), ": ", h("bdi", null, cut(parameters(one.params)))]) };
+    if (retries.length)
+      return {
+        label: "retry",
+        sentence:
+          retries.length === 1
+            ? ["Trial ", link(retries[0].retry_of), " is tried again as ", ...many([retries[0].trial]), "."]
+            : [`${plural(retries.length, "trial")} are tried again, as `, ...many(retries.map((one) => one.trial)), "."],
+        lines: retries.length > 1 ? retries.map((one) => ["trial ", link(one.retry_of), " again as trial ", link(one.trial)]) : [],
+      };
+    return {
+      label: "enqueued",
+      sentence: [
+        trials.length === 1 ? "A configuration was given by hand: " : `${integer(trials.length)} configurations were given by hand: `,
+        ...many(trials.map((one) => one.trial)),
+        ".",
+      ],
+      lines: trials.map((one) => ["trial ", link(one.trial), ": ", h("bdi", null, cut(parameters(one.params)))]),
+    };
   },
 
   decided: ({ proposals, algorithm }, { link, many }) => {
     const of = (kind) => proposals.filter((one) => one.kind === kind);
-    const parts = [["start", "started"], ["continue", "promoted or continued"], ["stop", "stopped early"], ["finish", "finished"]].filter(([kind]) => of(kind).length).map(([kind, verb]) => [...many(of(kind).map((one) => one.trial)), ` ${verb}`]);
+    const parts = [
+      ["start", "started"],
+      ["continue", "promoted or continued"],
+      ["stop", "stopped early"],
+      ["finish", "finished"],
+    ]
+      .filter(([kind]) => of(kind).length)
+      .map(([kind, verb]) => [...many(of(kind).map((one) => one.trial)), ` ${verb}`]);
     const sentence = proposals.length === 1 ? [proposal(proposals[0], link)] : parts.flatMap((part, i) => [i ? "; " : "", ...part]);
-    return { label: algorithm === "user" ? "by hand" : "decision", tone: "accent", sentence: capital(sentence), lines: proposals.length === 1 ? [] : proposals.map((one) => proposal(one, link)) };
+    return {
+      label: algorithm === "user" ? "by hand" : "decision",
+      tone: "accent",
+      sentence: capital(sentence),
+      lines: proposals.length === 1 ? [] : proposals.map((one) => proposal(one, link)),
+    };
   },
 
-  attempts_reopened: ({ attempts }, { link, many }) => ({ label: "placed again", sentence: capital([...many(attempts.map((one) => one.trial)), attempts.length === 1 ? " was interrupted and is placed again" : " were interrupted and are placed again"]),
-    lines: attempts.map((one) => ["trial ", link(one.trial), `, attempt ${one.fence}, from ${number(one.from_resource)}${upto(one.target)}`, one.worker ? [" by ", h("bdi", null, cut(one.worker, 80))] : ""]) }),
+  attempts_reopened: ({ attempts }, { link, many }) => ({
+    label: "placed again",
+    sentence: capital([
+      ...many(attempts.map((one) => one.trial)),
+      attempts.length === 1 ? " was interrupted and is placed again" : " were interrupted and are placed again",
+    ]),
+    lines: attempts.map((one) => [
+      "trial ",
+      link(one.trial),
+      `, attempt ${one.fence}, from ${number(one.from_resource)}${upto(one.target)}`,
+      one.worker ? [" by ", h("bdi", null, cut(one.worker, 80))] : "",
+    ]),
+  }),
 
-  reported: ({ reports }, { link, many }) => ({ label: "reports", sentence: [`${plural(reports.length, "report")} of `, ...many(reports.map((row) => row[0]))],
-    lines: reports.slice(0, 200).map(([trial, , , resource, values]) => ["trial ", link(trial), ` at ${number(resource)}: ${values.map((one) => value(one)).join(", ")}`]) }),
+  reported: ({ reports }, { link, many }) => ({
+    label: "reports",
+    sentence: [`${plural(reports.length, "report")} of `, ...many(reports.map((row) => row[0]))],
+    lines: reports
+      .slice(0, 200)
+      .map(([trial, , , resource, values]) => [
+        "trial ",
+        link(trial),
+        ` at ${number(resource)}: ${values.map((one) => value(one)).join(", ")}`,
+      ]),
+  }),
 
   attempts_ended: ({ attempts }, { link, many }) => {
     const bad = attempts.filter(([, , , state]) => state === "failed");
-    const line = ([trial, fence, outcome, state, resource, reason, cost]) => ["trial ", link(trial), `, attempt ${fence}, ${OUTCOMES[outcome] ?? `${outcome} at`} ${number(resource)}${NOW[state] ?? ""}`, cost ? ` (${money(cost)})` : "",
-      ...because(reason === outcome ? "" : reason)];
+    const line = ([trial, fence, outcome, state, resource, reason, cost]) => [
+      "trial ",
+      link(trial),
+      `, attempt ${fence}, ${OUTCOMES[outcome] ?? `${outcome} at`} ${number(resource)}${NOW[state] ?? ""}`,
+      cost ? ` (${money(cost)})` : "",
+      ...because(reason === outcome ? "" : reason),
+    ];
     if (attempts.length === 1) return { label: "attempt", tone: bad.length ? "bad" : "", sentence: capital(line(attempts[0])) };
-    return { label: "attempts", tone: bad.length ? "bad" : "", sentence: [`${integer(attempts.length)} attempts ended: `, ...many(attempts.map(([trial]) => trial)), bad.length ? `; ${integer(bad.length)} failed` : ""], lines: attempts.map(line) };
+    return {
+      label: "attempts",
+      tone: bad.length ? "bad" : "",
+      sentence: [
+        `${integer(attempts.length)} attempts ended: `,
+        ...many(attempts.map(([trial]) => trial)),
+        bad.length ? `; ${integer(bad.length)} failed` : "",
+      ],
+      lines: attempts.map(line),
+    };
   },
 };
 
 function proposal({ kind, trial, target, reason, parent }, link) {
   const verb = { start: "starts", continue: "goes on", stop: "stops", finish: "is finished" }[kind] ?? kind;
-  return ["trial ", link(trial), ` ${verb}${kind === "start" || kind === "continue" ? upto(target) : ""}`, parent !== undefined && parent !== null ? [" from trial ", link(parent)] : "", ...because(reason)];
+  return [
+    "trial ",
+    link(trial),
+    ` ${verb}${kind === "start" || kind === "continue" ? upto(target) : ""}`,
+    parent !== undefined && parent !== null ? [" from trial ", link(parent)] : "",
+    ...because(reason),
+  ];
 }
 
-const parameters = (params) => Object.entries(params).map(([name, one]) => `${name}=${value(one)}`).join(", ");
+const parameters = (params) =>
+  Object.entries(params)
+    .map(([name, one]) => `${name}=${value(one)}`)
+    .join(", ");
 
 function capital(nodes) {
   const flat = nodes.flat(Infinity).filter((one) => one !== "");

@@ -58,7 +58,14 @@ export function complete(text, caret, page) {
   const split = /^([^\s:=!<>"',]+)(!=|==|[:=])([^\s"'<>=!]*)$/.exec(typed);
   if (split) {
     const from = caret - split[3].split(",").pop().length;
-    return { start: from, end: caret, items: matching(valuesOf(split[1], page).map((one) => ({ text: one, hint: "" })), text.slice(from, caret)) };
+    return {
+      start: from,
+      end: caret,
+      items: matching(
+        valuesOf(split[1], page).map((one) => ({ text: one, hint: "" })),
+        text.slice(from, caret),
+      ),
+    };
   }
   if (/[:=!<>"',]/.test(typed)) return { start, end: caret, items: [] };
   return { start, end: caret, items: matching(namesOf(page), typed) };

@@ -8,7 +8,8 @@ export function scale(values, { log = false } = {}) {
   if (finite.length < 2) return () => null;
   const [first, last] = middle(finite);
   const bend = finite[0] > 0 && (log || last / first > 1000) ? Math.log : (one) => one;
-  const low = bend(first), high = bend(last);
+  const low = bend(first),
+    high = bend(last);
   if (!(high > low)) return () => null;
   return (one) => (typeof one === "number" && Number.isFinite(one) ? Math.min(1, Math.max(0, (bend(one) - low) / (high - low))) : null);
 }

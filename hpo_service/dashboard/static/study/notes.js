@@ -8,7 +8,8 @@ import { notesEditor, tagsEditor } from "./notebook.js";
 export function mount(node, page) {
   const frame = panel({ id: "notes", title: "Notes and tags", wide: true });
   replace(node, frame.node);
-  let html = page.study().notes_html ?? "", of = page.study().notes;
+  let html = page.study().notes_html ?? "",
+    of = page.study().notes;
   const change = async (changes) => {
     await patch(page.path(), changes);
     await fresh();
@@ -23,7 +24,11 @@ export function mount(node, page) {
     tags.draw();
   }
   const notes = notesEditor({ label: "Notes of the study", get: () => ({ text: of, html }), save: (text) => change({ notes: text }) });
-  const tags = tagsEditor({ get: () => page.study().tags, save: (next) => change({ tags: next }), href: (tag) => `/?tag=${encodeURIComponent(tag)}` });
+  const tags = tagsEditor({
+    get: () => page.study().tags,
+    save: (next) => change({ tags: next }),
+    href: (tag) => `/?tag=${encodeURIComponent(tag)}`,
+  });
   replace(frame.body, tags.node, h("div", { class: "gap" }), notes.node);
   page.on("study", () => {
     tags.draw();

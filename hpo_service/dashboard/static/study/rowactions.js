@@ -16,11 +16,21 @@ const ENDED = ["finished", "stopped", "failed"];
 const STOPPABLE = ["running", "waiting"];
 
 export function mountActions(page, table) {
-  const node = h("div", { class: "row-actions", role: "region", "aria-label": "Selected trials", hidden: true, dataset: { test: "row-actions" } });
+  const node = h("div", {
+    class: "row-actions",
+    role: "region",
+    "aria-label": "Selected trials",
+    hidden: true,
+    dataset: { test: "row-actions" },
+  });
   const numbers = () => table.picked.get();
 
   // Of rows on other pages nothing is known here: the server says what cannot be done with them.
-  const fitting = (states) => numbers().filter((n) => { const row = table.rowOf(n); return !row || states.includes(row.state); });
+  const fitting = (states) =>
+    numbers().filter((n) => {
+      const row = table.rowOf(n);
+      return !row || states.includes(row.state);
+    });
 
   function draw() {
     const chosen = numbers();
@@ -28,16 +38,37 @@ export function mountActions(page, table) {
     node.hidden = chosen.length === 0;
     if (node.hidden) return replace(node);
     const many = chosen.length > MOST_COMPARED;
-    return replace(node, h("strong", { "aria-live": "polite" }, `${plural(chosen.length, "trial")} selected`),
-      button("Compare", () => location.assign(compareUrl(page, chosen)), { kind: "primary", small: true, icon: "compare", disabled: many || chosen.length < 2,
-        title: many ? `At most ${MOST_COMPARED} trials are compared at once` : chosen.length < 2 ? "Select two or more" : null }),
+    return replace(
+      node,
+      h("strong", { "aria-live": "polite" }, `${plural(chosen.length, "trial")} selected`),
+      button("Compare", () => location.assign(compareUrl(page, chosen)), {
+        kind: "primary",
+        small: true,
+        icon: "compare",
+        disabled: many || chosen.length < 2,
+        title: many ? `At most ${MOST_COMPARED} trials are compared at once` : chosen.length < 2 ? "Select two or more" : null,
+      }),
       button("Show only these", () => page.selection.term("number", ":", chosen), { small: true }),
       page.mayEdit() && [
         button("Tag …", () => tagDialog(page, chosen, table), { small: true }),
-        button("Retry", () => retry(page, again, table), { small: true, disabled: !again.length, title: again.length ? "Those that have ended, again as new trials with the same parameters" : "None of them has ended" }),
-        button("Stop", () => stop(page, stoppable, table), { small: true, disabled: !stoppable.length, title: stoppable.length ? "Those that run end at their next report" : "None of them is running" })],
-      button("CSV", () => exportPicked(page, chosen, table), { small: true, icon: "download", title: "These rows, with the columns that are shown" }),
-      button("Clear", () => table.picked.set([]), { small: true }));
+        button("Retry", () => retry(page, again, table), {
+          small: true,
+          disabled: !again.length,
+          title: again.length ? "Those that have ended, again as new trials with the same parameters" : "None of them has ended",
+        }),
+        button("Stop", () => stop(page, stoppable, table), {
+          small: true,
+          disabled: !stoppable.length,
+          title: stoppable.length ? "Those that run end at their next report" : "None of them is running",
+        }),
+      ],
+      button("CSV", () => exportPicked(page, chosen, table), {
+        small: true,
+        icon: "download",
+        title: "These rows, with the columns that are shown",
+      }),
+      button("Clear", () => table.picked.set([]), { small: true }),
+    );
   }
 
   draw();
@@ -48,10 +79,19 @@ const compareUrl = (page, numbers) => `/compare${query({ trial: numbers.map((n) 
 
 async function retry(page, numbers, table) {
   const words = numbers.length === 1 ? `trial ${numbers[0]}` : plural(numbers.length, "trial");
-  if (!(await confirmed(`Try ${words} again? Each becomes a new trial with the same parameters; the old one stays as it is.`, { title: "Retry", yes: "Retry" }))) return;
+  if (
+    !(await confirmed(`Try ${words} again? Each becomes a new trial with the same parameters; the old one stays as it is.`, {
+      title: "Retry",
+      yes: "Retry",
+    }))
+  )
+    return;
   await acting(async () => {
     const { trials } = await post(`${page.path()}/retry`, { trials: numbers });
-    toast(trials.length === 1 ? `Trial ${trials[0]} waits to be started.` : `Trials ${trials[0]} to ${trials.at(-1)} wait to be started.`, "good");
+    toast(
+      trials.length === 1 ? `Trial ${trials[0]} waits to be started.` : `Trials ${trials[0]} to ${trials.at(-1)} wait to be started.`,
+      "good",
+    );
     page.reload();
     table.reload();
   });
@@ -59,7 +99,14 @@ async function retry(page, numbers, table) {
 
 async function stop(page, numbers, table) {
   const words = numbers.length === 1 ? `trial ${numbers[0]}` : `these ${plural(numbers.length, "trial")}`;
-  if (!(await confirmed(`Stop ${words}? A running trial ends at its next report and keeps its values; the study goes on without it.`, { title: "Stop", yes: "Stop", kind: "danger" }))) return;
+  if (
+    !(await confirmed(`Stop ${words}? A running trial ends at its next report and keeps its values; the study goes on without it.`, {
+      title: "Stop",
+      yes: "Stop",
+      kind: "danger",
+    }))
+  )
+    return;
   await acting(async () => {
     const answers = await Promise.allSettled(numbers.map((n) => post(`${page.path()}/trials/${n}/stop`, {})));
     const refused = answers.filter((one) => one.status === "rejected");
@@ -72,18 +119,54 @@ async function stop(page, numbers, table) {
 }
 
 async function tagDialog(page, numbers, table) {
-  const rows = await Promise.all(numbers.map((n) => table.rowOf(n) ?? get(`${page.path()}/trials/${n}`))).catch((error) => { toast(error.message, "bad"); return null; });
+  const rows = await Promise.all(numbers.map((n) => table.rowOf(n) ?? get(`${page.path()}/trials/${n}`))).catch((error) => {
+    toast(error.message, "bad");
+    return null;
+  });
   if (!rows) return;
   const counts = new Map();
   for (const row of rows) for (const tag of row.tags) counts.set(tag, (counts.get(tag) ?? 0) + 1);
   const dropped = new Set();
-  const input = h("input", { type: "text", maxlength: "100", autocomplete: "off", autofocus: true, placeholder: "for example: good start" });
+  const input = h("input", {
+    type: "text",
+    maxlength: "100",
+    autocomplete: "off",
+    autofocus: true,
+    placeholder: "for example: good start",
+  });
   const present = h("div", { class: "chips" });
-  const draw = () => replace(present, [...counts].filter(([tag]) => !dropped.has(tag)).map(([tag, n]) =>
-    chip(n < rows.length ? `${tag} (${n})` : tag, { remove: () => { dropped.add(tag); draw(); } })));
+  const draw = () =>
+    replace(
+      present,
+      [...counts]
+        .filter(([tag]) => !dropped.has(tag))
+        .map(([tag, n]) =>
+          chip(n < rows.length ? `${tag} (${n})` : tag, {
+            remove: () => {
+              dropped.add(tag);
+              draw();
+            },
+          }),
+        ),
+    );
   draw();
-  const body = h("div", null, counts.size ? h("div", { class: "field" }, h("span", { class: "quiet" }, "Tags they have"), present) : null, field("Add a tag", input));
-  if ((await dialog({ title: numbers.length === 1 ? `Tags of trial ${numbers[0]}` : `Tags of ${plural(numbers.length, "trial")}`, body, actions: [{ id: "no", label: "Cancel" }, { id: "yes", label: "Save", kind: "primary" }] })) !== "yes") return;
+  const body = h(
+    "div",
+    null,
+    counts.size ? h("div", { class: "field" }, h("span", { class: "quiet" }, "Tags they have"), present) : null,
+    field("Add a tag", input),
+  );
+  if (
+    (await dialog({
+      title: numbers.length === 1 ? `Tags of trial ${numbers[0]}` : `Tags of ${plural(numbers.length, "trial")}`,
+      body,
+      actions: [
+        { id: "no", label: "Cancel" },
+        { id: "yes", label: "Save", kind: "primary" },
+      ],
+    })) !== "yes"
+  )
+    return;
   const added = input.value.trim();
   await acting(async () => {
     for (const row of rows) {
@@ -107,8 +190,18 @@ export function exportMenu(page, table) {
   const made = h("button", { type: "button", class: "button quiet small" }, icon("download"), "Export");
   const whole = (format) => acting(() => download(`${page.path()}/export${query({ format })}`, `${page.id}.${format}`));
   return menu(made, () => [
-    { label: "These rows as CSV", hint: "columns as shown", run: () => save(csv(table.rows(), table.columns()), `${page.id}-page.csv`, "text/csv") },
-    page.filter ? { label: "All that match, as CSV", hint: `at most ${MOST_EXPORTED.toLocaleString("en-GB")}`, run: () => acting(() => exportMatching(page, table)) } : null,
+    {
+      label: "These rows as CSV",
+      hint: "columns as shown",
+      run: () => save(csv(table.rows(), table.columns()), `${page.id}-page.csv`, "text/csv"),
+    },
+    page.filter
+      ? {
+          label: "All that match, as CSV",
+          hint: `at most ${MOST_EXPORTED.toLocaleString("en-GB")}`,
+          run: () => acting(() => exportMatching(page, table)),
+        }
+      : null,
     { label: "The whole study as CSV", run: () => whole("csv") },
     { label: "The whole study as JSON", run: () => whole("json") },
     { label: "The whole study as Parquet", run: () => whole("parquet") },

@@ -15,11 +15,22 @@ export function makePage(id) {
   const listeners = { study: new Set(), changes: new Set(), filter: new Set(), hover: new Set(), problem: new Set() };
   const base = `/studies/${encodeURIComponent(id)}`;
   const metrics = new Set();
-  let study = null, definition = null, seq = 0, filter = "", parameters = [], objectives = [], running = [], pace = PACE_MS;
+  let study = null,
+    definition = null,
+    seq = 0,
+    filter = "",
+    parameters = [],
+    objectives = [],
+    running = [],
+    pace = PACE_MS;
 
   function emit(kind, value) {
     for (const fn of [...listeners[kind]]) {
-      try { fn(value); } catch (error) { console.error(error); }
+      try {
+        fn(value);
+      } catch (error) {
+        console.error(error);
+      }
     }
   }
 
@@ -35,25 +46,49 @@ export function makePage(id) {
   }
 
   const page = {
-    id, selection,
+    id,
+    selection,
     study: () => study,
     definition: () => definition,
     seq: () => seq,
-    get objectives() { return objectives; },
-    get metricName() { return objectives[0]?.metric ?? "value"; },
-    get direction() { return objectives[0]?.direction ?? "minimize"; },
-    get maximize() { return page.direction === "maximize"; },
-    get parameters() { return parameters; },
-    get resourceName() { return facts.resourceName(definition); },
+    get objectives() {
+      return objectives;
+    },
+    get metricName() {
+      return objectives[0]?.metric ?? "value";
+    },
+    get direction() {
+      return objectives[0]?.direction ?? "minimize";
+    },
+    get maximize() {
+      return page.direction === "maximize";
+    },
+    get parameters() {
+      return parameters;
+    },
+    get resourceName() {
+      return facts.resourceName(definition);
+    },
     resourceText: (x) => facts.resourceText(definition, x),
-    get hasRungs() { return facts.hasRungs(definition); },
-    get hasModel() { return facts.hasModel(definition); },
-    get filter() { return filter; },
+    get hasRungs() {
+      return facts.hasRungs(definition);
+    },
+    get hasModel() {
+      return facts.hasModel(definition);
+    },
+    get filter() {
+      return filter;
+    },
     metrics: () => [...metrics],
     running: () => running,
     pace: () => pace,
-    learnMetrics(names) { for (const name of names) metrics.add(name); },
-    on(kind, fn) { listeners[kind].add(fn); return () => listeners[kind].delete(fn); },
+    learnMetrics(names) {
+      for (const name of names) metrics.add(name);
+    },
+    on(kind, fn) {
+      listeners[kind].add(fn);
+      return () => listeners[kind].delete(fn);
+    },
     hover: (number) => emit("hover", number),
     get: (rest, more = {}, options = {}) => get(`${base}${rest}${query({ filter, ...more })}`, options),
     path: (rest = "") => base + rest,
@@ -96,7 +131,8 @@ export function makePage(id) {
   selection.on((text) => useFilter(typeof text === "string" ? text : selection.text));
 
   // One request for changes at a time, none while the tab is hidden; what came meanwhile is asked for when it is shown.
-  let wanted = false, busy = false;
+  let wanted = false,
+    busy = false;
   async function catchUp() {
     wanted = true;
     if (busy || document.hidden || !study) return;
@@ -115,7 +151,8 @@ export function makePage(id) {
   async function askChanges() {
     const before = study.definition_version;
     const changes = await get(`${base}/changes${query({ since: seq })}`).catch(() => null);
-    if (!changes) { // the live line says that the connection is lost; ask again when there is hope
+    if (!changes) {
+      // the live line says that the connection is lost; ask again when there is hope
       wanted = true;
       await new Promise((done) => setTimeout(done, AGAIN_MS));
       return;
@@ -133,9 +170,16 @@ export function makePage(id) {
   page.begin = async () => {
     take(await get(base));
     if (selection.text) await useFilter(selection.text);
-    document.addEventListener("visibilitychange", () => { if (!document.hidden && wanted) catchUp(); });
+    document.addEventListener("visibilitychange", () => {
+      if (!document.hidden && wanted) catchUp();
+    });
     // Being connected counts as a notice: the first answer tells which trials run.
-    watch({ study: id, on: (at) => { if (at === null || at > seq) catchUp(); } });
+    watch({
+      study: id,
+      on: (at) => {
+        if (at === null || at > seq) catchUp();
+      },
+    });
     emit("study", study);
   };
   return page;

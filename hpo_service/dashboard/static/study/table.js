@@ -21,8 +21,13 @@ const COMPACT = 10;
 export async function mount(node, page, { compact = false } = {}) {
   const usual = defaultColumns(page, { compact });
   const url = {
-    sort: param("sort", defaultSort(page)), cols: param("cols", usual), heat: param("heat", false), size: param("rows", SIZES[0]),
-    cursor: param("cursor", ""), from: param("from", 1), picked: param("picked", []),
+    sort: param("sort", defaultSort(page)),
+    cols: param("cols", usual),
+    heat: param("heat", false),
+    size: param("rows", SIZES[0]),
+    cursor: param("cursor", ""),
+    from: param("from", 1),
+    picked: param("picked", []),
   };
   const state = { page: null, columns: [], trail: [], asked: null, stale: false, due: false, last: 0, timer: 0, anchor: null };
   const picked = {
@@ -42,14 +47,43 @@ export async function mount(node, page, { compact = false } = {}) {
   const fresh = h("span", { class: "fresh", role: "status" });
   const heat = switcher("Heat", url.heat.get(), (on) => url.heat.set(on));
   heat.title = "Colours numbers from low to high";
-  const context = { page, picked, rows: () => rows.rows(), rowOf: rows.rowOf, columns: () => state.columns, sort: () => url.sort.get(), stats: () => statNames(state.columns).join(","), reload: () => load({ quiet: true }),
-    show: (id) => { if (!ids().includes(id)) url.cols.set([...ids(), id]); } };
+  const context = {
+    page,
+    picked,
+    rows: () => rows.rows(),
+    rowOf: rows.rowOf,
+    columns: () => state.columns,
+    sort: () => url.sort.get(),
+    stats: () => statNames(state.columns).join(","),
+    reload: () => load({ quiet: true }),
+    show: (id) => {
+      if (!ids().includes(id)) url.cols.set([...ids(), id]);
+    },
+  };
   const actions = mountActions(page, context);
-  const tools = h("div", { class: "panel-tools" }, fresh, heat,
-    button("Columns", () => choose(page, ids(), (next) => url.cols.set(next), { fallback: usual }), { small: true, title: "Choose columns" }),
-    compact ? button("All trials", () => page.show("trials"), { small: true }) : exportMenu(page, context));
-  replace(node, h("section", { class: ["panel", "table-panel", compact && "compact"], "aria-label": "Trials", dataset: { test: "panel-trials" } },
-    h("header", { class: "panel-head" }, title, tools), scroller, under, h("footer", { class: "table-foot" }, note, pager), actions.node));
+  const tools = h(
+    "div",
+    { class: "panel-tools" },
+    fresh,
+    heat,
+    button("Columns", () => choose(page, ids(), (next) => url.cols.set(next), { fallback: usual }), {
+      small: true,
+      title: "Choose columns",
+    }),
+    compact ? button("All trials", () => page.show("trials"), { small: true }) : exportMenu(page, context),
+  );
+  replace(
+    node,
+    h(
+      "section",
+      { class: ["panel", "table-panel", compact && "compact"], "aria-label": "Trials", dataset: { test: "panel-trials" } },
+      h("header", { class: "panel-head" }, title, tools),
+      scroller,
+      under,
+      h("footer", { class: "table-foot" }, note, pager),
+      actions.node,
+    ),
+  );
 
   const ids = () => state.columns.map((one) => one.id);
   const visible = () => node.isConnected && node.offsetParent !== null && !document.hidden;
@@ -62,7 +96,11 @@ export async function mount(node, page, { compact = false } = {}) {
     if (!quiet || !state.page) busy();
     const where = compact ? {} : { cursor: url.cursor.get() };
     try {
-      const answer = await page.get("/trials", { sort: url.sort.get(), limit: size(), stats: context.stats(), ...where }, { signal: stop.signal });
+      const answer = await page.get(
+        "/trials",
+        { sort: url.sort.get(), limit: size(), stats: context.stats(), ...where },
+        { signal: stop.signal },
+      );
       if (stop.signal.aborted) return;
       page.learnMetrics?.(answer.items.flatMap((row) => Object.keys(row.values)));
       state.page = answer;
@@ -70,10 +108,17 @@ export async function mount(node, page, { compact = false } = {}) {
       draw();
     } catch (error) {
       if (error.name === "AbortError") return;
-      if (where.cursor && error.problems?.some((one) => one.path.includes("cursor"))) { toFirst(); return; }
+      if (where.cursor && error.problems?.some((one) => one.path.includes("cursor"))) {
+        toFirst();
+        return;
+      }
       failed(error);
     } finally {
-      if (state.asked === stop) { state.last = Date.now(); state.stale = false; table.removeAttribute("aria-busy"); }
+      if (state.asked === stop) {
+        state.last = Date.now();
+        state.stale = false;
+        table.removeAttribute("aria-busy");
+      }
     }
   }
 
@@ -86,8 +131,13 @@ export async function mount(node, page, { compact = false } = {}) {
     if (state.page && error.status === 0) return; // what is shown stays; the page's head says that the connection is lost
     state.page = null;
     rows.draw([], { columns: state.columns });
-    const again = url.sort.get() !== defaultSort(page) ? button("Sort as usual", () => url.sort.set(defaultSort(page)), { small: true }) : null;
-    replace(under, problemBox(error, () => load()), again);
+    const again =
+      url.sort.get() !== defaultSort(page) ? button("Sort as usual", () => url.sort.set(defaultSort(page)), { small: true }) : null;
+    replace(
+      under,
+      problemBox(error, () => load()),
+      again,
+    );
     replace(note);
   }
 
@@ -106,29 +156,69 @@ export async function mount(node, page, { compact = false } = {}) {
   }
 
   function nothing() {
-    if (page.filter) return emptyState({ title: "No trial matches", text: `The filter is ${page.filter.slice(0, 200)}`, actions: [button("Show all trials", () => page.selection.clear(), { small: true })] });
+    if (page.filter)
+      return emptyState({
+        title: "No trial matches",
+        text: `The filter is ${page.filter.slice(0, 200)}`,
+        actions: [button("Show all trials", () => page.selection.clear(), { small: true })],
+      });
     return emptyState({ title: "No trial yet", text: "The first one appears here as soon as a worker is free." });
   }
 
   function drawHead() {
     const sort = url.sort.get();
-    const all = h("input", { type: "checkbox", "aria-label": "Select all trials of this page", on: { change: () => pick(state.page.items.map((row) => row.number), all.checked) } });
+    const all = h("input", {
+      type: "checkbox",
+      "aria-label": "Select all trials of this page",
+      on: {
+        change: () =>
+          pick(
+            state.page.items.map((row) => row.number),
+            all.checked,
+          ),
+      },
+    });
     const mine = state.page.items.filter((row) => picks.has(row.number)).length;
     all.checked = mine > 0 && mine === state.page.items.length;
     all.indeterminate = mine > 0 && !all.checked;
     const number = { id: "number", label: "Trial", kind: "number", sort: "number", goodIsHigh: true, hint: "" };
     const focused = document.activeElement?.closest?.("th[data-column]")?.dataset.column;
-    replace(head, h("tr", { role: "row" }, h("td", { class: "pick", role: "gridcell" }, all), [number, ...state.columns].map((column) => header(column, sort))));
-    if (focused && !head.contains(document.activeElement)) [...head.querySelectorAll("th")].find((th) => th.dataset.column === focused)?.querySelector("button")?.focus();
+    replace(
+      head,
+      h(
+        "tr",
+        { role: "row" },
+        h("td", { class: "pick", role: "gridcell" }, all),
+        [number, ...state.columns].map((column) => header(column, sort)),
+      ),
+    );
+    if (focused && !head.contains(document.activeElement))
+      [...head.querySelectorAll("th")]
+        .find((th) => th.dataset.column === focused)
+        ?.querySelector("button")
+        ?.focus();
   }
 
   function header(column, sort) {
     const how = sortedHow(column, sort);
     const label = column.label.length > 40 ? `${column.label.slice(0, 40)}…` : column.label;
     const inner = column.sort
-      ? h("button", { type: "button", class: "sort", title: [column.label !== label && column.label, column.hint].filter(Boolean).join(": ") || null, on: { click: () => sortBy(nextSort(column, sort)) } }, h("bdi", null, label))
+      ? h(
+          "button",
+          {
+            type: "button",
+            class: "sort",
+            title: [column.label !== label && column.label, column.hint].filter(Boolean).join(": ") || null,
+            on: { click: () => sortBy(nextSort(column, sort)) },
+          },
+          h("bdi", null, label),
+        )
       : h("span", { class: "unsorted", title: [column.hint, "not sortable"].filter(Boolean).join("; ") }, h("bdi", null, label));
-    return h("th", { scope: "col", role: "columnheader", class: `is-${column.kind}`, "aria-sort": how, dataset: { column: column.id } }, inner);
+    return h(
+      "th",
+      { scope: "col", role: "columnheader", class: `is-${column.kind}`, "aria-sort": how, dataset: { column: column.id } },
+      inner,
+    );
   }
 
   function sortBy(next) {
@@ -142,14 +232,44 @@ export async function mount(node, page, { compact = false } = {}) {
   function drawFoot() {
     const { items, total, next_cursor: next } = state.page;
     const from = compact ? 1 : Math.max(1, url.from.get());
-    const of = total === null || total === undefined ? (page.filter ? " of those that match" : "") : ` of ${integer(total)}${page.filter ? " that match" : ""}`;
+    const of =
+      total === null || total === undefined
+        ? page.filter
+          ? " of those that match"
+          : ""
+        : ` of ${integer(total)}${page.filter ? " that match" : ""}`;
     replace(note, items.length ? `${integer(from)} – ${integer(from + items.length - 1)}${of}` : "");
     if (compact) return;
-    const focused = pager.contains(document.activeElement) ? document.activeElement.dataset.go ?? "rows" : null;
-    const go = (id, label, run, disabled) => { const made = button(label, run, { small: true, disabled }); made.dataset.go = id; return made; };
-    const rowsPer = select("Rows", SIZES.map((n) => ({ id: String(n), label: String(n) })), String(size()), (id) => { quietly(() => { url.size.set(Number(id)); reset(); }); load(); });
-    replace(pager, rowsPer, go("first", "First", toFirst, from === 1), go("back", "Previous", back, from === 1), go("next", "Next", () => forward(next), !next));
-    if (focused) (pager.querySelector(`[data-go="${focused}"]:not(:disabled)`) ?? (focused === "rows" ? rowsPer.querySelector("select") : pager.querySelector("button:not(:disabled)")))?.focus();
+    const focused = pager.contains(document.activeElement) ? (document.activeElement.dataset.go ?? "rows") : null;
+    const go = (id, label, run, disabled) => {
+      const made = button(label, run, { small: true, disabled });
+      made.dataset.go = id;
+      return made;
+    };
+    const rowsPer = select(
+      "Rows",
+      SIZES.map((n) => ({ id: String(n), label: String(n) })),
+      String(size()),
+      (id) => {
+        quietly(() => {
+          url.size.set(Number(id));
+          reset();
+        });
+        load();
+      },
+    );
+    replace(
+      pager,
+      rowsPer,
+      go("first", "First", toFirst, from === 1),
+      go("back", "Previous", back, from === 1),
+      go("next", "Next", () => forward(next), !next),
+    );
+    if (focused)
+      (
+        pager.querySelector(`[data-go="${focused}"]:not(:disabled)`) ??
+        (focused === "rows" ? rowsPer.querySelector("select") : pager.querySelector("button:not(:disabled)"))
+      )?.focus();
   }
 
   function forward(next) {
@@ -161,10 +281,16 @@ export async function mount(node, page, { compact = false } = {}) {
     while (state.trail.length && state.trail.at(-1)[1] >= url.from.get()) state.trail.pop(); // the browser's own back button went there already
     goTo(...(state.trail.pop() ?? ["", 1]));
   }
-  function toFirst() { state.trail = []; goTo("", 1); }
+  function toFirst() {
+    state.trail = [];
+    goTo("", 1);
+  }
   function reset() {
     state.trail = [];
-    quietly(() => { url.from.set(1); url.cursor.set(""); });
+    quietly(() => {
+      url.from.set(1);
+      url.cursor.set("");
+    });
   }
   function goTo(cursor, from) {
     quietly(() => {
@@ -175,11 +301,17 @@ export async function mount(node, page, { compact = false } = {}) {
     scroller.scrollTop = 0;
   }
   let muted = 0; // several parameters change at once: one request
-  function quietly(work) { muted += 1; work(); muted -= 1; }
+  function quietly(work) {
+    muted += 1;
+    work();
+    muted -= 1;
+  }
 
   function pick(numbers, on, { keep = true } = {}) {
     const next = new Set(keep ? picks : []);
-    for (const n of numbers) if (on) next.add(n); else next.delete(n);
+    for (const n of numbers)
+      if (on) next.add(n);
+      else next.delete(n);
     picked.set([...next]);
   }
 
@@ -193,14 +325,31 @@ export async function mount(node, page, { compact = false } = {}) {
   url.cols.on(again);
   url.size.on(again);
   if (!compact) url.cursor.on(again);
-  url.heat.on((on) => { heat.set(on); if (state.page) rows.draw(state.page.items, { heat: on }); });
-  url.picked.on(() => { picks = new Set(picked.get()); rows.marks(); actions.draw(); if (state.page) drawHead(); });
-  page.on("filter", () => { reset(); again(); });
-  page.on("hover", (n) => { table.querySelector("tr.pointed")?.classList.remove("pointed"); if (n !== null) rows.nodeOf(n)?.classList.add("pointed"); });
+  url.heat.on((on) => {
+    heat.set(on);
+    if (state.page) rows.draw(state.page.items, { heat: on });
+  });
+  url.picked.on(() => {
+    picks = new Set(picked.get());
+    rows.marks();
+    actions.draw();
+    if (state.page) drawHead();
+  });
+  page.on("filter", () => {
+    reset();
+    again();
+  });
+  page.on("hover", (n) => {
+    table.querySelector("tr.pointed")?.classList.remove("pointed");
+    if (n !== null) rows.nodeOf(n)?.classList.add("pointed");
+  });
   page.on("changes", ({ trials = [] }) => {
     if (state.page) {
       const shown = new Map(trials.map((row) => [row.number, row]));
-      state.page = { ...state.page, items: state.page.items.map((row) => (shown.has(row.number) ? { ...shown.get(row.number), stats: row.stats } : row)) };
+      state.page = {
+        ...state.page,
+        items: state.page.items.map((row) => (shown.has(row.number) ? { ...shown.get(row.number), stats: row.stats } : row)),
+      };
       rows.patch(trials);
     }
     state.stale = true;
@@ -210,18 +359,34 @@ export async function mount(node, page, { compact = false } = {}) {
 
   // The order and who is on the page follow at most every page.pace(), and not under the reader's hands: then a button offers it.
   function soon() {
-    if (state.due && visible()) { state.due = false; load(); return; }
+    if (state.due && visible()) {
+      state.due = false;
+      load();
+      return;
+    }
     if (!state.stale || state.timer || !visible()) return;
-    state.timer = setTimeout(() => {
-      state.timer = 0;
-      if (!state.stale || !visible()) return;
-      if (rows.body.contains(document.activeElement) || table.matches(":hover")) replace(fresh, button("Update order", () => load({ quiet: true }), { small: true, title: "Trials changed; put them in order again" }));
-      else load({ quiet: true });
-    }, Math.max(0, state.last + page.pace() - Date.now()));
+    state.timer = setTimeout(
+      () => {
+        state.timer = 0;
+        if (!state.stale || !visible()) return;
+        if (rows.body.contains(document.activeElement) || table.matches(":hover"))
+          replace(
+            fresh,
+            button("Update order", () => load({ quiet: true }), { small: true, title: "Trials changed; put them in order again" }),
+          );
+        else load({ quiet: true });
+      },
+      Math.max(0, state.last + page.pace() - Date.now()),
+    );
   }
   new IntersectionObserver(soon).observe(node);
-  table.addEventListener("pointerleave", () => { state.stale ||= fresh.childElementCount > 0; soon(); });
-  table.addEventListener("pointerover", ({ target }) => page.hover(Number(target.closest?.("tr[data-trial]")?.dataset.trial ?? NaN) || null));
+  table.addEventListener("pointerleave", () => {
+    state.stale ||= fresh.childElementCount > 0;
+    soon();
+  });
+  table.addEventListener("pointerover", ({ target }) =>
+    page.hover(Number(target.closest?.("tr[data-trial]")?.dataset.trial ?? NaN) || null),
+  );
   table.addEventListener("mouseleave", () => page.hover(null));
   rows.body.addEventListener("click", clicked);
   listenKeys(page, { body: rows.body, visible, compact, pick, has: (n) => picks.has(n), act: activate });
@@ -232,7 +397,8 @@ export async function mount(node, page, { compact = false } = {}) {
     const number = Number(tr.dataset.trial);
     if (event.target.matches("input[type=checkbox]")) return ticked(number, event);
     const td = event.target.closest("td");
-    if (td && !td.classList.contains("pick") && !event.target.closest("a, .cell-anchor") && !String(getSelection())) activate(td, event.target);
+    if (td && !td.classList.contains("pick") && !event.target.closest("a, .cell-anchor") && !String(getSelection()))
+      activate(td, event.target);
     return undefined;
   }
 
@@ -248,8 +414,15 @@ export async function mount(node, page, { compact = false } = {}) {
     const column = rows.columnOf(td);
     const row = rows.rowOf(td.closest("tr").dataset.trial);
     if (!column || !row) return;
-    if (td.dataset.long !== undefined) { td.classList.toggle("expanded"); return; }
-    if (column.kind === "tags") { const tag = target.closest?.("[data-tag]")?.dataset.tag ?? (row.tags.length === 1 ? row.tags[0] : null); if (tag) offer(td, column, tag, page); return; }
+    if (td.dataset.long !== undefined) {
+      td.classList.toggle("expanded");
+      return;
+    }
+    if (column.kind === "tags") {
+      const tag = target.closest?.("[data-tag]")?.dataset.tag ?? (row.tags.length === 1 ? row.tags[0] : null);
+      if (tag) offer(td, column, tag, page);
+      return;
+    }
     offer(td, column, column.raw(row), page);
   }
 

@@ -62,7 +62,8 @@ function within(event, table) {
   const cell = event.target.closest("td, th");
   const cells = [...tr.children].slice(1);
   const at = cells.indexOf(cell);
-  if (event.key === "ArrowDown" || event.key === "ArrowUp") vertical(event.key === "ArrowDown" ? tr.nextElementSibling : tr.previousElementSibling, at);
+  if (event.key === "ArrowDown" || event.key === "ArrowUp")
+    vertical(event.key === "ArrowDown" ? tr.nextElementSibling : tr.previousElementSibling, at);
   else if (event.key === "ArrowRight") cells[Math.min(cells.length - 1, at + 1)].focus();
   else if (event.key === "ArrowLeft") (at > 0 ? cells[at - 1] : tr).focus();
   else if (event.key === "Escape" && cell) tr.focus();

@@ -15,7 +15,8 @@ const MOST_TAGS = 3;
 export function makeRows(page, { isPicked }) {
   const body = h("tbody", { role: "rowgroup" });
   const known = new Map(); // number → {row, node, cells}
-  let columns = [], heat = false;
+  let columns = [],
+    heat = false;
 
   function draw(rows, { columns: wanted = columns, heat: warm = heat } = {}) {
     const rebuilt = wanted.length !== columns.length || wanted.some((one, i) => one.id !== columns[i].id);
@@ -45,7 +46,12 @@ export function makeRows(page, { isPicked }) {
     node.dataset.trial = row.number;
     node.setAttribute("role", "row");
     node.tabIndex = -1;
-    const tick = h("input", { type: "checkbox", "aria-label": `Select trial ${row.number}`, tabindex: "-1", checked: isPicked(row.number) });
+    const tick = h("input", {
+      type: "checkbox",
+      "aria-label": `Select trial ${row.number}`,
+      tabindex: "-1",
+      checked: isPicked(row.number),
+    });
     const link = h("a", { href: page.trialUrl(row.number), tabindex: "-1" }, String(row.number));
     const cells = columns.map((column) => {
       const td = document.createElement("td");
@@ -55,7 +61,11 @@ export function makeRows(page, { isPicked }) {
       td.setAttribute("role", "gridcell");
       return td;
     });
-    node.append(h("td", { class: "pick", role: "gridcell" }, tick), h("th", { scope: "row", role: "rowheader", class: "is-number", tabindex: "-1" }, link), ...cells);
+    node.append(
+      h("td", { class: "pick", role: "gridcell" }, tick),
+      h("th", { scope: "row", role: "rowheader", class: "is-number", tabindex: "-1" }, link),
+      ...cells,
+    );
     known.set(row.number, { row: null, node, cells, tick, texts: [] });
     return refresh(known.get(row.number), row);
   }
@@ -86,7 +96,8 @@ export function makeRows(page, { isPicked }) {
       td.classList.toggle("none", text === NONE);
       if (text.length > 28) td.title = text.length > MOST_TITLE ? `${text.slice(0, MOST_TITLE)}…` : text;
       else td.removeAttribute("title");
-      if (text.length > 28 && !column.field) td.dataset.long = ""; else delete td.dataset.long;
+      if (text.length > 28 && !column.field) td.dataset.long = "";
+      else delete td.dataset.long;
     }
   }
 
@@ -94,7 +105,12 @@ export function makeRows(page, { isPicked }) {
     columns.forEach((column, i) => {
       if (column.kind !== "number" || !column.heat) return;
       const entries = [...known.values()];
-      const strength = heat ? scale(entries.map((one) => column.raw(one.row)), { log: column.log }) : () => null;
+      const strength = heat
+        ? scale(
+            entries.map((one) => column.raw(one.row)),
+            { log: column.log },
+          )
+        : () => null;
       for (const entry of entries) {
         const share = strength(column.raw(entry.row));
         entry.cells[i].classList.toggle("hot", share !== null);
@@ -115,8 +131,13 @@ export function makeRows(page, { isPicked }) {
   }
 
   return {
-    body, draw, patch, recolour,
-    marks() { for (const entry of known.values()) refresh(entry, entry.row); },
+    body,
+    draw,
+    patch,
+    recolour,
+    marks() {
+      for (const entry of known.values()) refresh(entry, entry.row);
+    },
     rowOf: (number) => known.get(Number(number))?.row ?? null,
     nodeOf: (number) => known.get(Number(number))?.node ?? null,
     rows: () => [...body.children].map((node) => known.get(Number(node.dataset.trial)).row),
@@ -131,5 +152,7 @@ function tagChips(tags) {
     node.dataset.tag = tag;
     return node;
   });
-  return tags.length > MOST_TAGS ? [...chips, h("span", { class: "quiet", title: tags.slice(MOST_TAGS, 30).join(", ") }, ` +${tags.length - MOST_TAGS}`)] : chips;
+  return tags.length > MOST_TAGS
+    ? [...chips, h("span", { class: "quiet", title: tags.slice(MOST_TAGS, 30).join(", ") }, ` +${tags.length - MOST_TAGS}`)]
+    : chips;
 }

@@ -20,9 +20,17 @@ export function template(columns, rows, table) {
   };
   const number = Math.max(64, measure(String(Math.max(0, ...rows.map((row) => row.number))), 560) + 46);
   const widths = columns.map((column) => {
-    const longest = rows.reduce((most, row) => { const text = column.kind === "state" || column.kind === "tags" ? "" : shown(column, row); return text.length > most.length ? text : most; }, "");
+    const longest = rows.reduce((most, row) => {
+      const text = column.kind === "state" || column.kind === "tags" ? "" : shown(column, row);
+      return text.length > most.length ? text : most;
+    }, "");
     const head = measure(column.label.slice(0, 40), 600) + (column.sort ? ARROW : 0);
-    const wanted = Math.max(measure(longest.slice(0, 60), 400) + 4, Math.min(head, 220), column.kind === "tags" && rows.some((row) => row.tags.length) ? 280 : 0) + PADDING;
+    const wanted =
+      Math.max(
+        measure(longest.slice(0, 60), 400) + 4,
+        Math.min(head, 220),
+        column.kind === "tags" && rows.some((row) => row.tags.length) ? 280 : 0,
+      ) + PADDING;
     return Math.round(Math.min(Math.max(wanted, LEAST[column.kind]), Math.max(MOST[column.kind], head + PADDING)));
   });
   return {

@@ -29,7 +29,10 @@ const isGroup = (one) => one !== null && typeof one === "object" && Object.keys(
 
 function flow(one) {
   if (Array.isArray(one)) return `[${one.map(flow).join(", ")}]`;
-  if (one !== null && typeof one === "object") return `{${Object.entries(one).map(([name, value]) => `${key(name)}: ${flow(value)}`).join(", ")}}`;
+  if (one !== null && typeof one === "object")
+    return `{${Object.entries(one)
+      .map(([name, value]) => `${key(name)}: ${flow(value)}`)
+      .join(", ")}}`;
   const text = scalar(one);
   return /[,[\]{}]/.test(text) && !text.startsWith('"') ? quoted(one) : text;
 }
@@ -37,15 +40,31 @@ function flow(one) {
 // What fits on a line stays on one, except the document's own fields of fields.
 function lines(one, indent, depth) {
   const pad = "  ".repeat(indent);
-  if (Array.isArray(one)) return one.flatMap((item) => (isGroup(item) && flow(item).length > SHORT ? [`${pad}-`, ...lines(item, indent + 1, depth + 1)] : [`${pad}- ${flow(item)}`]));
+  if (Array.isArray(one))
+    return one.flatMap((item) =>
+      isGroup(item) && flow(item).length > SHORT ? [`${pad}-`, ...lines(item, indent + 1, depth + 1)] : [`${pad}- ${flow(item)}`],
+    );
   return Object.entries(one).flatMap(([name, value]) => {
-    const block = typeof value === "string" && value.includes("\n") && !/^\s|[\u0000-\u0008\u000b-\u001f]/.test(value) && value.search(UNSEEN) < 0 && !/[ \t]$/m.test(value) && !value.startsWith("\n");
+    const block =
+      typeof value === "string" &&
+      value.includes("\n") &&
+      !/^\s|[\u0000-\u0008\u000b-\u001f]/.test(value) &&
+      value.search(UNSEEN) < 0 &&
+      !/[ \t]$/m.test(value) &&
+      !value.startsWith("\n");
     if (block) {
       const ends = value.endsWith("\n\n") ? "+" : value.endsWith("\n") ? "" : "-";
-      return [`${pad}${key(name)}: |${ends}`, ...value.replace(/\n$/, "").split("\n").map((line) => (line ? `${pad}  ${line}` : ""))];
+      return [
+        `${pad}${key(name)}: |${ends}`,
+        ...value
+          .replace(/\n$/, "")
+          .split("\n")
+          .map((line) => (line ? `${pad}  ${line}` : "")),
+      ];
     }
     const short = `${pad}${key(name)}: ${flow(value)}`;
-    if (!isGroup(value) || (short.length <= SHORT && (depth > 0 || Array.isArray(value) || !Object.values(value).some(isGroup)))) return [short];
+    if (!isGroup(value) || (short.length <= SHORT && (depth > 0 || Array.isArray(value) || !Object.values(value).some(isGroup))))
+      return [short];
     return [`${pad}${key(name)}:`, ...lines(value, indent + 1, depth + 1)];
   });
 }

@@ -14,7 +14,16 @@ import { mount as notes } from "./notes.js";
 import { mount as parameters } from "./parameters.js";
 import { makePage } from "./state.js";
 
-const PARTS = [[diagnosis, "wide"], [curves, "wide"], [parameters, ""], [notes, ""], [attempts, "wide"], [log, "wide"], [neighbours, "wide"], [environment, "wide"]];
+const PARTS = [
+  [diagnosis, "wide"],
+  [curves, "wide"],
+  [parameters, ""],
+  [notes, ""],
+  [attempts, "wide"],
+  [log, "wide"],
+  [neighbours, "wide"],
+  [environment, "wide"],
+];
 
 export async function start() {
   const { study: studyId, trial } = document.body.dataset;
@@ -28,7 +37,15 @@ export async function start() {
   }
   const top = h("div", { class: "trial-head" });
   const slots = PARTS.map(([mount, kind]) => ({ mount, node: h("div", { class: ["slot", kind] }) }));
-  replace(root, top, h("div", { class: "trial-grid" }, slots.map((one) => one.node)));
+  replace(
+    root,
+    top,
+    h(
+      "div",
+      { class: "trial-grid" },
+      slots.map((one) => one.node),
+    ),
+  );
   head(top, page);
   for (const { mount, node } of slots) mount(node, page);
   shortcut("]", "next trial", () => step(page, "next"));
@@ -44,6 +61,17 @@ function step(page, side) {
 
 function missing(error, studyId, number) {
   const gone = error.status === 404;
-  return h("div", { class: "panel", dataset: { test: "missing" } }, h("h1", null, gone ? `There is no trial ${number} here` : "The trial cannot be shown"), problemBox(error),
-    h("p", null, h("a", { href: `/studies/${encodeURIComponent(studyId)}?view=trials` }, "All trials of the study"), " · ", h("a", { href: "/" }, "All studies")));
+  return h(
+    "div",
+    { class: "panel", dataset: { test: "missing" } },
+    h("h1", null, gone ? `There is no trial ${number} here` : "The trial cannot be shown"),
+    problemBox(error),
+    h(
+      "p",
+      null,
+      h("a", { href: `/studies/${encodeURIComponent(studyId)}?view=trials` }, "All trials of the study"),
+      " · ",
+      h("a", { href: "/" }, "All studies"),
+    ),
+  );
 }

@@ -14,10 +14,16 @@ const pythonValue = (one) => {
   if (typeof one === "number") return number(one);
   return Array.isArray(one) ? `[${one.map(pythonValue).join(", ")}]` : JSON.stringify(one);
 };
-export const python = (params) => `params = {\n${Object.entries(params).map(([name, one]) => `    ${JSON.stringify(name)}: ${pythonValue(one)},`).join("\n")}\n}`;
+export const python = (params) =>
+  `params = {\n${Object.entries(params)
+    .map(([name, one]) => `    ${JSON.stringify(name)}: ${pythonValue(one)},`)
+    .join("\n")}\n}`;
 
 const shell = (text) => (/^[\w@%+=:,./-]+$/.test(text) ? text : `'${text.replaceAll("'", "'\\''")}'`);
-export const command = (study, params) => `hpo enqueue ${shell(study)} ${Object.entries(params).map(([name, one]) => shell(`${name}=${scalar(one)}`)).join(" ")}`;
+export const command = (study, params) =>
+  `hpo enqueue ${shell(study)} ${Object.entries(params)
+    .map(([name, one]) => shell(`${name}=${scalar(one)}`))
+    .join(" ")}`;
 
 export function copies(page) {
   const { params } = page.trial();
@@ -34,7 +40,12 @@ export function copies(page) {
 }
 
 async function copy(text) {
-  const worked = navigator.clipboard ? await navigator.clipboard.writeText(text).then(() => true, () => false) : byHand(text);
+  const worked = navigator.clipboard
+    ? await navigator.clipboard.writeText(text).then(
+        () => true,
+        () => false,
+      )
+    : byHand(text);
   toast(worked ? "Copied." : "The browser did not allow copying.", worked ? "good" : "warn");
 }
 

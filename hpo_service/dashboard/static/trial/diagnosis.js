@@ -3,10 +3,24 @@
 import { h, replace } from "../core/dom.js";
 import { panel } from "../core/ui.js";
 
-const SIGNS = { ok: ["✓", "good"], underfit: ["↑", "warn"], overfit: ["⇅", "warn"], undertrained: ["…", "info"], diverged: ["✕", "bad"], check_split: ["?", "warn"], stuck: ["=", "warn"], noisy: ["~", "info"], too_short: ["…", "info"] };
+const SIGNS = {
+  ok: ["✓", "good"],
+  underfit: ["↑", "warn"],
+  overfit: ["⇅", "warn"],
+  undertrained: ["…", "info"],
+  diverged: ["✕", "bad"],
+  check_split: ["?", "warn"],
+  stuck: ["=", "warn"],
+  noisy: ["~", "info"],
+  too_short: ["…", "info"],
+};
 
 export function mount(node, page) {
-  const frame = panel({ id: "diagnosis", title: "Diagnosis", help: "Rules of thumb read off the training and validation curves. They suggest what to look at next; they are no proof." });
+  const frame = panel({
+    id: "diagnosis",
+    title: "Diagnosis",
+    help: "Rules of thumb read off the training and validation curves. They suggest what to look at next; they are no proof.",
+  });
   replace(node, frame.node);
   frame.loading();
   page.on("problem", () => frame.problem(page.problem));
@@ -20,5 +34,10 @@ export function mount(node, page) {
 
 function one({ kind, title, text }) {
   const [sign, tone] = SIGNS[kind] ?? ["i", "info"];
-  return h("li", { class: ["diagnosis", tone], dataset: { kind } }, h("span", { class: "diagnosis-sign", "aria-hidden": "true" }, sign), h("div", null, h("strong", null, title), h("p", null, text)));
+  return h(
+    "li",
+    { class: ["diagnosis", tone], dataset: { kind } },
+    h("span", { class: "diagnosis-sign", "aria-hidden": "true" }, sign),
+    h("div", null, h("strong", null, title), h("p", null, text)),
+  );
 }

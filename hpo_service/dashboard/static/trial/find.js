@@ -8,17 +8,33 @@ import { button } from "../core/ui.js";
 const MOST = 5000;
 
 export function makeFinder(pre, text) {
-  const input = h("input", { type: "search", placeholder: "Find", "aria-label": "Find in the log", class: "find", autocomplete: "off", spellcheck: "false" });
+  const input = h("input", {
+    type: "search",
+    placeholder: "Find",
+    "aria-label": "Find in the log",
+    class: "find",
+    autocomplete: "off",
+    spellcheck: "false",
+  });
   const count = h("span", { class: "quiet small", role: "status" });
-  let places = [], at = 0;
-  const node = h("span", { class: "finder" }, input, count, button("↑", () => go(-1), { small: true, title: "Previous place" }), button("↓", () => go(1), { small: true, title: "Next place" }));
+  let places = [],
+    at = 0;
+  const node = h(
+    "span",
+    { class: "finder" },
+    input,
+    count,
+    button("↑", () => go(-1), { small: true, title: "Previous place" }),
+    button("↓", () => go(1), { small: true, title: "Next place" }),
+  );
   node.querySelectorAll("button").forEach((one) => one.setAttribute("aria-label", one.title));
 
   function again() {
     const wanted = input.value.toLowerCase();
     places = [];
     const whole = wanted ? text().toLowerCase() : "";
-    for (let from = whole.indexOf(wanted); wanted && from >= 0 && places.length < MOST; from = whole.indexOf(wanted, from + wanted.length)) places.push(from);
+    for (let from = whole.indexOf(wanted); wanted && from >= 0 && places.length < MOST; from = whole.indexOf(wanted, from + wanted.length))
+      places.push(from);
     at = Math.min(at, Math.max(0, places.length - 1));
     node.classList.toggle("searching", Boolean(wanted));
     mark();
@@ -50,7 +66,19 @@ export function makeFinder(pre, text) {
     if (box.top < frame.top || box.bottom > frame.bottom) pre.scrollTop += box.top - frame.top - frame.height / 2;
   }
 
-  input.addEventListener("input", later(120, () => { at = 0; again(); if (places.length) go(0); }));
-  input.addEventListener("keydown", (event) => { if (event.key === "Enter") { event.preventDefault(); go(event.shiftKey ? -1 : 1); } });
+  input.addEventListener(
+    "input",
+    later(120, () => {
+      at = 0;
+      again();
+      if (places.length) go(0);
+    }),
+  );
+  input.addEventListener("keydown", (event) => {
+    if (event.key === "Enter") {
+      event.preventDefault();
+      go(event.shiftKey ? -1 : 1);
+    }
+  });
   return { node, again };
 }

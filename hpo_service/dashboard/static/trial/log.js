@@ -18,17 +18,32 @@ export function mount(node, page) {
   const chosen = param("attempt", 0); // 0: the newest
   const state = { text: "", next: 0, fence: 0, cut: 0, busy: false, timer: 0, following: true };
   const finder = makeFinder(pre, () => state.text);
-  const follow = switcher("Follow", true, (on) => { state.following = on; if (on) toEnd(); });
+  const follow = switcher("Follow", true, (on) => {
+    state.following = on;
+    if (on) toEnd();
+  });
   const attempt = h("span", null);
   if (!page.study().external) replace(node, frame.node); // external workers keep their output themselves
-  replace(frame.tools, finder.node, attempt, follow, copyButton(() => state.text), button("Save", () => saveAll(), { small: true, icon: "download" }));
+  replace(
+    frame.tools,
+    finder.node,
+    attempt,
+    follow,
+    copyButton(() => state.text),
+    button("Save", () => saveAll(), { small: true, icon: "download" }),
+  );
   pre.addEventListener("scroll", () => {
     const atEnd = pre.scrollHeight - pre.scrollTop - pre.clientHeight < 24;
-    if (atEnd !== state.following && page.open()) { state.following = atEnd; follow.set(atEnd); }
+    if (atEnd !== state.following && page.open()) {
+      state.following = atEnd;
+      follow.set(atEnd);
+    }
   });
 
   const wanted = () => chosen.get() || page.trial().fence;
-  const toEnd = () => { pre.scrollTop = pre.scrollHeight; };
+  const toEnd = () => {
+    pre.scrollTop = pre.scrollHeight;
+  };
 
   async function read() {
     if (state.busy) return;
@@ -47,7 +62,10 @@ export function mount(node, page) {
     } finally {
       state.busy = false;
       clearTimeout(state.timer);
-      if (page.open()) state.timer = setTimeout(() => { if (!document.hidden) read(); }, FOLLOW_MS);
+      if (page.open())
+        state.timer = setTimeout(() => {
+          if (!document.hidden) read();
+        }, FOLLOW_MS);
     }
   }
 
@@ -61,7 +79,9 @@ export function mount(node, page) {
   function show() {
     if (!state.text) {
       shown = null;
-      frame.empty(state.fence ? (page.open() ? "Nothing was written yet." : "Nothing was written.") : "The log begins with the first attempt.");
+      frame.empty(
+        state.fence ? (page.open() ? "Nothing was written yet." : "Nothing was written.") : "The log begins with the first attempt.",
+      );
       return;
     }
     if (shown === state.text && pre.isConnected) return;
@@ -75,19 +95,34 @@ export function mount(node, page) {
   }
 
   function drawAttempts() {
-    const fences = page.trial().attempt_rows.map((one) => one.fence).reverse();
+    const fences = page
+      .trial()
+      .attempt_rows.map((one) => one.fence)
+      .reverse();
     follow.hidden = !page.open();
-    if (fences.length < 2) { replace(attempt); return; }
+    if (fences.length < 2) {
+      replace(attempt);
+      return;
+    }
     if (attempt.contains(document.activeElement)) return;
     const newest = fences[0];
-    replace(attempt, select("Attempt", fences.map((fence) => ({ id: String(fence), label: fence === newest ? `${fence} (newest)` : String(fence) })), String(wanted()), (id) => {
-      chosen.set(Number(id) === newest ? 0 : Number(id));
-      read();
-    }));
+    replace(
+      attempt,
+      select(
+        "Attempt",
+        fences.map((fence) => ({ id: String(fence), label: fence === newest ? `${fence} (newest)` : String(fence) })),
+        String(wanted()),
+        (id) => {
+          chosen.set(Number(id) === newest ? 0 : Number(id));
+          read();
+        },
+      ),
+    );
   }
 
   async function saveAll() {
-    let text = "", next = 0;
+    let text = "",
+      next = 0;
     for (;;) {
       const answer = await get(`${page.path}/log${query({ fence: state.fence || null, after: next })}`);
       if (!answer.text) break;
@@ -97,7 +132,10 @@ export function mount(node, page) {
     save(text, `${page.studyId}-${page.number}-${state.fence}.log`, "text/plain");
   }
 
-  const onTrial = later(200, () => { drawAttempts(); read(); });
+  const onTrial = later(200, () => {
+    drawAttempts();
+    read();
+  });
   page.on("trial", onTrial);
   drawAttempts();
   frame.loading();

@@ -15,15 +15,29 @@ export function makePage(studyId, number) {
 
   function emit(kind) {
     for (const fn of [...listeners[kind]]) {
-      try { fn(); } catch (error) { console.error(error); }
+      try {
+        fn();
+      } catch (error) {
+        console.error(error);
+      }
     }
   }
 
   const page = {
-    studyId, number, path, studyPath: study,
-    study: () => state.study, definition: () => state.study.definition, trial: () => state.trial, context: () => state.context, reports: () => state.reports,
+    studyId,
+    number,
+    path,
+    studyPath: study,
+    study: () => state.study,
+    definition: () => state.study.definition,
+    trial: () => state.trial,
+    context: () => state.context,
+    reports: () => state.reports,
     open: () => !ENDED.has(state.trial.state),
-    on(kind, fn) { listeners[kind].add(fn); return () => listeners[kind].delete(fn); },
+    on(kind, fn) {
+      listeners[kind].add(fn);
+      return () => listeners[kind].delete(fn);
+    },
     trialUrl: (n) => `/studies/${encodeURIComponent(studyId)}/trials/${n}`,
     reload: () => look({ force: true }),
   };
@@ -51,14 +65,17 @@ export function makePage(studyId, number) {
     emit("context");
   }
 
-  let wanted = false, busy = false;
+  let wanted = false,
+    busy = false;
   async function catchUp() {
     wanted = true;
     if (busy || document.hidden) return;
     busy = true;
     while (wanted && !document.hidden) {
       wanted = false;
-      await look().catch(() => { wanted = true; });
+      await look().catch(() => {
+        wanted = true;
+      });
       await new Promise((done) => setTimeout(done, LEAST_MS));
     }
     busy = false;
@@ -68,15 +85,33 @@ export function makePage(studyId, number) {
     const [row, trial] = await Promise.all([get(study), get(path)]);
     state.study = row;
     state.trial = trial;
-    page.facts = { objectives: objectives(row.definition), parameters: parameters(row.definition), resourceName: resourceName(row.definition), hasRungs: hasRungs(row.definition) };
+    page.facts = {
+      objectives: objectives(row.definition),
+      parameters: parameters(row.definition),
+      resourceName: resourceName(row.definition),
+      hasRungs: hasRungs(row.definition),
+    };
     page.facts.metricName = page.facts.objectives[0]?.metric ?? "value";
     page.facts.maximize = page.facts.objectives[0]?.direction === "maximize";
   };
   page.follow = () => {
-    readReports().catch((error) => { page.problem = error; emit("problem"); });
-    readContext().catch((error) => { page.problem = error; emit("problem"); });
-    document.addEventListener("visibilitychange", () => { if (!document.hidden && wanted) catchUp(); });
-    watch({ study: studyId, on: (seq) => { if (seq === null || page.open()) catchUp(); } });
+    readReports().catch((error) => {
+      page.problem = error;
+      emit("problem");
+    });
+    readContext().catch((error) => {
+      page.problem = error;
+      emit("problem");
+    });
+    document.addEventListener("visibilitychange", () => {
+      if (!document.hidden && wanted) catchUp();
+    });
+    watch({
+      study: studyId,
+      on: (seq) => {
+        if (seq === null || page.open()) catchUp();
+      },
+    });
   };
   return page;
 }
