@@ -21,6 +21,8 @@ FIELDS = ("state", "number", "origin", "bracket", "rung", "value", "resource", "
 SORTABLE = tuple(field for field in FIELDS if field != "tag")
 MAX_TERMS = 32
 MAX_TEXT = 4096
+MAX_WHOLE = 2**53
+"""Larger whole numbers are compared as real ones, as the tables hold them."""
 _WORDS = {"state": [s.value for s in TrialState], "origin": [o.value for o in Origin]}
 _ORDERED = frozenset({"<", "<=", ">", ">="})
 _TERM = re.compile(
@@ -126,9 +128,11 @@ def _scalar(text: str) -> Any:
     if text in ("true", "false"):
         return text == "true"
     try:
-        return int(text)
+        whole = int(text)
     except ValueError:
         pass
+    else:
+        return whole if abs(whole) <= MAX_WHOLE else float(text)
     try:
         number = float(text)
     except ValueError:

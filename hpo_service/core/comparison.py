@@ -164,12 +164,13 @@ def _permuted(a: Floats, b: Floats) -> float:
 
 def _welch(a: Floats, b: Floats) -> float:
     """Half the width of Welch's interval for the difference of two means."""
-    parts = [float(v.var(ddof=1)) / v.size for v in (a, b)]
-    spread = sum(parts)
-    if spread == 0:
+    scale = float(np.ptp(a) + np.ptp(b))
+    if scale == 0:
         return 0.0
+    parts = [float((v / scale).var(ddof=1)) / v.size for v in (a, b)]  # scaled, for squares of squares leave the range
+    spread = sum(parts)
     freedom = spread**2 / sum(part**2 / (v.size - 1) for part, v in zip(parts, (a, b), strict=True))
-    return _t_quantile(freedom) * math.sqrt(spread)
+    return _t_quantile(freedom) * math.sqrt(spread) * scale
 
 
 def _t_quantile(freedom: float) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 
 import pytest
@@ -42,6 +43,8 @@ def one(text: str) -> Filter:
         ("optimizer:true", ("param.optimizer", "=", True)),
         ("number:3", ("number", "=", 3)),
         ("cost>-1", ("cost", ">", -1)),
+        ("lr<1" + "0" * 400, ("param.lr", "<", math.inf)),
+        ("number:1" + "0" * 30, ("number", "=", 1e30)),
     ],
 )
 def test_terms(text: str, expected: tuple[object, ...]) -> None:

@@ -146,3 +146,13 @@ def test_replicates_are_those_that_differ_in_nothing_that_counts() -> None:
     base = {"name": "a", "seed": 1, "space": {"lr": 1}, "tags": ["x"]}
     found = groups([base, {**base, "seed": 2, "name": "b"}, {**base, "space": {"lr": 2}}, {**base, "notes": "n"}])
     assert found == [[0, 1, 3], [2]]
+
+
+@pytest.mark.parametrize("scale", [1e-300, 1e-100, 1e100, 1e300])
+def test_groups_are_compared_whatever_the_unit(scale: float) -> None:
+    """Losses of replicates that diverged are huge; their squares leave the range of a float."""
+    a, b = np.array([1.0, 2.0, 3.0]), np.array([2.0, 3.0, 5.0])
+    plain, scaled = compare_groups(a, b), compare_groups(a * scale, b * scale)
+    assert scaled.p == plain.p
+    for name in ("difference", "low", "high"):
+        assert getattr(scaled, name) == pytest.approx(getattr(plain, name) * scale, rel=1e-9)
