@@ -13,6 +13,8 @@ from hpo_service.views.sampling import choose
 
 DEFAULT_PARAMS = 20
 """So many parameters are sent where none are named."""
+CELLS = 40_000
+"""Values of all columns together: what keeps the answer under 500 KB."""
 FIELDS = (
     "number", "state", "origin", "bracket", "rung", "resource", "value", "seconds", "cost", "started_at", "ended_at",
 )  # fmt: skip
@@ -27,14 +29,16 @@ def default_fields(definition: StudyDefinition) -> list[str]:
 
 
 def sample(columns: StudyColumns, fields: Sequence[str], mask: Bools, limit: int) -> Mapping[str, Any]:
-    """`fields` are those of filters (`value`, `param.lr`, `metric.loss`); columns are named by their last part."""
-    numbers, chosen = choose(columns, mask, limit)
+    """`fields` are those of filters (`value`, `param.lr`, `metric.loss`). Columns are named by their last part, or as
+    the fields are where two have the same. Of many fields fewer trials are shown: `CELLS` in all."""
+    numbers, chosen = choose(columns, mask, max(1, min(limit, CELLS // max(len(fields), 1))))
     described, found = [], {}
-    for field in fields:
-        name = field.partition(".")[2] or field
+    last = [field.partition(".")[2] or field for field in fields]
+    for field, name in zip(fields, last, strict=True):
         about, column = _column(columns, field, name, numbers)
-        described.append(about)
-        found[name] = column
+        clear = name if last.count(name) == 1 else field
+        described.append({**about, "name": clear})
+        found[clear] = column
     kinds = columns.kind[numbers]
     return {
         "fields": described,

@@ -37,6 +37,10 @@ CURVE_POINTS = 12_000
 """Points of all curves together: what keeps the answer under 500 KB."""
 MAX_FIELDS = 64
 MAX_IMPROVEMENTS = 500
+CHANGED_PARAMS = 12_000
+"""Parameters of all changed trials together: in a wide space fewer of them are sent."""
+TIMES = frozenset({"started_at", "ended_at"})
+"""Seconds since 1970 need more than seven digits."""
 COLUMNAR: dict[str, Any] = {"response_class": Response, "responses": {200: {"content": {"application/json": {}}}}}
 
 
@@ -94,7 +98,8 @@ def get_sample(
 
     def build(columns: StudyColumns, mask: Bools) -> Mapping[str, Any]:
         found = sample.sample(columns, wanted, mask, limit)
-        return {**found, "columns": {name: _compact(column) for name, column in found["columns"].items()}}
+        columns_sent = {k: c if k in TIMES else _compact(c) for k, c in found["columns"].items()}
+        return {**found, "columns": columns_sent}
 
     return viewing.view(request, shared, study, filter=filter, build=build)
 
@@ -161,7 +166,8 @@ def _changes(shared: Shared, study: StudyRow, since: int) -> Mapping[str, Any]:
     moved = bulk.moves(shared.db, study.id, since)
     with shared.columns.at(study.id, study.last_seq) as columns:
         running = np.flatnonzero(columns.state == STATES.index("running"))[:MAX_RUNNING]
-    newest = sorted(moved.trials or (), reverse=True)[:MAX_CHANGED]
+    most = max(1, min(MAX_CHANGED, CHANGED_PARAMS // len(study.definition["space"])))
+    newest = sorted(moved.trials or (), reverse=True)[:most]
     rows = reading.some(shared.db, study.id, newest) if newest else []
     started_at = study.started_at.timestamp() if study.started_at else None
     return {
@@ -170,7 +176,7 @@ def _changes(shared: Shared, study: StudyRow, since: int) -> Mapping[str, Any]:
         "pace_s": shared.notices.pace_s,
         "study": answer(shared, study, definition=False).model_dump(mode="json"),
         "changed": -1 if moved.trials is None else len(moved.trials),
-        "truncated": moved.trials is None or len(moved.trials) > MAX_CHANGED,
+        "truncated": moved.trials is None or len(moved.trials) > most,
         "trials": [answers.as_sent(schemas.trial_answer(row)) for row in rows],
         "running": running,
         "improvements": improvement_columns(improvements.improvements(shared.db, study.id, since), started_at),
@@ -215,8 +221,7 @@ def _fields(text: str, names: Names, study: StudyRow) -> list[str]:
     if len(asked) > MAX_FIELDS:
         rule = f"at most {MAX_FIELDS} fields are sent at once"
         raise InvalidInput.of(FieldProblem(path="query.fields", rule=rule, value=len(asked), remedy="name fewer"))
-    extra = {"started_at", "ended_at"}
-    return [part if part in extra else parse_sort(part.removeprefix("-"), names) for part in dict.fromkeys(asked)]
+    return [part if part in TIMES else parse_sort(part.removeprefix("-"), names) for part in dict.fromkeys(asked)]
 
 
 def _require_metric(names: Names, metric: str) -> None:
