@@ -32,7 +32,8 @@ HEADINGS = (
 
 @dataclass(frozen=True, kw_only=True)
 class Ran:
-    """One study from when the pages are open: its trials a second, and CPU seconds of the answering process and of all the service's processes."""
+    """One study from when the pages are open: its trials a second, and CPU seconds of the answering process and of all
+    the service's processes."""
 
     trials: int
     seconds: float
