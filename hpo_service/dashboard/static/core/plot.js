@@ -27,9 +27,15 @@ export function before(work) {
 }
 
 export function ready() {
-  loading ||= Promise.allSettled(earlier).then(load);
+  loading ||= Promise.allSettled(earlier).then(painted).then(load);
   return loading;
 }
+
+// Once the browser has shown what was drawn; a hidden tab paints nothing.
+const painted = () => new Promise((done) => {
+  requestAnimationFrame(() => setTimeout(done));
+  setTimeout(done, 200);
+});
 
 function load() {
   return new Promise((done, fail) => {
