@@ -35,8 +35,8 @@ KINDS: tuple[str | None, ...] = (None, "finite", "nan", "+inf", "-inf")
 _STATE_CODES = {name: code for code, name in enumerate(STATES)}
 _ORIGIN_CODES = {name: code for code, name in enumerate(ORIGINS)}
 _KIND_CODES = {name: code for code, name in enumerate(KINDS)}
-MAX_ROWS = 2_000_000
-"""Trials of all studies together that are kept; the study looked at longest ago goes first."""
+MAX_CELLS = 50_000_000
+"""Values of all studies together that are kept, some 500 MB; the study looked at longest ago goes first."""
 
 
 @dataclass
@@ -63,6 +63,24 @@ class ParamColumn:
     def categorical(self) -> bool:
         """Whether some trial's value is not a number."""
         return bool(self.labels)
+
+
+class _Params(Mapping[str, ParamColumn]):
+    """The first `n` rows of every parameter, cut when it is asked for: a space may have a thousand."""
+
+    def __init__(self, held: Mapping[str, ParamColumn], n: int) -> None:
+        self._held = held
+        self._n = n
+
+    def __getitem__(self, name: str) -> ParamColumn:
+        whole, n = self._held[name], self._n
+        return ParamColumn(whole.numbers[:n], whole.codes[:n], whole.labels, whole._codes_of)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._held)
+
+    def __len__(self) -> int:
+        return len(self._held)
 
 
 _FLOATS = ("target", "resource", "value", "sort_value", "seconds", "created_at", "started_at", "ended_at")
@@ -115,6 +133,11 @@ class StudyColumns:
         return np.arange(self.n)
 
     @property
+    def cells(self) -> int:
+        """How many values are held."""
+        return self.n * (len(self._arrays) + len(self._params) + len(self._metrics))
+
+    @property
     def ranks(self) -> Bools:
         """Which trials have a value that ranks: finite, and not failed."""
         found: Bools = ~np.isnan(self.sort_value)
@@ -123,8 +146,7 @@ class StudyColumns:
     @property
     def params(self) -> Mapping[str, ParamColumn]:
         """Every parameter that the space has or a trial had, of the first n trials."""
-        n = self.n
-        return {k: ParamColumn(p.numbers[:n], p.codes[:n], p.labels, p._codes_of) for k, p in self._params.items()}
+        return _Params(self._params, self.n)
 
     @property
     def metrics(self) -> Mapping[str, Floats]:
@@ -224,9 +246,9 @@ def _documents(texts: Sequence[str]) -> list[dict[str, Any]]:
 class ColumnsCache:
     """The columns of the studies that were looked at last."""
 
-    def __init__(self, db: Database, *, max_rows: int = MAX_ROWS) -> None:
+    def __init__(self, db: Database, *, max_cells: int = MAX_CELLS) -> None:
         self._db = db
-        self._max_rows = max_rows
+        self._max_cells = max_cells
         self._known: OrderedDict[str, StudyColumns] = OrderedDict()
         self._guard = threading.Lock()
 
@@ -272,7 +294,7 @@ class ColumnsCache:
 
     def _shrink(self) -> None:
         with self._guard:
-            rows = sum(columns.n for columns in self._known.values())
-            while rows > self._max_rows and len(self._known) > 1:
+            cells = sum(columns.cells for columns in self._known.values())
+            while cells > self._max_cells and len(self._known) > 1:
                 _, gone = self._known.popitem(last=False)
-                rows -= gone.n
+                cells -= gone.cells

@@ -18,6 +18,7 @@ MAX_GROUPS = 12
 PARTS = 4
 """A number with more values than there may be groups is cut into so many parts of equal size."""
 _WORDS = {"state": STATES, "origin": ORIGINS}
+_NULLABLE = frozenset({"bracket", "rung"})
 
 
 def distribution(columns: StudyColumns, mask: Bools, by: str | None) -> dict[str, Any]:
@@ -78,8 +79,9 @@ def _groups(columns: StudyColumns, by: str) -> Iterator[tuple[str, Bools]]:
         numbers = columns.metrics.get(name, np.full(columns.n, np.nan))
     else:
         numbers = getattr(columns, by).astype(np.float64)
+    if by in _NULLABLE:
         numbers[numbers < 0] = np.nan
-    yield from _by_number(numbers, f"{by} " if by in ("bracket", "rung") else "", room=MAX_GROUPS)
+    yield from _by_number(numbers, f"{by} " if by in _NULLABLE else "", room=MAX_GROUPS)
 
 
 def _by_label(codes: Any, labels: list[str]) -> Iterator[tuple[str, Bools]]:

@@ -115,6 +115,7 @@ def forest_data(columns: StudyColumns, chosen: Chosen) -> ForestData:
     losses = _losses(columns, chosen.numbers)
     if losses.size:
         losses = np.minimum(losses, np.quantile(losses, WORST))
+        losses = (losses - losses.min()) / (np.ptp(losses) or 1.0)  # squares of huge losses leave the range
     table = np.column_stack(made) if made else np.zeros((chosen.numbers.size, 0))
     return ForestData(names=tuple(names), places=table, categories=tuple(categories), losses=losses)
 

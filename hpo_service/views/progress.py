@@ -12,11 +12,13 @@ from hpo_service.views.columns import KINDS, STATES, Bools, Floats, Ints, StudyC
 from hpo_service.views.sampling import choose
 
 POINTS = 2_000
+STEPS = 1_000
+"""Of more improvements by number an even spread is sent, the first and the last among them."""
 
 
 def by_trial(columns: StudyColumns) -> tuple[Ints, Floats]:
-    """Best so far in the order of trial numbers, one entry per improvement: numbers and values. A value at a higher
-    resource beats every one at a lower, as `core.analysis.best_so_far` has it."""
+    """Best so far in the order of trial numbers, one entry per improvement, at most `STEPS`: numbers, values. A value
+    at a higher resource beats every one at a lower, as `core.analysis.best_so_far` has it."""
     maximize = columns.definition.objective.maximize
     numbers = np.flatnonzero(columns.ranks)
     resource, value = columns.resource[numbers], columns.sort_value[numbers]
@@ -32,6 +34,8 @@ def by_trial(columns: StudyColumns) -> tuple[Ints, Floats]:
         improved[1:] = best[1:] != best[:-1]
         kept.append(here[improved])
     found = np.concatenate(kept) if kept else np.zeros(0, dtype=np.int64)
+    if found.size > STEPS:
+        found = found[np.linspace(0, found.size - 1, STEPS).round().astype(np.int64)]
     return numbers[found], value[found]
 
 

@@ -19,6 +19,10 @@ from search_spaces import BaseParameter, SearchSpace, SpaceError
 
 Params = Mapping[str, Any]
 MAX_POINTS = 200
+MAX_PARAMETERS = 50
+MAX_CELLS = 4_000
+"""Of more parameters those are shown that were changed alone most often. Each brings configurations of all of them to
+try, so that in a very wide space they are fewer."""
 OFFSETS = (-0.25, -0.1, 0.1, 0.25)
 """Of the unit interval: where a continuous parameter is tried beside the baseline."""
 SUGGESTED = 4
@@ -42,12 +46,17 @@ def sensitivity(columns: StudyColumns, load: Callable[[int], Params], trial: int
     space = columns.definition.search_space
     names = [name for name in space.parameters if name in origin.params and space.parameters[name].cardinality != 1]
     differing = one_apart(columns, origin) if origin.trial is not None else {}
+    note, room = origin.note, min(MAX_PARAMETERS, max(1, MAX_CELLS // max(1, len(names))))
+    if len(names) > room:
+        note = f"{note} Shown are {room} of {len(names):,} parameters.".strip()
+        most = sorted(names, key=lambda name: -differing[name].size if name in differing else 0)[:room]
+        names = [name for name in names if name in most]
     return {
         "metric": columns.definition.objective.metric,
         "direction": columns.definition.objective.direction,
         "baseline": None if origin.trial is None else _baseline(columns, origin),
         "missing": None if origin.trial is not None or not origin.params else dict(origin.params),
-        "note": origin.note,
+        "note": note,
         "parameters": [_parameter(columns, origin, name, differing.get(name, np.zeros(0, int))) for name in names],
     }
 

@@ -26,6 +26,7 @@ from hpo_service.views.columns import STATES, ColumnsCache, StudyColumns
 from hpo_service.views.matching import matches
 from hpo_service.views.sampling import best_first, choose
 from tests.storelib import World
+from tests.unit.views import columns_support
 
 
 @pytest.fixture(scope="module")
@@ -124,11 +125,20 @@ def test_many_events_at_once_read_all_again(db: Database, monkeypatch: pytest.Mo
 
 
 def test_the_study_looked_at_longest_ago_goes_first(db: Database) -> None:
-    cache, worlds = ColumnsCache(db, max_rows=5), [World(db) for _ in range(3)]
+    cache, worlds = ColumnsCache(db, max_cells=90), [World(db) for _ in range(3)]
     for world in worlds:
         world.start(3)
         look(cache, world)
     assert list(cache._known) == [worlds[-1].id]
+
+
+def test_wide_studies_count_for_more() -> None:
+    """What is bounded is memory, and a trial may have a thousand parameters."""
+    rows = [{"params": {f"p{k}": 0.5 for k in range(wide)}} for wide in (1_000, 1)]
+    wide, narrow = (columns_support.columns(columns_support.definition(), [row] * 3) for row in rows)
+    assert wide.cells - narrow.cells == 3 * 999
+    assert len(wide.params) == 1_000
+    assert [wide.params[name].numbers.tolist() for name in ("p0", "p999")] == [[0.5] * 3] * 2
 
 
 def busy(db: Database) -> World:

@@ -71,3 +71,9 @@ def test_labels_beyond_a_dozen_come_together() -> None:
     assert len(groups) == MAX_GROUPS + 1
     assert groups[-1]["name"] == "other"
     assert sum(group["n"] for group in groups) == 100
+
+
+def test_negative_values_are_grouped_too() -> None:
+    found = columns(definition(), [{"value": value, "bracket": None} for value in (-2.0, -1.0, 1.0)])
+    groups = distribution(found, np.ones(3, dtype=np.bool_), "value")["groups"]
+    assert [(group["name"], group["n"]) for group in groups] == [("all", 3), ("-2", 1), ("-1", 1), ("1", 1)]

@@ -162,3 +162,17 @@ def test_places_are_those_of_the_scales(seed: int) -> None:
 def test_shares() -> None:
     assert ped_anova.shares({"a": 1.0, "b": 3.0}) == [("b", 0.75), ("a", 0.25)]
     assert ped_anova.shares({"a": 0.0}) == ()
+
+
+def test_a_forest_does_not_mind_how_large_losses_are() -> None:
+    """Losses of runs that diverged are huge; their squares leave the range of a float."""
+    rng = np.random.default_rng(0)
+    lr = 10 ** rng.uniform(-5, 0, 60)
+    rows = [{"params": {"lr": x, "layers": int(rng.integers(1, 9)), "optimizer": "sgd"}} for x in lr.tolist()]
+    found = {}
+    for scale in (1.0, 2.0**1000):
+        made = columns(definition(), [{**r, "value": scale * x} for r, x in zip(rows, lr.tolist(), strict=True)])
+        chosen = importance.choose(made, np.ones(made.n, dtype=np.bool_))
+        found[scale] = importance.forest_data(made, chosen).importances()
+    assert found[2.0**1000] == found[1.0]
+    assert found[1.0]["lr"] > 0.9

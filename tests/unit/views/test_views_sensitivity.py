@@ -91,3 +91,13 @@ def test_around_any_trial(number: int) -> None:
     found = sensitivity(columns(STUDY, [{"params": p, "value": 1.0} for p in params]), lambda n: params[n], number)
     (lr,) = [p for p in found["parameters"] if p["name"] == "lr"]
     assert [point["trial"] for point in lr["points"]] == [1 - number]
+
+
+def test_of_a_wide_space_those_that_were_changed_most_are_shown() -> None:
+    space = {f"p{k}": {"type": "uniform", "low": 0.0, "high": 1.0, "default": 0.5} for k in range(200)}
+    base = dict.fromkeys(space, 0.5)
+    rows = [{"params": {**base, name: 0.25}, "value": 1.0} for name in ("p7", "p199", "p199")]
+    found = sensitivity(columns(definition(space=space), [{"params": base, "value": 0.0}, *rows]), lambda _: base, 0)
+    shown = [one["name"] for one in found["parameters"]]
+    assert shown == ["p0", "p1", "p2", "p3", "p4", "p5", "p6", "p7", *(f"p{k}" for k in range(8, 19)), "p199"]
+    assert found["note"] == "Shown are 20 of 200 parameters."
