@@ -107,12 +107,21 @@ def short(values: npt.ArrayLike) -> npt.NDArray[Any]:
 
 
 def respond(
-    answers: Answers, request: Request, *, study_id: str, seq: int, build: Build, keep: bool = True, exact: bool = False
+    answers: Answers,
+    request: Request,
+    *,
+    study_id: str,
+    seq: int,
+    build: Build,
+    keep: bool = True,
+    exact: bool = False,
+    moment: int = 0,
 ) -> Response:
     """The answer to a question about a study whose log stands at `seq`; 304 where the caller has it. `exact`: also
-    before a crowd never that of an earlier `seq`, for it is not the log's."""
+    before a crowd never that of an earlier `seq`, for it is not the log's. `moment`: for which few
+    seconds an answer is true that moves without the log, too."""
     asked = sorted(request.query_params.multi_items(), key=lambda item: item[0])  # of one name, the order may matter
-    question = f"{request.url.path}?{urlencode(asked)}"
+    question = f"{request.url.path}?{urlencode(asked)}" + (f" {moment}" if moment else "")
     if keep and not exact:
         seq = answers.seq_for(study_id, seq, question)
     tag = hashlib.blake2b(f"{VERSION}:{study_id}:{seq}:{question}".encode(), digest_size=9).hexdigest()

@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from typing import Any
 
 KEPT = 256
+WAITING = 16
+"""So many pieces of work are under way or wait their turn; whoever asks for more is to ask again."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -39,11 +41,12 @@ class Background:
             if known is not None and known[0] == data:
                 return Result(made=known[1], fresh=True)
             under_way = self._under_way.get(key)
-            if under_way is None:
+            if under_way is None and len(self._under_way) < WAITING:
                 under_way = self._under_way[key] = self._pool.submit(self._make, key, data, make)
-        done, _ = wait([under_way], timeout=wait_s)
-        if done:
-            under_way.result()
+        if under_way is not None:
+            done, _ = wait([under_way], timeout=wait_s)
+            if done:
+                under_way.result()
         with self._guard:
             known = self._made.get(key)
         return None if known is None else Result(made=known[1], fresh=known[0] == data)

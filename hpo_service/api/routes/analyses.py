@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
@@ -23,6 +24,9 @@ from hpo_service.views import timeline as timeline_view
 from hpo_service.views.columns import Bools, StudyColumns
 
 routes: APIRouter = router(prefix="/studies/{study_id}", tag="analyses")
+
+TIMELINE_S = 5.0
+"""So long a timeline is served again while attempts are open, which go on though nothing is reported."""
 
 
 def told(description: str, example: Mapping[str, Any]) -> dict[str, Any]:
@@ -237,4 +241,5 @@ def get_timeline(
             of = int(columns.attempts.sum())
             return {"seq": columns.seq, **timeline_view.timeline(found, of=of, now=now)}
 
-    return answers.respond(shared.answers, request, study_id=study.id, seq=study.last_seq, build=build)
+    moment = int(time.time() // TIMELINE_S) if study.open_attempts else 0  # workers begin attempts without an event
+    return answers.respond(shared.answers, request, study_id=study.id, seq=study.last_seq, build=build, moment=moment)

@@ -9,6 +9,9 @@ from typing import Any
 import httpx
 import pytest
 
+from hpo_service.store.database import Database
+from hpo_service.store.rows import Placement
+from tests.storelib import World
 from tests.unit.api.support import DEFINITION, check
 
 API = "/api/v1/studies"
@@ -188,3 +191,19 @@ def test_sensitivity_around_the_baseline_and_around_a_trial(client: httpx.Client
     assert sum(len(parameter["points"]) for parameter in again["parameters"]) >= len(suggested)
     assert client.get(f"{API}/{study}/sensitivity?trial=2").json()["baseline"]["trial"] == 2
     check(client.get(f"{API}/{study}/sensitivity?trial=999"), 404)
+
+
+def test_a_timeline_goes_on_while_nothing_is_reported(
+    client: httpx.Client, db: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """That a worker began an attempt is no event: the answer of before does not stand until the next report."""
+    world = World(db)
+    world.start(2, placements={0: Placement(), 1: Placement()})
+    before = client.get(f"{API}/{world.id}/timeline")
+    assert (before.json()["waiting"], before.json()["shown"]) == (2, 0)
+    world.collect(world.started(0))
+    later = time.time() + 10
+    monkeypatch.setattr("hpo_service.api.routes.analyses.time.time", lambda: later)
+    after = client.get(f"{API}/{world.id}/timeline", headers={"if-none-match": before.headers["etag"]})
+    assert (after.json()["waiting"], after.json()["shown"]) == (1, 1)
+    assert after.json()["seq"] == before.json()["seq"]

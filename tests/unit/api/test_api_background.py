@@ -6,7 +6,7 @@ import threading
 
 import pytest
 
-from hpo_service.api.background import Background, Result
+from hpo_service.api.background import WAITING, Background, Result
 
 
 def test_the_last_result_is_served_while_the_next_is_made() -> None:
@@ -33,4 +33,17 @@ def test_a_failure_is_told_and_tried_again() -> None:
     with pytest.raises(ZeroDivisionError):
         background.get("q", 1, lambda: 1 / 0, wait_s=10)
     assert background.get("q", 1, lambda: "fine", wait_s=10) == Result(made="fine", fresh=True)
+    background.close()
+
+
+def test_of_very_many_questions_the_last_are_to_be_asked_again() -> None:
+    background, go = Background(), threading.Event()
+    for question in range(WAITING):
+        assert background.get(question, 1, lambda: go.wait(10), wait_s=0) is None
+    assert background.get("one more", 1, lambda: "made", wait_s=0.01) is None
+    assert len(background._under_way) == WAITING
+    go.set()
+    for question in range(WAITING):
+        assert background.get(question, 1, lambda: True, wait_s=10) == Result(made=True, fresh=True)
+    assert background.get("one more", 1, lambda: "made", wait_s=10) == Result(made="made", fresh=True)
     background.close()
