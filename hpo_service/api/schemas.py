@@ -237,21 +237,6 @@ class RungAnswer(Answer):
     values: list[float | None] = Field(description="Of `trials`, at this rung.")
 
 
-class CurveLine(Answer):
-    number: int
-    state: TrialState
-    bracket: int | None
-    resource: list[float]
-    value: list[float]
-
-
-class Curves(Answer):
-    metric: str
-    trials: list[CurveLine]
-    shown: int
-    of: int
-
-
 class LogEvent(Answer):
     seq: int
     kind: str

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Row, func, select
+from sqlalchemy import Row, select
 
 from hpo_service.core.events import (
     AttemptsEnded,
@@ -114,14 +114,3 @@ def _reported(tx: Tx, study_id: str, after_seq: int, until_seq: int) -> set[int]
     r = reports.c
     statement = select(r.trial).distinct().where(r.study_id == study_id, r.seq > after_seq, r.seq <= until_seq)
     return {row.trial for row in tx.all(statement)}
-
-
-def last_reported_us(db: Database, study_id: str) -> int | None:
-    """When the newest report was stored, microseconds since 1970."""
-    r = reports.c
-    with db.read() as tx:
-        newest = tx.execute(select(func.max(r.seq)).where(r.study_id == study_id)).scalar()
-        if newest is None:
-            return None
-        found = tx.execute(select(r.at).where(r.study_id == study_id, r.seq == newest).limit(1)).scalar()
-    return None if found is None else int(found)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -57,8 +57,3 @@ def _best(value: Floats, came: Any, first: Ints, *, maximize: bool) -> Floats:
     best = (np.maximum if maximize else np.minimum).reduceat(kept, first)
     found: Floats = np.where(np.isinf(best), np.nan, best)
     return found
-
-
-def lookup(numbers: Ints, found: Floats, column: int) -> Mapping[int, float]:
-    """The values of one level by trial."""
-    return dict(zip(numbers.tolist(), found[:, column].tolist(), strict=True))

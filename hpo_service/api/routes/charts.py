@@ -33,6 +33,7 @@ routes: APIRouter = router(prefix="/studies/{study_id}", tag="charts")
 MAX_CHANGED = 200
 MAX_RUNNING = 1_000
 MAX_CURVES = 200
+MAX_NAMED = 1_000
 CURVE_POINTS = 12_000
 """Points of all curves together: what keeps the answer under 500 KB."""
 MAX_FIELDS = 64
@@ -126,7 +127,7 @@ def get_curves(
     def build(columns: StudyColumns, mask: Bools) -> Mapping[str, Any]:
         numbers, words = _which(columns, mask, choose, limit if top is None else top)
         asked = named if named is not None else numbers
-        most = max(8, min(max_points, CURVE_POINTS // max(len(asked), 1)))
+        most = max(2, min(max_points, CURVE_POINTS // max(len(asked), 1)))
         found = reading.curves(shared.db, study.id, chosen, numbers=asked, max_points=most)
         if metric and not found["trials"]:
             _require_metric(viewing.names_of(shared, study), metric)
@@ -236,4 +237,7 @@ def _numbers(text: str) -> list[int]:
     if not all(part.isdecimal() and len(part) < 16 for part in parts):
         rule = "trials are numbers, comma separated"
         raise InvalidInput.of(FieldProblem(path="query.trials", rule=rule, value=text, remedy="write trials=1,2"))
+    if len(parts) > MAX_NAMED:
+        rule = f"at most {MAX_NAMED:,} trials are named at once"
+        raise InvalidInput.of(FieldProblem(path="query.trials", rule=rule, value=len(parts), remedy="name fewer"))
     return [int(part) for part in parts]

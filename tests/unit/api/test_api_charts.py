@@ -7,10 +7,11 @@ from typing import Any
 import httpx
 import pytest
 
+from hpo_service.api.routes.charts import MAX_NAMED
 from hpo_service.core.states import Origin
 from hpo_service.store import studies
 from hpo_service.store.database import Database
-from tests.unit.api.support import DEFINITION
+from tests.unit.api.support import DEFINITION, check
 
 API = "/api/v1/studies"
 KB = 1_000
@@ -79,3 +80,10 @@ def test_changes_of_a_wide_space_are_bounded(client: httpx.Client, db: Database)
     changes = answer.json()
     assert (changes["changed"], changes["truncated"]) == (100, True)
     assert [one["number"] for one in changes["trials"]] == list(range(80, 100))
+
+
+def test_so_many_trials_may_be_named(client: httpx.Client, study: str) -> None:
+    named = ",".join(str(number) for number in range(MAX_NAMED))
+    assert client.get(f"{API}/{study}/curves", params={"trials": named}).status_code == 200
+    refused = check(client.get(f"{API}/{study}/curves", params={"trials": f"{named},0"}), 422)
+    assert refused["errors"][0]["rule"] == "at most 1,000 trials are named at once"
