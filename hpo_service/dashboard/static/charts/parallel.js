@@ -2,6 +2,7 @@
 
 import { h, replace } from "../core/dom.js";
 import { integer, metric, value as wordsOf } from "../core/format.js";
+import { FIELDS } from "../core/selection.js";
 import { colours } from "../core/theme.js";
 import { button, dialog } from "../core/ui.js";
 import { param } from "../core/url.js";
@@ -17,7 +18,6 @@ export const info = {
 };
 const WIDTH = 92; // least pixels per axis; narrower pages scroll
 const MOST = 16; // axes at first
-const FIELDS = ["state", "number", "origin", "bracket", "rung", "value", "resource", "cost", "seconds", "tag"];
 
 export function mount(p, page) {
   const chosen = param("axes", []);
@@ -75,7 +75,7 @@ function show(p, page, view) {
   node.style.minWidth = `${WIDTH * view.axes.length}px`;
   const { shades, share } = shadesOf(page, answer);
   const last = view.axes.at(-1);
-  const scaleAt = last.field.name === "value" ? (t) => share(last.toValue(last.low + t * (last.high - last.low))) : null;
+  const scaleAt = last.field.name === "value" && last.tickvals.length > 1 ? (t) => share(last.toValue(last.low + t * (last.high - last.low))) : null;
   view.canvas.draw({
     axes: view.axes.map((axis) => modelOf(page, axis, terms)),
     numbers: answer.number,

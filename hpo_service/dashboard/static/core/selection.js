@@ -7,7 +7,8 @@
 // term(field, op, value)   replaces the terms of the same field and op; value null removes them; value may be an array (number:1,2,3)
 // toggleNumber(n)          puts trial n into, or takes it out of, `number:…`
 // remove(raw)              takes one term away
-// numbers() → the trial numbers that `number:…` names · quoted(value) → as a term's value is written
+// numbers() → the trial numbers that `number:…` names
+// quoted(value, {asText}?) → as a term's value is written; asText: also where it looks like a number or a truth value · FIELDS the fields of trials
 
 import { param } from "./url.js";
 
@@ -16,11 +17,16 @@ const filter = param("filter", "");
 const TERM = /([^\s:=!<>"',]+)\s*(!=|<=|>=|==|[:=<>])\s*("[^"]*"|'[^']*'|[^\s"'<>=!]+)(?=\s|$)|\S+/g;
 const RANGE = new Set(["<", "<=", ">", ">="]);
 
-export const quoted = (value) => {
+// A bare name is a field first; a parameter or metric that is called like one needs its prefix.
+export const FIELDS = ["state", "number", "origin", "bracket", "rung", "value", "resource", "cost", "seconds", "tag"];
+const PLAIN = /^[^\s"'<>=!,]+$/;
+const LOOKS_OTHERWISE = /^(true|false|[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?)$/i;
+
+export function quoted(value, { asText = false } = {}) {
   const text = typeof value === "number" ? shortest(value) : String(value);
-  if (text && !/[\s"'<>=!,]/.test(text)) return text;
+  if (PLAIN.test(text) && !(asText && LOOKS_OTHERWISE.test(text))) return text;
   return text.includes('"') ? `'${text.replaceAll("'", "")}'` : `"${text}"`; // the language has no escapes
-};
+}
 
 function parse(text) {
   return [...text.matchAll(TERM)].map((found) => {

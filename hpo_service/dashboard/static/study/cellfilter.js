@@ -1,22 +1,17 @@
 // A click on a cell narrows the linked selection to what the cell shows: a word at once, a number by a small menu.
 //
-// offer(td, column, raw, page)      acts on the filter · termOf(column, op, raw) → text of the term · narrow(page, column, op, raw)
+// offer(td, column, raw, page)      acts on the filter
 
 import { h } from "../core/dom.js";
+import { quoted } from "../core/selection.js";
 import { menu } from "../core/ui.js";
 
-const LOOKS_OTHERWISE = /^(true|false|[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?)$/i; // text that would be read as a number or truth value
-const PLAIN = /^[^\s"'<>=!,]+$/;
-
-export function termOf(column, op, raw) {
-  if (typeof raw === "number") return `${column.field}${op}${raw}`;
-  if (typeof raw === "boolean" || raw === null) return `${column.field}${op}${raw}`;
-  const text = String(raw);
-  if (PLAIN.test(text) && !(LOOKS_OTHERWISE.test(text) && column.group === "Parameters")) return `${column.field}${op}${text}`;
-  return `${column.field}${op}${text.includes('"') ? `'${text}'` : `"${text}"`}`;
+function termOf(column, op, raw) {
+  const written = typeof raw === "string" ? quoted(raw, { asText: column.group === "Parameters" }) : String(raw); // a number in full
+  return `${column.field}${op}${written}`;
 }
 
-export function narrow(page, column, op, raw) {
+function narrow(page, column, op, raw) {
   const same = { ">=": [">=", ">"], "<=": ["<=", "<"], ":": [":", "=", "==", "!="], "!=": [] }[op];
   const kept = page.selection
     .terms()

@@ -6,6 +6,7 @@
 // ids in the URL: number, state, value, …; param.NAME; metric.NAME (its last value); first.NAME, best.NAME, min.NAME, max.NAME
 
 import { duration, integer, isShare, metric as asMetric, money, NONE, value, when } from "../core/format.js";
+import { FIELDS } from "../core/selection.js";
 
 const STATS = ["best", "first", "min", "max"];
 export const STAT_WORDS = { last: "last", best: "best", first: "first", min: "lowest", max: "highest" };
@@ -111,9 +112,8 @@ function metricColumns(page, name) {
 }
 
 // A bare name is a field of trials first, then a parameter, then a metric; what is meant otherwise carries its kind.
-const FIELD_NAMES = new Set(["state", "number", "origin", "bracket", "rung", "value", "resource", "cost", "seconds", "tag"]);
 const unambiguous = (page, name) =>
-  !FIELD_NAMES.has(name) && page.parameters.some((one) => one.name === name) !== page.metrics().includes(name);
+  !FIELDS.includes(name) && page.parameters.some((one) => one.name === name) !== page.metrics().includes(name);
 
 const sentence = (word) => word.charAt(0).toUpperCase() + word.slice(1);
 

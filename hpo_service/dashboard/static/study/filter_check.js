@@ -1,7 +1,8 @@
 // The filter language as far as the page can tell without the server: terms, whether a text surely parses, completions. Pure: no requests, no DOM.
 // The server has the last word (hpo_service/api/filters.py); what is unsure here is asked there.
 
-export const FIELDS = ["state", "number", "origin", "bracket", "rung", "value", "resource", "cost", "seconds", "tag"];
+import { FIELDS, quoted } from "../core/selection.js";
+
 const STATES = ["waiting", "running", "paused", "finished", "stopped", "failed"];
 const ORIGINS = ["baseline", "sampled", "enqueued", "retry", "imported", "portfolio", "confirm"];
 const TERM = /([^\s:=!<>"',]+)\s*(!=|<=|>=|==|[:=<>])\s*("[^"]*"|'[^']*'|[^\s"'<>=!]+)(?=\s|$)/y;
@@ -9,7 +10,7 @@ const NUMBER = /^[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?$/i;
 const TEXTUAL = new Set(["state", "origin", "tag"]);
 
 // [{name, op, value, raw, start, end}] of the terms, or null where some part is none.
-export function termsOf(text) {
+function termsOf(text) {
   const found = [];
   let at = skip(text, 0);
   while (at < text.length) {
@@ -85,14 +86,7 @@ function valuesOf(name, page) {
   if (name === "origin") return ORIGINS;
   if (name === "tag") return page.study()?.tags ?? [];
   const one = page.parameters.find((parameter) => parameter.name === name.replace(/^param\./, ""));
-  return one ? one.labels.map(quoted) : [];
-}
-
-// A value as the language writes it: quoted where it holds what ends a value.
-export function quoted(value) {
-  const text = String(value);
-  if (/^[^\s"'<>=!,]+$/.test(text)) return text;
-  return text.includes('"') ? `'${text}'` : `"${text}"`;
+  return one ? one.labels.map((label) => quoted(label)) : [];
 }
 
 function matching(items, typed) {

@@ -1,6 +1,7 @@
 // Notes and tags of a trial, on its page.
 
 import { h, replace } from "../core/dom.js";
+import { quoted } from "../core/selection.js";
 import { panel } from "../core/ui.js";
 import { notesEditor, tagsEditor } from "../study/notebook.js";
 import { annotate } from "./head.js";
@@ -13,11 +14,11 @@ export function mount(node, page) {
     get: () => ({ text: page.trial().notes, html: page.trial().notes_html }),
     save: (text) => annotate(page, { notes: text }),
   });
-  const filter = (tag) => `/studies/${encodeURIComponent(page.studyId)}?view=trials&filter=${encodeURIComponent(`tag:"${tag}"`)}`;
+  const filter = (tag) => `/studies/${encodeURIComponent(page.studyId)}?view=trials&filter=${encodeURIComponent(`tag:${quoted(tag)}`)}`;
   const tags = tagsEditor({
     get: () => page.trial().tags,
     save: (next) => annotate(page, { tags: next }),
-    href: (tag) => (tag.includes('"') ? null : filter(tag)),
+    href: (tag) => (tag.includes('"') && tag.includes("'") ? null : filter(tag)),
   });
   replace(frame.body, tags.node, h("div", { class: "gap" }), notes.node);
   page.on("trial", () => {
