@@ -92,7 +92,8 @@ export function mount(panel, page) {
     if (names.length < 2) return panel.empty("This needs two parameters that vary; the space has fewer.");
     await guessAxes();
     for (const one of choosers) one.fill(names);
-    data = await page.get("/sample", { fields: ["value", x(), y()].join(","), limit: LIMIT });
+    const axes = [x(), y()]; // what is drawn is what was asked for, whatever is chosen meanwhile
+    data = { ...(await page.get("/sample", { fields: ["value", ...axes].join(","), limit: LIMIT })), axes };
     if (rows().length < 3)
       return panel.empty(
         emptyState({ title: "Not enough trials yet", text: `The plane of ${x()} and ${y()} shows once three trials have a value.` }),
@@ -104,15 +105,18 @@ export function mount(panel, page) {
 
   const field = (name) => data.fields.find((one) => one.name === name || one.name === `param.${name}`);
   const column = (name) => data.columns[field(name).name];
-  const rows = () =>
-    data.number.map((_, i) => i).filter((i) => data.columns.value[i] !== null && column(x())[i] !== null && column(y())[i] !== null);
+  const rows = () => {
+    const [u, v] = data.axes.map(column);
+    return data.number.map((_, i) => i).filter((i) => data.columns.value[i] !== null && u[i] !== null && v[i] !== null);
+  };
 
   async function render() {
-    const [fx, fy] = [field(x()), field(y())];
+    const [nameX, nameY] = data.axes;
+    const [fx, fy] = [field(nameX), field(nameY)];
     const points = rows().map((i) => ({
       number: data.number[i],
-      u: column(x())[i],
-      v: column(y())[i],
+      u: column(nameX)[i],
+      v: column(nameY)[i],
       value: data.columns.value[i],
       on: Boolean(data.matches[i]),
     }));
@@ -134,11 +138,11 @@ export function mount(panel, page) {
         xaxis: { ...ax.axis, title: { text: safe(fx.name, 32) }, showgrid: false },
         yaxis: { ...ay.axis, title: { text: safe(fy.name, 32) }, showgrid: false },
         meta: { seq: data.seq },
-        uirevision: `${x()}/${y()}`,
+        uirevision: `${nameX}/${nameY}`,
       },
       {
         height: 470,
-        label: `${page.metricName} over ${x()} and ${y()}: ${points.length} trials`,
+        label: `${page.metricName} over ${nameX} and ${nameY}: ${points.length} trials`,
         onClick: (n) => Number.isInteger(n) && page.selection.toggleNumber(n),
         onSelect: (box) =>
           box &&

@@ -1,9 +1,9 @@
 // Live notices: one connection for all tabs of this browser, resumed where it broke; and what the header says about it.
 //
 // watch({study: id|null, on(seq, studyId), status(fn)}) → off
-//     on(seq, studyId) whenever a watched study moved. seq null: (re)connected, something may have been missed; ask for what changed since.
+//     on(seq, studyId) whenever a watched study moved. seq null: connected, now or before watch() was called, something may have been missed;
+//     ask for what changed since.
 //     status({state: "connecting"|"live"|"lost"|"off", retryAt: ms|null}) is optional. study null: every study that the reader may see.
-// state() → the last status
 //
 // The tab that holds the lock reads /events and tells the others by BroadcastChannel. Where the browser has no locks (plain http), each visible
 // tab reads for itself and hidden ones let go, for a browser opens only six connections to one host.
@@ -23,13 +23,12 @@ let started = false,
   leading = false;
 let wake = () => {};
 
-export const state = () => status;
-
 export function watch({ study = null, on, status: heard = null }) {
   const watcher = { study, on, heard };
   watchers.add(watcher);
   heard?.(status);
   start();
+  if (status.state === "live") queueMicrotask(() => watchers.has(watcher) && on(null, study));
   return () => watchers.delete(watcher);
 }
 
@@ -56,6 +55,7 @@ async function alone() {
     if (running || document.hidden) return;
     running = true;
     await lead(() => !document.hidden);
+    if (status.state !== "off") become({ state: "connecting", retryAt: null }); // so that being back is told
     running = false;
   };
   document.addEventListener("visibilitychange", look);

@@ -74,14 +74,14 @@ function nothing() {
   );
 }
 
-// What moves is asked for again, at most every five seconds and only while somebody looks.
+// What moves (null: connected again, anything may have) is asked for again, at most every five seconds and only while somebody looks.
 function moved(study) {
   const { kind, ids } = chosen();
-  const ours = kind === "trials" ? ids.some((id) => id.startsWith(`${study}/`)) : ids.includes(study);
+  const ours = study === null || (kind === "trials" ? ids.some((id) => id.startsWith(`${study}/`)) : ids.includes(study));
   if (!ours || waiting) return;
   waiting = setTimeout(() => {
     waiting = 0;
-    if (document.hidden) addEventListener("visibilitychange", draw, { once: true });
+    if (document.hidden) document.addEventListener("visibilitychange", draw, { once: true });
     else draw();
   }, AGAIN_MS);
 }

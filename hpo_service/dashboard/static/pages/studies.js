@@ -15,6 +15,7 @@ import { toolbar } from "../studies/toolbar.js";
 const LIMIT = 1000,
   FEW = 6,
   LEAST_MS = 700,
+  AGAIN_MS = 5000,
   COMPARED = 20;
 const state = {
   q: param("q", ""),
@@ -158,6 +159,7 @@ async function update() {
     const whole = everything || ids.length > FEW || ids.some((id) => !studies.has(id));
     everything = false;
     stale.clear();
+    let pause = document.hidden ? 5 * LEAST_MS : LEAST_MS;
     try {
       if (whole) await load();
       else await Promise.all(ids.map(refresh));
@@ -172,8 +174,13 @@ async function update() {
             update();
           }),
         );
+      else {
+        everything ||= whole; // not lost: asked for again
+        for (const id of ids) stale.add(id);
+        pause = AGAIN_MS;
+      }
     }
-    await new Promise((done) => setTimeout(done, document.hidden ? 5 * LEAST_MS : LEAST_MS));
+    await new Promise((done) => setTimeout(done, pause));
   }
   busy = false;
 }

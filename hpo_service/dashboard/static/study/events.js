@@ -28,7 +28,7 @@ const SHOWN = [
 
 export async function mount(node, page) {
   const chosen = param("log", "all");
-  const state = { newest: 0, oldest: 0, last: 0, timer: 0, done: false };
+  const state = { newest: 0, oldest: 0, last: 0, timer: 0, done: false, stale: false };
   const choice = segmented(SHOWN, chosen.get(), (id) => chosen.set(id), { label: "Kinds of events" });
   const frame = panel({
     id: "events",
@@ -47,9 +47,12 @@ export async function mount(node, page) {
       .get("/log", { filter: null, before, limit: PAGE, kind: (SHOWN.find((one) => one.id === chosen.get()) ?? SHOWN[0]).kinds })
       .then((answer) => answer.items);
 
+  let asked = 0; // of two lists that were asked for, the later one is shown
   async function first() {
+    const mine = ++asked;
     try {
       const items = await ask(0);
+      if (mine !== asked) return;
       state.newest = items[0]?.seq ?? 0;
       replace(
         list,
@@ -70,39 +73,53 @@ export async function mount(node, page) {
   }
 
   async function older() {
+    const mine = asked;
     more.disabled = true;
     try {
       const items = await ask(state.oldest);
+      if (mine !== asked) return;
       const next = items.map((event) => entry(event, page));
       list.append(...next);
       ends(items);
       if (state.done) next[0]?.querySelector("a, summary")?.focus();
     } catch (error) {
       frame.problem(error);
+    } finally {
+      more.disabled = false;
     }
-    more.disabled = false;
   }
 
   // New events come on top; where more came than one page holds, the list begins anew.
   async function newer() {
+    const mine = asked;
     state.last = Date.now();
-    const items = (await ask(0).catch(() => [])).filter((event) => event.seq > state.newest);
+    const found = await ask(0).catch(() => null);
+    if (mine !== asked) return;
+    state.stale = found === null;
+    const items = (found ?? []).filter((event) => event.seq > state.newest);
     if (!items.length) return;
     if (items.length === PAGE || !list.isConnected) return first();
     state.newest = items[0].seq;
     list.prepend(...items.map((event) => entry(event, page)));
   }
 
-  page.on("changes", () => {
-    if (state.timer) return;
+  const seen = () => node.offsetParent !== null && !document.hidden;
+  function soon() {
+    if (state.timer || !state.stale || !seen()) return;
     state.timer = setTimeout(
       () => {
         state.timer = 0;
-        if (node.offsetParent !== null && !document.hidden) newer();
+        if (seen()) newer();
       },
       Math.max(0, state.last + page.pace() - Date.now()),
     );
+  }
+  page.on("changes", () => {
+    state.stale = true;
+    soon();
   });
+  document.addEventListener("visibilitychange", soon);
+  new IntersectionObserver(soon).observe(node);
   chosen.on((id) => {
     choice.show(id);
     first();

@@ -53,7 +53,7 @@ export function makePanels(page) {
       await mountChart(record);
       record.busy = false;
     }
-    if (record.dirty) schedule(record, record.drawn ? page.pace() : 0);
+    if (record.dirty) schedule(record, record.drawn && !record.filtered ? page.pace() : 0);
   }
 
   async function mountPart(record) {
@@ -142,17 +142,9 @@ export function makePanels(page) {
       h(
         "div",
         { class: "row panel-again" },
-        h("button", { type: "button", class: "button quiet small", on: { click: () => afresh(record) } }, "Try again"),
+        h("button", { type: "button", class: "button quiet small", on: { click: () => run(record) } }, "Try again"),
       ),
     );
-  }
-
-  // Mount anew: what stood in the panel's body is gone.
-  async function afresh(record) {
-    record.chart = null;
-    record.drawn = false;
-    await mountChart(record);
-    if (record.chart) run(record);
   }
 
   function all(fn) {

@@ -42,7 +42,6 @@ export function makePage(id) {
       objectives.forEach(({ metric }) => metrics.add(metric));
     }
     study = { ...study, ...row, definition };
-    seq = Math.max(seq, row.last_seq ?? 0);
   }
 
   const page = {
@@ -149,16 +148,17 @@ export function makePage(id) {
   }
 
   async function askChanges() {
-    const before = study.definition_version;
-    const changes = await get(`${base}/changes${query({ since: seq })}`).catch(() => null);
-    if (!changes) {
+    const changes = await get(`${base}/changes${query({ since: seq })}`, { keep: false }).catch(() => null);
+    const turned = changes && changes.study.definition_version !== study.definition_version;
+    const whole = turned ? await get(base).catch(() => null) : null;
+    if (!changes || (turned && !whole)) {
       // the live line says that the connection is lost; ask again when there is hope
       wanted = true;
       await new Promise((done) => setTimeout(done, AGAIN_MS));
       return;
     }
     take({ ...changes.study, definition: null, decision_reason: changes.decision_reason ?? changes.study?.decision_reason });
-    if (study.definition_version !== before) take(await get(base));
+    if (whole) take(whole);
     seq = Math.max(seq, changes.seq);
     running = changes.running ?? [];
     pace = Math.max(PACE_MS, 1000 * (changes.pace_s ?? 0));
@@ -169,6 +169,7 @@ export function makePage(id) {
 
   page.begin = async () => {
     take(await get(base));
+    seq = study.last_seq ?? 0;
     if (selection.text) await useFilter(selection.text);
     document.addEventListener("visibilitychange", () => {
       if (!document.hidden && wanted) catchUp();

@@ -92,6 +92,7 @@ export async function mount(node, page, { compact = false } = {}) {
   async function load({ quiet = false } = {}) {
     state.asked?.abort();
     const stop = (state.asked = new AbortController());
+    state.stale = false; // what changes from now on may be newer than the answer
     state.columns = chosenColumns(page, url.cols.get());
     if (!quiet || !state.page) busy();
     const where = compact ? {} : { cursor: url.cursor.get() };
@@ -116,8 +117,8 @@ export async function mount(node, page, { compact = false } = {}) {
     } finally {
       if (state.asked === stop) {
         state.last = Date.now();
-        state.stale = false;
         table.removeAttribute("aria-busy");
+        soon();
       }
     }
   }
@@ -162,7 +163,11 @@ export async function mount(node, page, { compact = false } = {}) {
         text: `The filter is ${page.filter.slice(0, 200)}`,
         actions: [button("Show all trials", () => page.selection.clear(), { small: true })],
       });
-    return emptyState({ title: "No trial yet", text: "The first one appears here as soon as a worker is free." });
+    return emptyState(
+      ["finished", "stopped", "failed"].includes(page.study().state)
+        ? { title: "No trial", text: "The study ended before its first one." }
+        : { title: "No trial yet", text: "The first one appears here as soon as a worker is free." },
+    );
   }
 
   function drawHead() {
@@ -384,9 +389,10 @@ export async function mount(node, page, { compact = false } = {}) {
     state.stale ||= fresh.childElementCount > 0;
     soon();
   });
-  table.addEventListener("pointerover", ({ target }) =>
-    page.hover(Number(target.closest?.("tr[data-trial]")?.dataset.trial ?? NaN) || null),
-  );
+  table.addEventListener("pointerover", ({ target }) => {
+    const tr = target.closest?.("tr[data-trial]");
+    page.hover(tr ? Number(tr.dataset.trial) : null);
+  });
   table.addEventListener("mouseleave", () => page.hover(null));
   rows.body.addEventListener("click", clicked);
   listenKeys(page, { body: rows.body, visible, compact, pick, has: (n) => picks.has(n), act: activate });

@@ -4,7 +4,7 @@ import { get, query } from "../core/api.js";
 import { h, later, replace } from "../core/dom.js";
 import { integer } from "../core/format.js";
 import { param } from "../core/url.js";
-import { button, copyButton, panel, select, switcher } from "../core/ui.js";
+import { button, copyButton, panel, select, switcher, toast } from "../core/ui.js";
 import { save } from "../study/csv.js";
 import { makeFinder } from "./find.js";
 
@@ -30,7 +30,7 @@ export function mount(node, page) {
     attempt,
     follow,
     copyButton(() => state.text),
-    button("Save", () => saveAll(), { small: true, icon: "download" }),
+    button("Save", () => saveAll().catch((error) => toast(error.message, "bad")), { small: true, icon: "download" }),
   );
   pre.addEventListener("scroll", () => {
     const atEnd = pre.scrollHeight - pre.scrollTop - pre.clientHeight < 24;
@@ -51,7 +51,7 @@ export function mount(node, page) {
     try {
       if (wanted() !== state.fence) Object.assign(state, { text: "", next: 0, fence: wanted(), cut: 0 });
       for (let piece = 0; piece < MOST_PIECES; piece += 1) {
-        const answer = await get(`${page.path}/log${query({ fence: state.fence || null, after: state.next })}`);
+        const answer = await get(`${page.path}/log${query({ fence: state.fence || null, after: state.next })}`, { keep: false });
         state.next = answer.next;
         if (!answer.text) break;
         add(answer.text);
@@ -62,12 +62,15 @@ export function mount(node, page) {
     } finally {
       state.busy = false;
       clearTimeout(state.timer);
-      if (page.open())
-        state.timer = setTimeout(() => {
-          if (!document.hidden) read();
-        }, FOLLOW_MS);
+      if (wanted() !== state.fence)
+        state.timer = setTimeout(read); // another attempt was chosen meanwhile
+      else if (page.open()) state.timer = setTimeout(look, FOLLOW_MS);
     }
   }
+
+  const look = () => {
+    if (!document.hidden) read();
+  };
 
   function add(text) {
     const whole = state.text + text;
@@ -124,7 +127,7 @@ export function mount(node, page) {
     let text = "",
       next = 0;
     for (;;) {
-      const answer = await get(`${page.path}/log${query({ fence: state.fence || null, after: next })}`);
+      const answer = await get(`${page.path}/log${query({ fence: state.fence || null, after: next })}`, { keep: false });
       if (!answer.text) break;
       text += answer.text;
       next = answer.next;
@@ -137,6 +140,9 @@ export function mount(node, page) {
     read();
   });
   page.on("trial", onTrial);
+  document.addEventListener("visibilitychange", () => {
+    if (page.open()) look(); // what was written while nobody looked
+  });
   drawAttempts();
   frame.loading();
   read();

@@ -5,6 +5,7 @@ import { watch } from "../core/live.js";
 import { hasRungs, objectives, parameters, resourceName } from "../study/definition_facts.js";
 
 const LEAST_MS = 1500; // between two looks at a trial that changes
+const AGAIN_MS = 5000; // after a look that failed
 const ENDED = new Set(["finished", "stopped", "failed"]);
 
 export function makePage(studyId, number) {
@@ -42,8 +43,16 @@ export function makePage(studyId, number) {
     reload: () => look({ force: true }),
   };
 
+  // One look after the other, so that an older answer never comes after a newer one.
+  let turn = Promise.resolve();
+  const look = (how) => {
+    const mine = turn.then(() => looking(how));
+    turn = mine.catch(() => {});
+    return mine;
+  };
+
   // What a change of the trial means for the rest: reports when it came further, the surroundings when it ended or the study's best moved.
-  async function look({ force = false } = {}) {
+  async function looking({ force = false } = {}) {
     const before = state.trial;
     const trial = await get(path);
     state.trial = trial;
@@ -73,10 +82,12 @@ export function makePage(studyId, number) {
     busy = true;
     while (wanted && !document.hidden) {
       wanted = false;
-      await look().catch(() => {
-        wanted = true;
+      let pause = LEAST_MS;
+      await look().catch((error) => {
+        wanted = error.status !== 404; // else it was deleted
+        pause = AGAIN_MS;
       });
-      await new Promise((done) => setTimeout(done, LEAST_MS));
+      await new Promise((done) => setTimeout(done, pause));
     }
     busy = false;
   }
