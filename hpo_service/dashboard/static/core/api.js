@@ -1,8 +1,8 @@
 // The public REST API as the pages use it. Every answer comes from /api/v1; the token stays in this tab.
 //
-// get(path, {signal}?) → body            an answer that did not change (304) comes from memory, the same object
+// get(path, {signal, keep}?) → body      an answer that did not change (304) comes from memory, the same object; keep: false for what is asked once
 // post(path, body?, {type, signal}?) → body   body: object (JSON), or a string with type "application/yaml"
-// patch(path, body) → body, del(path) → body|null
+// patch(path, body) → body
 // download(path, filename) → Promise     saves the answer as a file
 // query({a: 1, b: ["x", "y"]}) → "?a=1&b=x&b=y"   null, undefined and "" are left out
 // headers(more) → headers with the token;  tokenMark() → a short mark of the token, to keep tabs of different tokens apart
@@ -10,7 +10,7 @@
 
 const BASE = "/api/v1";
 const KEY = "hpo-token";
-const KEPT = 80;
+const KEPT = 40; // answers; a page asks for a dozen again and again
 const memory = new Map(); // path → {etag, body}
 
 export class ApiError extends Error {
@@ -51,16 +51,23 @@ export function query(values) {
   return text ? `?${text}` : "";
 }
 
-export async function get(path, { signal } = {}) {
+export async function get(path, { signal, keep = true } = {}) {
   const known = memory.get(path);
   const answer = await send(path, { signal, headers: known ? { "If-None-Match": known.etag } : {} });
-  if (answer.status === 304 && known) return known.body;
+  if (answer.status === 304 && known) return remembered(path, known).body;
   const body = await read(answer);
   const etag = answer.headers.get("etag");
   memory.delete(path);
-  if (etag) memory.set(path, { etag, body });
-  if (memory.size > KEPT) memory.delete(memory.keys().next().value);
+  if (etag && keep) remembered(path, { etag, body });
   return body;
+}
+
+// What was used last is forgotten last.
+function remembered(path, entry) {
+  memory.delete(path);
+  memory.set(path, entry);
+  if (memory.size > KEPT) memory.delete(memory.keys().next().value);
+  return entry;
 }
 
 export async function post(path, body = null, { type = "application/json", signal } = {}) {
@@ -70,10 +77,6 @@ export async function post(path, body = null, { type = "application/json", signa
 
 export async function patch(path, body) {
   return read(await send(path, { method: "PATCH", body: JSON.stringify(body), headers: { "Content-Type": "application/json" } }));
-}
-
-export async function del(path) {
-  return read(await send(path, { method: "DELETE" }));
 }
 
 export async function download(path, filename) {
