@@ -296,7 +296,7 @@ function markOf(mark, frame) {
   );
 }
 
-export function markInWords(mark, { metric, resource }) {
+function markInWords(mark, { metric, resource }) {
   const value = Number.isFinite(mark.value) ? `${metric} ${metricText(metric, mark.value)}` : "no finite value";
   return `Trial ${mark.number}: ${value} at ${levelText(resource, mark.resource)}, ${fateOf(mark.fate).word}${mark.reason ? ` because ${mark.reason}` : ""}`;
 }

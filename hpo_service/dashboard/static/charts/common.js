@@ -1,15 +1,13 @@
 // What several charts share: fates and their shapes, a stage inside the panel, choosers, notes, who matches the filter, places on an axis. No requests but `matching`.
 //
-// FATES                          {promoted: {word, colour(), shape, symbol}, …}: what became of a trial at a rung, or its state
-// markColour(state)              the resolved colour of a state, for Plotly
-// markPath(shape, r)             an SVG path around 0,0 · markNode(fate, r) the mark as a node
+// FATES                          {promoted: {word, colour(), shape, symbol}, …}: what became of a trial at a rung, or its state (Plotly's colours: mark_colours.js)
+// markNode(fate, r)              the mark as a node of SVG, around 0,0
 // stage(panel, ...nodes)         show() puts the nodes into the panel's body again after it was empty or showed a problem; onTheme(draw) while they are there
 // onWidth(node, draw)            calls draw when the node became much wider or narrower
 // chooser({label, options, get, set}) → {node, fill(options)}    a labelled <select> over one param of the URL
 // matching(page, numbers)        Promise of the Set of those numbers that match the filter, null without a filter
 // noteOf(answer, {noun, more})   "showing 2,000 of 100,000 trials: every 50th; 312 match the filter"
 // levelText(resource, n)         "3 epochs", "1 epoch", "resource 3"
-// jitter(number, width)          always the same for the same trial
 // placed(field, values, numbers) where a sample's column lies on its axis: categories beside their line
 // axisOf(field, values)          the Plotly axis of a sample's field: log where the parameter is, labels where it has some, robust
 // valueAxis(name, values, {log}) the axis of a metric · gentleRange(values, times) a range that leaves out only what is absurdly far · sequence() its tints · scaleLegend(low, high)
@@ -19,7 +17,7 @@
 
 import { h, later, replace, svg } from "../core/dom.js";
 import { integer, isShare, number } from "../core/format.js";
-import { robustRange } from "../core/plot.js";
+import { plain, robustRange } from "../core/plot.js";
 import { quoted } from "../core/selection.js";
 import { colours, mode, onTheme } from "../core/theme.js";
 
@@ -34,8 +32,6 @@ export const FATES = {
   stopped: { word: "stopped", colour: like("stopped"), shape: "square", symbol: "square" },
   failed: { word: "failed", colour: like("failed"), shape: "cross", symbol: "x" },
 };
-// The same for Plotly, which knows no variables.
-export const markColour = (state) => getComputedStyle(document.documentElement).getPropertyValue(`--mark-${state}`).trim();
 export const fateOf = (name) => FATES[name] ?? FATES.waiting;
 
 const SHAPES = {
@@ -47,7 +43,7 @@ const SHAPES = {
   bars: (r) => `M${-r * 0.5},${-r * 0.9}V${r * 0.9}M${r * 0.5},${-r * 0.9}V${r * 0.9}`,
   cross: (r) => `M${-r * 0.8},${-r * 0.8}L${r * 0.8},${r * 0.8}M${-r * 0.8},${r * 0.8}L${r * 0.8},${-r * 0.8}`,
 };
-export const markPath = (shape, r) => (SHAPES[shape] ?? SHAPES.disc)(r);
+const markPath = (shape, r) => (SHAPES[shape] ?? SHAPES.disc)(r);
 const MOST_TEXT = 4000;
 const HOLLOW = new Set(["ring", "diamond", "bars", "cross"]);
 
@@ -145,7 +141,7 @@ export async function matching(page, numbers) {
 export function noteOf(answer, { noun = "trials", more = [] } = {}) {
   const { shown, of, chosen, matching: match } = answer;
   const parts = [
-    shown < of ? `showing ${integer(shown)} of ${integer(of)} ${noun}${chosen ? `: ${chosen}` : ""}` : `all ${integer(of)} ${noun}`,
+    shown < of ? `showing ${integer(shown)} of ${integer(of)} ${noun}${chosen ? `: ${chosen}` : ""}` : of === 1 ? "the only trial" : `all ${integer(of)} ${noun}`,
   ];
   if (Number.isInteger(match) && match < of) parts.push(`${integer(match)} match the filter`);
   return [...parts, ...more].filter(Boolean).join("; ");
@@ -157,7 +153,7 @@ export const levelText = (resource, n) =>
 
 export const outsideNote = (count, what) => (count ? `${integer(count)} beyond ${what}` : "");
 
-export function jitter(number_, width) {
+function jitter(number_, width) {
   let x = Math.imul(number_ + 1, 2654435761) >>> 0;
   x = Math.imul(x ^ (x >>> 15), 2246822519) >>> 0;
   return (((x ^ (x >>> 13)) >>> 0) / 4294967296 - 0.5) * width;
@@ -270,10 +266,9 @@ export function scaleLegend(low, high) {
 }
 
 export function safe(text, most = 40) {
-  const plain = String(text).replace(/[\u0000-\u001f\u007f\u200e\u200f\u202a-\u202e\u2066-\u2069]/g, " ");
-  const letters = [...plain];
-  const cut = letters.length > most ? `${letters.slice(0, most - 1).join("")}…` : plain;
-  return cut.replaceAll("&", "&amp;").replaceAll("<", "&lt;").replaceAll(">", "&gt;");
+  const shown = String(text).replace(/[\u0000-\u001f\u007f\u200e\u200f\u202a-\u202e\u2066-\u2069]/g, " ");
+  const letters = [...shown];
+  return plain(letters.length > most ? `${letters.slice(0, most - 1).join("")}…` : shown);
 }
 
 // One change of the filter for a whole box: every [field, [lo, hi]] replaces what the filter said of that field.
@@ -302,9 +297,9 @@ export function brushed(selection, sides) {
 function termsOf({ name, type, labels }, [lo, hi]) {
   if (type !== "category") return [`${name}>=${quoted(lo)}`, `${name}<=${quoted(hi)}`];
   const inside = labels.filter((_, i) => i >= lo - 0.3 && i <= hi + 0.3);
-  const plain = inside.every((one) => !/[\s,"'<>=!]/.test(one));
-  if (!inside.length || inside.length === labels.length || (inside.length > 1 && !plain)) return [];
-  return [`${name}:${plain ? inside.join(",") : `"${inside[0]}"`}`];
+  const bare = inside.every((one) => !/[\s,"'<>=!]/.test(one));
+  if (!inside.length || inside.length === labels.length || (inside.length > 1 && !bare)) return [];
+  return [`${name}:${bare ? inside.join(",") : quoted(inside[0])}`];
 }
 
 export const wordOf = (field, value) =>

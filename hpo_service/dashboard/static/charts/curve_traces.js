@@ -10,7 +10,7 @@ const STATES = ["finished", "running", "paused", "waiting", "stopped", "failed"]
 const SHADES = 7;
 
 // A colour of the magnitude scale for t in 0..1, kept away from the end that fades into the page.
-export function shade(t, dark) {
+function shade(t, dark) {
   const { scale } = colours();
   const [from, to] = dark ? [0.22, 1] : [0, 0.86];
   const at = Math.round((from + Math.min(1, Math.max(0, t)) * (to - from)) * (scale.length - 1));

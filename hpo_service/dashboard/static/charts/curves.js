@@ -188,7 +188,8 @@ const NONE = {
 
 async function show(p, page, { node, marks, base, answer, state }) {
   if (!answer.trials.length) {
-    p.empty(NONE[state.lines.get()] ?? NONE.top);
+    const failed = answer.of && page.study().counts.failed === answer.of;
+    p.empty(failed ? "Every trial failed, and none has a finite value of this metric." : (NONE[state.lines.get()] ?? NONE.top));
     return;
   }
   base.show();

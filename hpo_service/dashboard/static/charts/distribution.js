@@ -2,11 +2,12 @@
 
 import { h, replace } from "../core/dom.js";
 import { integer, metric as metricText, percent, plural } from "../core/format.js";
-import { plot, robustRange } from "../core/plot.js";
+import { plot } from "../core/plot.js";
 import { colours } from "../core/theme.js";
 import { emptyState, switcher } from "../core/ui.js";
 import { param } from "../core/url.js";
 import { chooser, outsideNote, safe, stage, valueAxis } from "./common.js";
+import { rangeOf } from "./ranges.js";
 
 export const info = {
   id: "distribution",
@@ -55,17 +56,17 @@ export function mount(panel, page) {
     const groups = data.groups.filter((one) => one.n);
     const values = groups.flatMap((one) => one.value);
     const useLog = log.get() && values.every((one) => one > 0);
-    const { range, outside } = robustRange(values, { log: useLog });
+    const { range, outside } = rangeOf(values, { log: useLog, name: data.metric });
     const colour = colours();
     const traces = groups.map((one, i) => ({
       type: "scatter",
       mode: "lines",
       name: `${nameOf(one, page)} (${integer(one.n)})`,
-      x: one.value,
-      y: one.share,
+      x: [one.value[0], ...one.value],
+      y: [0, ...one.share], // from the ground up: a single value is a step too
       line: lineOf(one, i, groups, colour),
       ...(groups.length === 1 ? { fill: "tozeroy", fillcolor: `${colour.accent}14` } : {}),
-      text: one.value.map((value) => metricText(data.metric, value)),
+      text: [one.value[0], ...one.value].map((value) => metricText(data.metric, value)),
       hovertemplate: `%{y:.0%} of ${nameOf(one, page)} ≤ %{text}<extra></extra>`,
     }));
     await plot(
@@ -83,7 +84,7 @@ export function mount(panel, page) {
     );
     panel.note(
       [
-        `${integer(groups[0].n)} of ${plural(data.of, "trial")} have a value${page.hasRungs ? ", each at the rung where it stands: split by rung to compare like with like" : ""}`,
+        `${integer(groups[0].n)} of ${plural(data.of, "trial")} ${groups[0].n === 1 ? "has" : "have"} a value${page.hasRungs ? ", each at the rung where it stands: split by rung to compare like with like" : ""}`,
         page.filter ? `${integer(data.matching)} match the filter` : "",
         outsideNote(outside, "the axis"),
         data.not_finite ? `${integer(data.not_finite)} without a finite value left out` : "",

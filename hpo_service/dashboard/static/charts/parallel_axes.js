@@ -1,7 +1,6 @@
 // One sample's columns as axes of parallel coordinates: places on a line, readable ticks, brushes from and to the filter. Pure: no requests, no DOM.
 
-import { metric, number } from "../core/format.js";
-import { safe } from "./common.js";
+import { clip, metric, number } from "../core/format.js";
 import { rangeOf } from "./ranges.js";
 
 const ABSENT = 0.12; // how far below the lowest place what is not there lies, as a share of the axis
@@ -23,7 +22,7 @@ function categories(field, column) {
     outside: 0,
     absentAt: absent ? -1 : null,
     tickvals: absent ? [-1, ...ticks] : ticks,
-    ticktext: [...(absent ? ["–"] : []), ...field.labels.map((label) => safe(label, 14))],
+    ticktext: [...(absent ? ["–"] : []), ...field.labels.map((label) => clip(label, 14))],
   };
 }
 
@@ -35,7 +34,7 @@ function numbers(field, column, page) {
   const [low, high] = extent(known, { field, log, page });
   const absentAt = absent ? low - ABSENT * (high - low) : null;
   const clamp = (place) => Math.min(high, Math.max(low, place));
-  const { tickvals, ticktext } = ticksOf({ low, high, log, field, page });
+  const { tickvals, ticktext } = known.length ? ticksOf({ low, high, log, field, page }) : { tickvals: [], ticktext: [] };
   const edges = [
     known.some((one) => one < low - 1e-9) && { at: low, sign: "≤ " },
     known.some((one) => one > high + 1e-9) && { at: high, sign: "≥ " },

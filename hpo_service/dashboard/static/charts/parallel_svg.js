@@ -1,10 +1,12 @@
 // What lies above the lines of parallel coordinates: axes with ticks and names, and the brushes, by pointer and by keyboard.
 
 import { replace, svg } from "../core/dom.js";
+import { clip } from "../core/format.js";
 
 const GRIP = 6; // pixels at a brush's end that move only this end
 const LEAST = 4; // a shorter drag is a click: no brush
 const STEP = 0.05; // of the axis, per press of an arrow key
+const LETTER = { name: 7.6, tick: 6.6 }; // pixels
 
 export function drawAxes(view) {
   const { width, height, model } = view;
@@ -55,7 +57,7 @@ function axisNode(view, axis, index) {
     { transform: `translate(${view.x[index]},0)`, class: "parallel-axis", dataset: { test: `axis-${axis.title}` } },
     last && view.model.scaleAt ? svg("rect", { x: 5, y: top, width: 7, height: bottom - top, fill: "url(#parallel-scale)", rx: 2 }) : null,
     svg("line", { y1: top, y2: bottom, class: "parallel-line" }),
-    ticks(view, axis, last),
+    ticks(view, axis, index),
     spans,
     hold,
     name(view, axis, index),
@@ -66,7 +68,11 @@ function axisNode(view, axis, index) {
   return node;
 }
 
-function ticks(view, axis, last) {
+// Letters that fit before the axis to the left; categories have names, numbers are short.
+function ticks(view, axis, index) {
+  const last = index === view.model.axes.length - 1;
+  const room = last ? view.width - view.x[index] - 17 : view.x[index] - (view.x[index - 1] ?? 0) - 12;
+  const most = axis.snaps ? Math.max(3, Math.floor(room / LETTER.tick)) : Infinity;
   return axis.tickvals.map((place, i) =>
     svg(
       "text",
@@ -78,18 +84,26 @@ function ticks(view, axis, last) {
         class: "parallel-tick",
         direction: "ltr",
       },
-      axis.ticktext[i],
+      clip(axis.ticktext[i], most),
     ),
   );
 }
 
+// Names of many parameters often differ at their end.
+function ends(text, most) {
+  const letters = [...text],
+    half = Math.max(2, Math.floor((most - 1) / 2));
+  return letters.length <= 2 * half + 1 ? text : `${letters.slice(0, half).join("")}…${letters.slice(-half).join("")}`;
+}
+
 // The name moves the axis: dragged sideways, or Shift with an arrow key.
 function name(view, axis, index) {
+  const gap = (view.x[1] - view.x[0] || view.width) - 8;
   const text = svg(
     "text",
     { y: 18, "text-anchor": "middle", class: "parallel-name parallel-hold" },
     svg("title", null, `${axis.title}: drag to move`),
-    axis.label,
+    axis.label.length * LETTER.name < gap ? axis.label : ends(axis.label, Math.floor(gap / LETTER.name)),
   );
   text.addEventListener("pointerdown", (event) => {
     event.preventDefault();

@@ -82,9 +82,7 @@ function thinned(answer) {
 async function show(p, page, { node, base, answer, state }) {
   const { points, improvements } = answer;
   if (!points.number.length && !improvements.trial.length) {
-    p.empty(
-      page.study().counts.running ? "The first trials are running; their first values will appear here." : "No trial has a value yet.",
-    );
+    p.empty(nothingYet(page.study()));
     return;
   }
   base.show();
@@ -121,6 +119,11 @@ async function show(p, page, { node, base, answer, state }) {
       ],
     }),
   );
+}
+
+function nothingYet({ counts, trials }) {
+  if (counts.running) return "The first trials are running; their first values will appear here.";
+  return counts.failed && counts.failed === trials ? "Every trial failed, so none has a value." : "No trial has a value yet.";
 }
 
 // Against trial numbers it is the best in their order; else as it happened.
@@ -226,7 +229,7 @@ function layoutOf(page, answer, view) {
       uirevision: [view.x.id, view.logy, view.wide].join(),
       showlegend: true,
       margin: MARGIN,
-      xaxis: { ...axis(view.x.title), tickformat: view.x.format, automargin: false, rangemode: "tozero", zeroline: false },
+      xaxis: { ...axis(view.x.title), ...view.x.ticks, automargin: false, zeroline: false },
       yaxis: {
         ...axis(page.metricName, { log: view.logy, share: isShare(page.metricName) }),
         automargin: false,

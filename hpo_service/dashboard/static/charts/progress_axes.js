@@ -8,6 +8,7 @@ export const AXES = [
   { id: "time", label: "Time", title: "Against wall time since the first dispatch" },
   { id: "dollars", label: "Dollars", title: "Against all money spent by then" },
 ];
+const FEW = 8; // trials: each has its tick
 const UNITS = [
   { label: "s", scale: 3600, most: 180 / 3600 },
   { label: "min", scale: 60, most: 3 },
@@ -15,7 +16,7 @@ const UNITS = [
   { label: "days", scale: 1 / 24, most: Infinity },
 ];
 
-// {id, title, format of its ticks, of(columns) → places, text(place), end: the place that stands for now}
+// {id, title, ticks: of its axis, of(columns) → places, text(place), end: the place that stands for now}
 export function axisBy(id, answer, page) {
   const { points, improvements } = answer;
   const study = page.study();
@@ -23,7 +24,7 @@ export function axisBy(id, answer, page) {
     return {
       id,
       title: `${page.resourceName} spent in all`,
-      format: ",",
+      ticks: { tickformat: ",", rangemode: "tozero" },
       of: (columns) => columns.spent_resource,
       text: (x) => `${number(x)} ${page.resourceName}`,
       end: study.resource,
@@ -32,7 +33,7 @@ export function axisBy(id, answer, page) {
     return {
       id,
       title: "dollars",
-      format: "$,",
+      ticks: { tickformat: "$,", rangemode: "tozero" },
       of: (columns) => columns.cost_microdollars.map((micro) => (micro === null ? null : micro / 1e6)),
       text: (x) => money(Math.round(x * 1e6)),
       end: study.cost_microdollars / 1e6,
@@ -43,7 +44,7 @@ export function axisBy(id, answer, page) {
     return {
       id,
       title: `wall time (${label})`,
-      format: ",",
+      ticks: { tickformat: ",", rangemode: "tozero" },
       of: (columns) => columns.hours.map((hours) => (hours === null ? null : hours * scale)),
       text: (x) => duration((x / scale) * 3600),
       end: now === null ? 0 : now * scale,
@@ -52,7 +53,7 @@ export function axisBy(id, answer, page) {
   return {
     id: "trials",
     title: "trial",
-    format: ",d",
+    ticks: { tickformat: ",d", ...(answer.of <= FEW ? { dtick: 1, range: [-0.3, answer.of - 0.7] } : {}) }, // there is no trial 0.5
     of: (columns) => columns.number ?? columns.trial,
     text: (x) => `trial ${integer(x)}`,
     end: Math.max(0, answer.of - 1),

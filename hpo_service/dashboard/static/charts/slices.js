@@ -3,6 +3,7 @@
 import { h, replace } from "../core/dom.js";
 import { plural } from "../core/format.js";
 import { plot, robustRange } from "../core/plot.js";
+import { rangeOf } from "./ranges.js";
 import { colours } from "../core/theme.js";
 import { emptyState } from "../core/ui.js";
 import { param } from "../core/url.js";
@@ -88,7 +89,7 @@ export function mount(panel, page) {
     const rows = Math.ceil(fields.length / most);
     columns = Math.ceil(fields.length / rows);
     const log = logValue.get() === "log" && data.columns.value.every((one) => one === null || one > 0);
-    const y = robustRange(data.columns.value, { log });
+    const y = rangeOf(data.columns.value, { log, name: page.metricName });
     const layout = layoutOf({ data, fields, columns, rows, log, y, page });
     await plot(
       figure,
@@ -180,6 +181,9 @@ function binsOf(by, count) {
     by[i] === null || low === null ? 0 : Math.min(count - 1, Math.max(0, Math.floor(((by[i] - low) / (high - low || 1)) * count)));
 }
 
+// As many letters of a category as its share of a box has room for, so that labels stay level.
+const lettersOf = ({ labels }, columns) => Math.max(2, Math.min(16, Math.floor(130 / columns / (labels?.length || 1))));
+
 function layoutOf({ data, fields, columns, rows, log, y, page }) {
   const layout = { dragmode: "select", margin: { l: 8, r: 8, t: 6, b: 8 }, showlegend: false };
   const gap = 0.028,
@@ -191,12 +195,13 @@ function layoutOf({ data, fields, columns, rows, log, y, page }) {
     const row = Math.floor(k / columns),
       column = k % columns,
       id = k ? k + 1 : "";
-    const { axis } = axisOf(field, data.columns[field.name] ?? [], { most: columns > 2 ? 10 : 16 });
+    const { axis } = axisOf(field, data.columns[field.name] ?? [], { most: lettersOf(field, columns) });
     layout[`xaxis${id}`] = {
       ...axis,
       domain: [left + column * (wide + gap), left + column * (wide + gap) + wide],
       anchor: `y${id}`,
       title: { text: safe(field.name, 28) },
+      tickangle: 0,
       automargin: false,
       nticks: 4,
       fixedrange: true,

@@ -6,7 +6,8 @@ import { plot } from "../core/plot.js";
 import { colours } from "../core/theme.js";
 import { button, emptyState, progress } from "../core/ui.js";
 import { param } from "../core/url.js";
-import { levelText, markColour, matching, noteOf, safe, stage } from "./common.js";
+import { levelText, matching, noteOf, safe, stage } from "./common.js";
+import { markColour } from "./mark_colours.js";
 
 export const info = {
   id: "timeline",

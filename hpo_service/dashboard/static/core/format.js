@@ -3,6 +3,7 @@
 // number(x) 3.2e-4, 0.0123, 12,345 · metric(name, x) 97.8 % where the name is accuracy-like and x in 0..1, else number · integer(n) 12,345
 // percent(0.42) 42 % · duration(s) 45 s, 2 min, 1 h 20 min, 3 d · money(microdollars) $0.42 · ago(date|s) 5 min ago · when(date|s) 21 Nov 2026, 11:05
 // bytes(n) 1.5 GB · value(any parameter value) · params({lr: 0.1}) "lr=0.1, …" · isShare(name) accuracy-like? · plural(n, "trial") "3 trials"
+// clip(text, most) → at most so many letters of it, without what would turn its direction
 // seconds(date|s) → seconds since 1970 (number)
 
 export const NONE = "–";
@@ -60,7 +61,8 @@ export function money(micro) {
   if (!isNumber(micro)) return NONE;
   const dollars = micro / 1e6;
   if (dollars === 0) return "$0";
-  if (Math.abs(dollars) < 0.01) return `$${Number(dollars.toPrecision(2))}`.replace(/\d(\.\d+)?e-\d+/, "0.0001");
+  if (dollars < 1e-4) return "< $0.0001";
+  if (dollars < 0.01) return `$${Number(dollars.toPrecision(2))}`;
   return `$${dollars >= 1000 ? grouped.format(dollars) : dollars.toFixed(2)}`;
 }
 
@@ -117,6 +119,11 @@ export const params = (given) =>
     .map(([name, one]) => `${name}=${value(one)}`)
     .join(", ");
 export const plural = (n, noun, many = `${noun}s`) => `${integer(n)} ${n === 1 ? noun : many}`;
+
+export function clip(text, most) {
+  const letters = [...String(text).replace(/[\u0000-\u001f\u007f\u200e\u200f\u202a-\u202e\u2066-\u2069]/g, " ")];
+  return letters.length > most ? `${letters.slice(0, most - 1).join("")}…` : letters.join("");
+}
 
 const minus = (text) => text.replace(/-(?=[\d.])/g, (sign, at) => (at === 0 ? "−" : sign));
 const both = (big, bigUnit, small, unit) => (small ? `${big} ${bigUnit} ${small} ${unit}` : `${big} ${bigUnit}`);

@@ -2,7 +2,6 @@
 //
 // shortcut(key, what, fn) → off      key as in KeyboardEvent.key ("j", "Enter", "/"); fn(event). Ignored while typing and with Ctrl/Alt/Meta.
 //     "g s" is two keys after each other. fn may return false to leave the key to the browser.
-// typing(event) → does the event come from a field that takes text?
 
 import { h } from "./dom.js";
 import { dialog } from "./dialogs.js";
@@ -19,7 +18,7 @@ export function shortcut(key, what, fn) {
   };
 }
 
-export function typing(event) {
+function typing(event) {
   const node = event.target;
   return (
     node instanceof Element && Boolean(node.closest("input:not([type=checkbox]):not([type=radio]), textarea, select, [contenteditable]"))

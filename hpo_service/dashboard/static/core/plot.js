@@ -5,14 +5,15 @@
 //     label states the essence in words, for those who do not see the chart. Draws again with the same node; keeps zoom (uirevision) until the caller changes layout.uirevision.
 //     layout is merged over the themed one: give titles, types, ranges. dataset.ready on node = "SEQ": pass layout.meta = {seq}; else a count of drawings.
 // clear(node) → forgets the chart · robustRange(values, {log}?) (range is ready for axis.range: exponents on a log axis) → {range: [lo, hi]|null, outside: n, low, high, text: "3 values lie outside …"|""}
-// stateColour(state) · bracketColour(i) · pointTrace(n) → "scatter" (WebGL traces cannot work here, see below) · ready() → Promise<Plotly>
+// bracketColour(i)
 // before(work) → work          a promise that Plotly waits for with its first run
 // axis(title, {log, share}?) → layout of an axis · plain(text) → a name for Plotly texts (titles, hover), where tags would be read
 
-import { stateKind } from "./ui.js";
+// Only SVG traces work: those of WebGL (scattergl, parcoords, …) build functions out of text, which the pages' policy forbids.
+
+import { plural } from "./format.js";
 import { colours, onTheme } from "./theme.js";
 
-const STATES = { running: "accent", finished: "good", failed: "bad", stopped: "quiet", paused: "warn", waiting: "quiet", promoted: "good" };
 const drawn = new Map(); // node → {traces, layout, options}: to draw again in another theme
 const CONFIG = { displayModeBar: false, responsive: true, showTips: false, doubleClick: "reset+autosize", scrollZoom: false };
 const EARLIER_MS = 1500;
@@ -26,16 +27,17 @@ export function before(work) {
   return work;
 }
 
-export function ready() {
+function ready() {
   loading ||= Promise.allSettled(earlier).then(painted).then(load);
   return loading;
 }
 
 // Once the browser has shown what was drawn; a hidden tab paints nothing.
-const painted = () => new Promise((done) => {
-  requestAnimationFrame(() => setTimeout(done));
-  setTimeout(done, 200);
-});
+const painted = () =>
+  new Promise((done) => {
+    requestAnimationFrame(() => setTimeout(done));
+    setTimeout(done, 200);
+  });
 
 function load() {
   return new Promise((done, fail) => {
@@ -53,9 +55,6 @@ function load() {
 // Plotly reads a few HTML tags in its texts; names of users are shown as they are.
 export const plain = (text) => String(text).replaceAll("&", "&amp;").replaceAll("<", "&lt;").replaceAll(">", "&gt;");
 const made = (given) => (typeof given === "function" ? given() : given);
-// Plotly's WebGL traces (scattergl, parcoords, …) build functions out of text, which the pages' policy forbids: they would only say that WebGL is missing.
-export const pointTrace = () => "scatter";
-export const stateColour = (state) => colours()[STATES[stateKind(state)] || "quiet"];
 export const bracketColour = (i) => colours().categories[(i ?? 0) % 8];
 
 export async function plot(node, traces, layout = {}, options = {}) {
@@ -206,7 +205,7 @@ export function robustRange(values, { log = false } = {}) {
   const [low, high] = fences(sorted, at);
   const outside = sorted.reduce((n, x) => n + (x < low || x > high ? 1 : 0), 0);
   const edge = 0.05 * (high - low) || Math.abs(high) * 0.05 || 0.5;
-  const text = outside ? `${outside.toLocaleString("en-GB")} ${outside === 1 ? "value lies" : "values lie"} outside the axis` : "";
+  const text = outside ? `${plural(outside, "value")} ${outside === 1 ? "lies" : "lie"} outside the axis` : "";
   return { range: [low - edge, high + edge], outside, low, high, text };
 }
 

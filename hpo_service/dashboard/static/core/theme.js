@@ -1,6 +1,6 @@
 // Light and dark: follows the system until the reader chooses; the choice is kept in this browser.
 //
-// mode() → "light" | "dark" as shown now · choose("light"|"dark"|"system") · chosen() · toggle() · onTheme(fn) → off
+// mode() → "light" | "dark" as shown now · choose("light"|"dark"|"system") · toggle() · onTheme(fn) → off
 // colours() → {ink, quiet, line, paper, panel, accent, good, bad, warn, categories: […8 Okabe–Ito], scale: [[0, "#.."], …] viridis}
 
 const KEY = "hpo-theme";
@@ -8,7 +8,7 @@ const heard = new Set();
 const system = matchMedia("(prefers-color-scheme: dark)");
 let known = null;
 
-export const chosen = () => localStorage.getItem(KEY) || "system";
+const chosen = () => localStorage.getItem(KEY) || "system";
 export const mode = () => (chosen() === "system" ? (system.matches ? "dark" : "light") : chosen());
 
 export function choose(which) {

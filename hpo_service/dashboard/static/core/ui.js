@@ -1,7 +1,7 @@
 // The small parts of which pages are made. Dialogs, toasts and menus live in dialogs.js, the frame of charts in panel.js; both are exported here too.
 //
 // badge(state, {label}?) → colour, icon and word of a state (study, trial, attempt, fate) · progress({value, max, label}) → bar; label is its text for all readers
-// chip(text, {remove: fn, click: fn, kind, title}?) · copyButton(text|fn, label = "Copy") · tooltip(node, text) → node
+// chip(text, {remove: fn, click: fn, kind, title}?) · copyButton(text|fn, label = "Copy")
 // tabs(items: [{id, label, count}], current, onChange(id)) → node with .show(id); a role=tablist (arrow keys); panels: aria-controls "tab-ID" if it exists
 // segmented(items: [{id, label, title}], current, onChange(id), {label}?) → radio group with .show(id) · switcher(label, on, onChange(on)) → node with .set(on)
 // select(label, items: [{id, label}], current, onChange(id)) → <label> with a <select> and .set(id) · button(label, run, {kind, icon, title, disabled, small}?)
@@ -46,7 +46,7 @@ const LIKE = {
   gone: "failed",
 };
 
-export const stateKind = (state) => (state in SHAPES ? state : LIKE[state] || "other");
+const stateKind = (state) => (state in SHAPES ? state : LIKE[state] || "other");
 
 export function stateIcon(state) {
   const kind = stateKind(state);
@@ -129,12 +129,6 @@ async function copy(text) {
   const worked = document.execCommand("copy");
   area.remove();
   return worked;
-}
-
-export function tooltip(node, text) {
-  node.setAttribute("title", text);
-  if (!node.textContent.trim() && !node.getAttribute("aria-label")) node.setAttribute("aria-label", text);
-  return node;
 }
 
 // Arrow keys, Home and End move within a group of buttons of which one is chosen.

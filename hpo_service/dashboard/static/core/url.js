@@ -4,7 +4,6 @@
 //     the fallback's type is the value's: string, number, boolean ("1"/"0") or array of strings (joined by commas).
 //     What equals the fallback is left out of the URL. push: true makes an entry in the history (back undoes it).
 //     fn(value) is called whenever the value changes, by set or by back/forward; not when it stays the same.
-// link({name: value}) → this page's address with these changes (strings; null removes)
 
 const params = new Map(); // name → {fallback, last, heard}
 
@@ -28,15 +27,6 @@ export function param(name, fallback = "") {
       return () => known.heard.delete(fn);
     },
   };
-}
-
-export function link(changes) {
-  const search = new URLSearchParams(location.search);
-  for (const [name, value] of Object.entries(changes)) {
-    if (value === null) search.delete(name);
-    else search.set(name, value);
-  }
-  return location.pathname + (search.size ? `?${search}` : "");
 }
 
 function tell() {

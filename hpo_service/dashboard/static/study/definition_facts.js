@@ -48,7 +48,7 @@ function parameter(name, one) {
 }
 
 // As the filter language writes it.
-export const word = (value) => (typeof value === "string" ? value : value === null ? "null" : String(value));
+const word = (value) => (typeof value === "string" ? value : value === null ? "null" : String(value));
 
 export const resourceName = (definition) => (definition?.trainer?.recipe ? "epochs" : "resource");
 export const resourceText = (definition, x) =>

@@ -24,7 +24,7 @@ function frame(page) {
   const parts = {
     name: h("h1", { class: "study-name", dir: "auto" }),
     badge: h("span", { class: "study-badge", role: "status" }),
-    reason: h("p", { class: "study-reason", dir: "auto" }),
+    reason: h("div", { class: "study-reason", dir: "auto" }),
     actions: h("div", { class: "row study-actions" }),
     best: h("div", { class: "fact fact-best" }),
     bounds: h("div", { class: "fact fact-bounds" }),
@@ -116,7 +116,16 @@ function patchReason(parts, study) {
   const ended = ["finished", "stopped", "failed", "paused"].includes(study.state);
   const label = study.ending_reason ? "Ending: " : ended ? "Why: " : "Last decision: ";
   const text = study.ending_reason || (ended ? study.reason : study.decision_reason || study.reason);
-  replace(parts.reason, text ? [h("span", { class: "quiet" }, label), text] : "");
+  if (parts.reason.dataset.text === label + text) return; // what was opened stays open
+  parts.reason.dataset.text = label + text;
+  const [first, ...more] = (text ?? "").trimEnd().split("\n");
+  replace(
+    parts.reason,
+    first ? h("p", null, h("span", { class: "quiet" }, label), first) : null,
+    more.length
+      ? h("details", null, h("summary", { class: "small" }, "Traceback"), h("pre", { class: "small", tabindex: 0 }, more.join("\n")))
+      : null,
+  );
 }
 
 function patchBest(parts, page) {
@@ -144,7 +153,7 @@ function patchBest(parts, page) {
       "p",
       { class: "small" },
       h("a", { href: page.trialUrl(best.trial) }, `trial ${best.trial}`),
-      best.resource === null ? null : h("span", { class: "quiet" }, ` at ${page.resourceText(best.resource)}`),
+      !best.resource ? null : h("span", { class: "quiet" }, ` at ${page.resourceText(best.resource)}`),
     ),
     h("p", { class: "small quiet clip", title: format.params(best.params) }, format.params(best.params)),
   );
@@ -213,7 +222,7 @@ function patchTimes(parts, page) {
   replace(
     parts.rate,
     study.state === "running" && trials
-      ? `${format.number(round(trials))} trials and ${format.number(round(resource))} ${page.resourceName} per hour`
+      ? `${format.number(round(trials))} trials${resource ? ` and ${format.number(round(resource))} ${page.resourceName}` : ""} per hour`
       : "",
   );
 }

@@ -8,7 +8,7 @@ const SHORT = 88;
 
 // Marks that turn the direction of writing, or that nobody sees, are written as escapes: shown raw they would garble the lines around them.
 const UNSEEN = /[\u007f-\u009f\u00ad\u061c\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff\ufffe\uffff]/g;
-export const quoted = (text) => JSON.stringify(text).replace(UNSEEN, (one) => `\\u${one.charCodeAt(0).toString(16).padStart(4, "0")}`);
+const quoted = (text) => JSON.stringify(text).replace(UNSEEN, (one) => `\\u${one.charCodeAt(0).toString(16).padStart(4, "0")}`);
 
 export function scalar(one) {
   if (typeof one === "string") return PLAIN.test(one) && !WORDS.test(one) && one.trim() === one ? one : quoted(one);
@@ -24,14 +24,13 @@ export function number(x) {
   return `${digits.includes(".") ? digits : `${digits}.0`}e${/^[+-]/.test(power) ? power : `+${power}`}`;
 }
 
-export const key = scalar;
 const isGroup = (one) => one !== null && typeof one === "object" && Object.keys(one).length > 0;
 
 function flow(one) {
   if (Array.isArray(one)) return `[${one.map(flow).join(", ")}]`;
   if (one !== null && typeof one === "object")
     return `{${Object.entries(one)
-      .map(([name, value]) => `${key(name)}: ${flow(value)}`)
+      .map(([name, value]) => `${scalar(name)}: ${flow(value)}`)
       .join(", ")}}`;
   const text = scalar(one);
   return /[,[\]{}]/.test(text) && !text.startsWith('"') ? quoted(one) : text;
@@ -55,17 +54,17 @@ function lines(one, indent, depth) {
     if (block) {
       const ends = value.endsWith("\n\n") ? "+" : value.endsWith("\n") ? "" : "-";
       return [
-        `${pad}${key(name)}: |${ends}`,
+        `${pad}${scalar(name)}: |${ends}`,
         ...value
           .replace(/\n$/, "")
           .split("\n")
           .map((line) => (line ? `${pad}  ${line}` : "")),
       ];
     }
-    const short = `${pad}${key(name)}: ${flow(value)}`;
+    const short = `${pad}${scalar(name)}: ${flow(value)}`;
     if (!isGroup(value) || (short.length <= SHORT && (depth > 0 || Array.isArray(value) || !Object.values(value).some(isGroup))))
       return [short];
-    return [`${pad}${key(name)}:`, ...lines(value, indent + 1, depth + 1)];
+    return [`${pad}${scalar(name)}:`, ...lines(value, indent + 1, depth + 1)];
   });
 }
 

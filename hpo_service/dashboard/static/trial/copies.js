@@ -1,6 +1,6 @@
 // A trial's parameters as YAML, Python or a command, for the clipboard.
 //
-// copies(page) → items of a menu · yaml(params) · python(params) · command(study, params)
+// copies(page) → items of a menu · yaml(params) · python(params)
 
 import { toast } from "../core/ui.js";
 import { document as asYaml, number, scalar } from "../study/yaml.js";
@@ -20,7 +20,7 @@ export const python = (params) =>
     .join("\n")}\n}`;
 
 const shell = (text) => (/^[\w@%+=:,./-]+$/.test(text) ? text : `'${text.replaceAll("'", "'\\''")}'`);
-export const command = (study, params) =>
+const command = (study, params) =>
   `hpo enqueue ${shell(study)} ${Object.entries(params)
     .map(([name, one]) => shell(`${name}=${scalar(one)}`))
     .join(" ")}`;
