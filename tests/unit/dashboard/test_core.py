@@ -63,6 +63,8 @@ def call(page: Page) -> Call:
         ("percent", [0.42], "42 %"), ("duration", [0.03], "30 ms"), ("duration", [45], "45 s"),
         ("duration", [125], "2 min"), ("duration", [4800], "1 h 20 min"), ("duration", [3 * 86400], "3 d"),
         ("duration", [59.9 * 60], "1 h"), ("money", [420000], "$0.42"), ("money", [0], "$0"),
+        ("money", [32], "< $0.0001"), ("money", [150], "$0.00015"), ("clip", ["a\u202ebcdef", 4], "a b…"),
+        ("clip", ["<b>", 3], "<b>"),
         ("money", [1234567890], "$1,235"), ("bytes", [1.5e9], "1.5 GB"), ("bytes", [999_600], "1 MB"),
         ("value", [True], "true"), ("value", [[1, 2]], "[1,2]"),
         ("params", [{"lr": 0.001, "opt": "sgd"}], "lr=0.001, opt=sgd"),
