@@ -75,7 +75,10 @@ function extent(known, { field, log, page }) {
     const robust = rangeOf(log ? known.map((one) => 10 ** one) : known, { log, name: metricOf(field, page) });
     if (robust.outside) [low, high] = [robust.low, robust.high];
   }
-  return low === high ? [low - 0.5, high + 0.5] : [low, high];
+  const size = Math.max(Math.abs(low), Math.abs(high));
+  if (high - low > 1e-9 * size) return [low, high];
+  const half = Math.max(0.5, 1e-3 * size); // the same but for rounding: no digits would tell the ticks apart
+  return [low - half, high + half];
 }
 
 const metricOf = (field, page) => (field.name === "value" ? page.metricName : field.name);
