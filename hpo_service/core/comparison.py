@@ -169,6 +169,8 @@ def _welch(a: Floats, b: Floats) -> float:
         return 0.0
     parts = [float((v / scale).var(ddof=1)) / v.size for v in (a, b)]  # scaled, for squares of squares leave the range
     spread = sum(parts)
+    if not 0 < spread < math.inf:  # values at the end of the range: nothing can be said
+        return math.inf
     freedom = spread**2 / sum(part**2 / (v.size - 1) for part, v in zip(parts, (a, b), strict=True))
     return _t_quantile(freedom) * math.sqrt(spread) * scale
 

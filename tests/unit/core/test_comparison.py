@@ -156,3 +156,9 @@ def test_groups_are_compared_whatever_the_unit(scale: float) -> None:
     assert scaled.p == plain.p
     for name in ("difference", "low", "high"):
         assert getattr(scaled, name) == pytest.approx(getattr(plain, name) * scale, rel=1e-9)
+
+
+def test_finals_at_the_end_of_the_range_have_no_interval() -> None:
+    a, b = np.array([1e308, -1e308, 0.0]), np.array([1.0, 2.0, 3.0])
+    with np.errstate(over="ignore", invalid="ignore"):
+        assert compare_groups(a, b).high == float("inf")
