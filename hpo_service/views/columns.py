@@ -237,6 +237,11 @@ class StudyColumns:
         self._room = room
 
 
+def numeral(number: float) -> str:
+    """The number with all its digits: as a label it must tell it from its neighbours."""
+    return repr(float(number)).removesuffix(".0")
+
+
 def _documents(texts: Sequence[str]) -> list[dict[str, Any]]:
     """Many JSON texts read at once, which is several times as fast as one by one."""
     found: list[dict[str, Any]] = orjson.loads("[" + ",".join(texts) + "]")

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from hpo_service.views.columns import KINDS, ORIGINS, STATES, Bools, Floats, StudyColumns
+from hpo_service.views.columns import KINDS, ORIGINS, STATES, Bools, Floats, StudyColumns, numeral
 
 POINTS = 200
 MAX_GROUPS = 12
@@ -98,7 +98,7 @@ def _by_number(numbers: Floats, prefix: str, *, room: int) -> Iterator[tuple[str
     there = ~np.isnan(numbers)
     distinct = np.unique(numbers[there])
     if distinct.size <= room:
-        yield from ((f"{prefix}{number:g}", numbers == number) for number in distinct.tolist())
+        yield from ((prefix + numeral(number), numbers == number) for number in distinct.tolist())
         return
     ends = np.unique(np.quantile(numbers[there], np.arange(1, PARTS) / PARTS))
     low = -np.inf

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from hpo_service.core.definition import StudyDefinition
-from hpo_service.views.columns import KINDS, ORIGINS, STATES, Bools, Floats, Ints, StudyColumns
+from hpo_service.views.columns import KINDS, ORIGINS, STATES, Bools, Floats, Ints, StudyColumns, numeral
 from hpo_service.views.sampling import choose
 
 DEFAULT_PARAMS = 20
@@ -83,7 +83,7 @@ def _param(columns: StudyColumns, name: str, numbers: Ints) -> tuple[dict[str, A
     codes = held.codes[numbers].astype(np.float64)
     for value in np.unique(held.numbers[numbers][~np.isnan(held.numbers[numbers])]):  # numbers among the texts
         codes[held.numbers[numbers] == value] = len(labels)
-        labels.append(f"{value:g}")
+        labels.append(numeral(value))
     codes[codes < 0] = np.nan
     return _about(name, "param", labels=labels), codes
 

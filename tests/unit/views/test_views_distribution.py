@@ -77,3 +77,9 @@ def test_negative_values_are_grouped_too() -> None:
     found = columns(definition(), [{"value": value, "bracket": None} for value in (-2.0, -1.0, 1.0)])
     groups = distribution(found, np.ones(3, dtype=np.bool_), "value")["groups"]
     assert [(group["name"], group["n"]) for group in groups] == [("all", 3), ("-2", 1), ("-1", 1), ("1", 1)]
+
+
+def test_large_numbers_are_told_apart() -> None:
+    rows = [{"value": 1.0, "params": {"size": size}} for size in (2**20, 2**20 + 1, 0.1)]
+    groups = distribution(columns(definition(), rows), np.ones(3, dtype=np.bool_), "param.size")["groups"]
+    assert [group["name"] for group in groups] == ["all", "0.1", "1048576", "1048577"]

@@ -22,3 +22,10 @@ def test_many_fields_of_many_trials_are_thinned(fields: int) -> None:
     assert found["of"] == found["matching"] == 6_000
     assert str(f"{found['shown'] // 2:,}") in found["chosen"]
     assert all(column.size == found["shown"] for column in found["columns"].values())
+
+
+def test_numbers_among_texts_have_labels_that_tell_them_apart() -> None:
+    rows = [{"params": {"size": size}} for size in ("auto", 2**20, 2**20 + 1, 0.5)]
+    found = sample(columns(definition(), rows), ["param.size"], np.ones(4, dtype=np.bool_), 10)
+    assert found["fields"][0]["labels"] == ["auto", "0.5", "1048576", "1048577"]
+    assert found["columns"]["size"].tolist() == [0.0, 2.0, 3.0, 1.0]
