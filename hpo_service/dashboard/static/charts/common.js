@@ -17,7 +17,7 @@
 
 import { h, later, replace, svg } from "../core/dom.js";
 import { integer, isShare, number } from "../core/format.js";
-import { plain, robustRange } from "../core/plot.js";
+import { axis, plain, robustRange } from "../core/plot.js";
 import { quoted } from "../core/selection.js";
 import { colours, mode, onTheme } from "../core/theme.js";
 
@@ -141,7 +141,11 @@ export async function matching(page, numbers) {
 export function noteOf(answer, { noun = "trials", more = [] } = {}) {
   const { shown, of, chosen, matching: match } = answer;
   const parts = [
-    shown < of ? `showing ${integer(shown)} of ${integer(of)} ${noun}${chosen ? `: ${chosen}` : ""}` : of === 1 ? "the only trial" : `all ${integer(of)} ${noun}`,
+    shown < of
+      ? `showing ${integer(shown)} of ${integer(of)} ${noun}${chosen ? `: ${chosen}` : ""}`
+      : of === 1
+        ? "the only trial"
+        : `all ${integer(of)} ${noun}`,
   ];
   if (Number.isInteger(match) && match < of) parts.push(`${integer(match)} match the filter`);
   return [...parts, ...more].filter(Boolean).join("; ");
@@ -205,7 +209,7 @@ function steps([lo, hi]) {
 // The axis of a metric: shares of accuracy-like ones in per cent.
 export function valueAxis(name, values, { log = false, title = safe(name, 28) } = {}) {
   const share = !log && isShare(name) && values.every((one) => one === null || (one >= 0 && one <= 1));
-  return { title: { text: title }, type: log ? "log" : "linear", zeroline: false, nticks: 6, ...(share ? { tickformat: "~%" } : {}) };
+  return { ...axis("", { log, share }), title: { text: title }, zeroline: false, nticks: 6 };
 }
 
 // All of few values, however far they lie apart, unless one lies absurdly far.

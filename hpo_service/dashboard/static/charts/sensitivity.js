@@ -305,7 +305,7 @@ function spread({ data, page, range }) {
     type: "bar",
     orientation: "h",
     name: `${better ? "better" : "worse"} than ${around.get() === "" ? "the baseline" : `trial ${data.baseline.trial}`}`,
-    y: found.map((one) => safe(one.name, 20)),
+    y: found.map((_, k) => k),
     base,
     x: found.map((one) => one[side].value - base),
     customdata: found.map((one) => one[side].trial),
@@ -336,7 +336,7 @@ function spread({ data, page, range }) {
         ),
         ...(range ? { range: [range[0] - 0.12 * (range[1] - range[0]), range[1] + 0.12 * (range[1] - range[0])] } : {}),
       },
-      yaxis: { showgrid: false },
+      yaxis: { showgrid: false, zeroline: false, tickvals: found.map((_, k) => k), ticktext: found.map((one) => safe(one.name, 20)) },
       shapes: [{ type: "line", xref: "x", yref: "paper", x0: base, x1: base, y0: 0, y1: 1, line: { color: colour.ink, width: 1 } }],
     },
   };

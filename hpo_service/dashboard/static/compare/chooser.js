@@ -16,12 +16,15 @@ export async function chooseStudies(ids) {
   const say = () => {
     count.textContent = `${picked.size} of at most ${MOST} chosen`;
   };
+  let asked = 0; // of two searches the later one is shown
   const load = async () => {
+    const mine = ++asked;
     try {
       const { items } = await get(`/studies${query({ search: search.value.trim(), limit: 100 })}`);
-      replace(list, items.length ? items.map((one) => row(one, picked, say)) : h("p", { class: "quiet" }, "No study matches."));
+      if (mine === asked)
+        replace(list, items.length ? items.map((one) => row(one, picked, say)) : h("p", { class: "quiet" }, "No study matches."));
     } catch (error) {
-      replace(list, problemBox(error, load));
+      if (mine === asked) replace(list, problemBox(error, load));
     }
   };
   search.addEventListener("input", later(200, load));

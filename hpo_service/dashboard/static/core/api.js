@@ -8,6 +8,8 @@
 // headers(more) → headers with the token;  tokenMark() → a short mark of the token, to keep tabs of different tokens apart
 // ApiError: message, status (0: the server was not reached), detail, remedy, problems: [{path, rule, value, remedy, line, column}]
 
+import { save } from "./files.js";
+
 const BASE = "/api/v1";
 const KEY = "hpo-token";
 const KEPT = 40; // answers; a page asks for a dozen again and again
@@ -82,11 +84,7 @@ export async function patch(path, body) {
 export async function download(path, filename) {
   const answer = await send(path, { headers: { Accept: "*/*" } });
   if (!answer.ok) return read(answer);
-  const link = document.createElement("a");
-  link.href = URL.createObjectURL(await answer.blob());
-  link.download = filename;
-  link.click();
-  setTimeout(() => URL.revokeObjectURL(link.href), 30000);
+  save(await answer.blob(), filename);
   return null;
 }
 

@@ -10,6 +10,7 @@
 
 import { h, svg } from "./dom.js";
 import { toast } from "./dialogs.js";
+import { copy } from "./files.js";
 
 export { confirmed, dialog, menu, toast } from "./dialogs.js";
 export { emptyState, panel, problemBox, skeleton } from "./panel.js";
@@ -115,20 +116,6 @@ export function copyButton(text, label = "Copy") {
     { small: true, icon: "copy" },
   );
   return made;
-}
-
-// navigator.clipboard exists on secure origins only.
-async function copy(text) {
-  if (navigator.clipboard)
-    return navigator.clipboard.writeText(text).then(
-      () => true,
-      () => false,
-    );
-  const area = document.body.appendChild(h("textarea", { style: "position:fixed;opacity:0", value: text }));
-  area.select();
-  const worked = document.execCommand("copy");
-  area.remove();
-  return worked;
 }
 
 // Arrow keys, Home and End move within a group of buttons of which one is chosen.

@@ -1,7 +1,6 @@
-// Rows of the trial table as CSV, and saving a text as a file.
+// Rows of the trial table as CSV. Pure: no requests, no DOM.
 //
 // csv(rows, columns) → text with a header; full precision. Text that a spreadsheet would run as a formula gets a leading apostrophe, as in the server's exports.
-// save(text, filename, type)
 
 const FORMULA = /^[=+\-@\t\r]/;
 
@@ -17,12 +16,4 @@ function cell(raw) {
   const text = typeof raw === "string" ? raw : JSON.stringify(raw);
   const safe = FORMULA.test(text) ? `'${text}` : text;
   return /[",\r\n]/.test(safe) ? `"${safe.replaceAll('"', '""')}"` : safe;
-}
-
-export function save(text, filename, type) {
-  const link = document.createElement("a");
-  link.href = URL.createObjectURL(new Blob([text], { type }));
-  link.download = filename;
-  link.click();
-  setTimeout(() => URL.revokeObjectURL(link.href), 30000);
 }

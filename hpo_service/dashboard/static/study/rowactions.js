@@ -5,9 +5,10 @@
 
 import { download, get, patch, post, query } from "../core/api.js";
 import { h, replace } from "../core/dom.js";
+import { save } from "../core/files.js";
 import { plural } from "../core/format.js";
 import { button, chip, confirmed, dialog, field, icon, menu, toast } from "../core/ui.js";
-import { csv, save } from "./csv.js";
+import { csv } from "./csv.js";
 
 const MOST_COMPARED = 20;
 const MOST_EXPORTED = 20000;

@@ -2,6 +2,7 @@
 //
 // copies(page) → items of a menu · yaml(params) · python(params)
 
+import { copy } from "../core/files.js";
 import { toast } from "../core/ui.js";
 import { document as asYaml, number, scalar } from "../study/yaml.js";
 
@@ -28,7 +29,7 @@ const command = (study, params) =>
 export function copies(page) {
   const { params } = page.trial();
   const sdk = `study = hpo.Client(${JSON.stringify(location.origin)}).study(${JSON.stringify(page.studyId)})\ntrial = study.trial(${page.number})`;
-  const item = (label, hint, text) => ({ label, hint, run: () => copy(text) });
+  const item = (label, hint, text) => ({ label, hint, run: () => offer(text) });
   return [
     item("Parameters as YAML", "", yaml(params)),
     item("Parameters as Python", "", python(params)),
@@ -39,23 +40,7 @@ export function copies(page) {
   ];
 }
 
-async function copy(text) {
-  const worked = navigator.clipboard
-    ? await navigator.clipboard.writeText(text).then(
-        () => true,
-        () => false,
-      )
-    : byHand(text);
+async function offer(text) {
+  const worked = await copy(text);
   toast(worked ? "Copied." : "The browser did not allow copying.", worked ? "good" : "warn");
-}
-
-// navigator.clipboard exists on secure origins only.
-function byHand(text) {
-  const area = document.body.appendChild(document.createElement("textarea"));
-  area.value = text;
-  area.style.cssText = "position:fixed;opacity:0";
-  area.select();
-  const worked = document.execCommand("copy");
-  area.remove();
-  return worked;
 }

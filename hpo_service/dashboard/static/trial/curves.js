@@ -129,7 +129,7 @@ async function picture(node, { name, lines }, reports, page, log) {
       name: "not finite",
       marker: { symbol: "x", color: colour.bad, size: 7 },
       cliponaxis: false,
-      customdata: lost.map(([, one, metric]) => `${metric} ${number(one)}`),
+      customdata: lost.map(([, one, metric]) => `${plain(metric)} ${number(one)}`),
       hovertemplate: "%{customdata}<extra></extra>",
     });
   const starts = reports.flatMap((one, i) => (i > 0 && one.fence !== reports[i - 1].fence ? [reports[i - 1].resource] : []));

@@ -2,10 +2,10 @@
 
 import { get, query } from "../core/api.js";
 import { h, later, replace } from "../core/dom.js";
+import { save } from "../core/files.js";
 import { integer } from "../core/format.js";
 import { param } from "../core/url.js";
 import { button, copyButton, panel, select, switcher, toast } from "../core/ui.js";
-import { save } from "../study/csv.js";
 import { makeFinder } from "./find.js";
 
 const KEPT = 400000; // characters on the page; a longer log is saved whole with "Save"
