@@ -248,7 +248,7 @@ def _rung(
         **_threshold(value, rows.promoted, exact=exact, maximize=maximize),
         "trials": {
             "number": whole.number[rows.shown],
-            "value": value[place].astype(np.float32),
+            "value": value[place],
             "fate": fates,
             "reason": said,
         },

@@ -21,6 +21,7 @@ from hpo_service.store import bulk
 from hpo_service.views.brackets import MAX_BRACKETS, MAX_SHOWN, SHOWN, Reads, brackets
 from hpo_service.views.columns import StudyColumns
 from tests.conformance.driver import Driver, Nature
+from tests.unit.views import columns_support
 
 SPECS: dict[str, dict[str, Any]] = {
     "successive_halving": {"name": "successive_halving", "trials": 18, "max_resource": 27},
@@ -189,3 +190,11 @@ def test_of_many_brackets_the_best_ones_and_the_newest_are_shown() -> None:
     assert driver.rows[winner[0]].bracket in shown
     assert shown[-20:] == list(range(found["of"] - 20, found["of"]))
     assert sum(len(rung["trials"]["number"]) for one in found["brackets"] for rung in one["rungs"]) <= SHOWN
+
+
+def test_huge_values_are_shown() -> None:
+    study = definition({"name": "asha", "max_resource": 9})
+    row = {"value": 1e40, "state": "stopped", "bracket": 0, "rung": 0, "resource": 1.0, "target": 1.0}
+    reads = Reads(reasons=lambda _: {}, values=lambda _: [()] * 5, count=lambda _: 1)
+    (bracket,) = brackets(columns_support.columns(study, [row]), reads)["brackets"]
+    assert bracket["rungs"][0]["trials"]["value"].tolist() == [1e40]
