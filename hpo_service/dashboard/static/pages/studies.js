@@ -188,6 +188,9 @@ async function update() {
 function keys() {
   const inTable = (event) => table.node.contains(event.target);
   shortcut("/", "search", () => bar.focus());
+  bar.node.addEventListener("keydown", (event) => {
+    if (event.key === "Enter" && event.target.type === "search") table.move(1);
+  });
   shortcut("j", "next study", () => table.move(1));
   shortcut("k", "previous study", () => table.move(-1));
   shortcut("ArrowDown", "", (event) => (inTable(event) ? table.move(1) : false));

@@ -28,6 +28,11 @@ export function toolbar(state, changed) {
           changed();
           search.blur();
         }
+        if (event.key === "Enter") {
+          // what was typed last counts before the table is walked
+          state.q.set(search.value.trim());
+          changed();
+        }
       },
     },
   });

@@ -44,7 +44,7 @@ export function actionsFor(page) {
 export function moreMenu(page) {
   const button = h("button", { type: "button", class: "button quiet", "aria-label": "More actions" }, "More", icon("down"));
   const save = (format) => ({
-    label: `Export ${format.toUpperCase()}`,
+    label: `Export ${format === "parquet" ? "Parquet" : format.toUpperCase()}`,
     run: () =>
       attempt(() =>
         download(
