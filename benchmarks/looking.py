@@ -59,7 +59,7 @@ class Update:
 
 
 def run(options: Options) -> Outcome:
-    trials, times, visits = (20_000, 8, 2) if options.quick else (100_000, 20, 5)
+    trials, times, visits = (20_000, 8, 2) if options.quick else (100_000, 40, 5)
     with _database(options.scratch / "data") as (db, data):
         filled = _fill(db, data, trials)
         with _server(data) as (url, http):
@@ -67,7 +67,7 @@ def run(options: Options) -> Outcome:
             warm = [_overview(http, filled, trials) for _ in range(3)]
             asked = looking_routes.questions(trials, filled.ids[FEW])
             routes = looking_routes.ask_all(http, filled.ids[trials], asked, filled.movers[trials], times)
-            updates = {n: _update(url, http, filled, n, 5 * times) for n in (FEW, trials)}
+            updates = {n: _update(url, http, filled, n, 4 * times) for n in (FEW, trials)}
         with _server(data) as (url, _):
             request = {"url": url, "study": filled.ids[trials], "times": visits, "cold": True}
             browser = children.ask("benchmarks.browser", request)
