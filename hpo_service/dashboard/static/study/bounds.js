@@ -9,8 +9,10 @@ export function bounds(page) {
   const study = page.study();
   const given = study.budget ?? fallback(study, page.definition().budget ?? {});
   const rows = given.filter(({ limit }) => limit !== null && limit !== undefined).map((one) => line(one, page));
-  if (!rows.length)
-    return [{ name: "none", label: "no bound", used: 0, limit: 0, share: null, text: "runs until it is stopped", left: "" }];
+  if (!rows.length) {
+    const text = page.definition().algorithm.name === "grid" ? "ends with its last grid point" : "runs until it is stopped";
+    return [{ name: "none", label: "no bound", used: 0, limit: 0, share: null, text, left: "" }];
+  }
   return withTime(rows, study);
 }
 
