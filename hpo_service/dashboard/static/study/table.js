@@ -9,8 +9,9 @@ import { param } from "../core/url.js";
 import { button, emptyState, problemBox, select, skeleton, switcher } from "../core/ui.js";
 import { offer } from "./cellfilter.js";
 import { choose } from "./chooser.js";
-import { chosenColumns, defaultColumns, defaultSort, nextSort, sortedHow, statNames } from "./columns.js";
+import { chosenColumns, defaultColumns, defaultSort, statNames } from "./columns.js";
 import { exportMenu, mountActions } from "./rowactions.js";
+import { replaceHead } from "./tablehead.js";
 import { listenKeys } from "./tablekeys.js";
 import { makeRows } from "./tablerows.js";
 import { template } from "./tablewidths.js";
@@ -171,59 +172,14 @@ export async function mount(node, page, { compact = false } = {}) {
   }
 
   function drawHead() {
-    const sort = url.sort.get();
-    const all = h("input", {
-      type: "checkbox",
-      "aria-label": "Select all trials of this page",
-      on: {
-        change: () =>
-          pick(
-            state.page.items.map((row) => row.number),
-            all.checked,
-          ),
-      },
+    replaceHead(head, {
+      columns: state.columns,
+      rows: state.page.items,
+      sort: url.sort.get(),
+      picks,
+      onPick: pick,
+      onSort: sortBy,
     });
-    const mine = state.page.items.filter((row) => picks.has(row.number)).length;
-    all.checked = mine > 0 && mine === state.page.items.length;
-    all.indeterminate = mine > 0 && !all.checked;
-    const number = { id: "number", label: "Trial", kind: "number", sort: "number", goodIsHigh: true, hint: "" };
-    const focused = document.activeElement?.closest?.("th[data-column]")?.dataset.column;
-    replace(
-      head,
-      h(
-        "tr",
-        { role: "row" },
-        h("td", { class: "pick", role: "gridcell" }, all),
-        [number, ...state.columns].map((column) => header(column, sort)),
-      ),
-    );
-    if (focused && !head.contains(document.activeElement))
-      [...head.querySelectorAll("th")]
-        .find((th) => th.dataset.column === focused)
-        ?.querySelector("button")
-        ?.focus();
-  }
-
-  function header(column, sort) {
-    const how = sortedHow(column, sort);
-    const label = column.label.length > 40 ? `${column.label.slice(0, 40)}…` : column.label;
-    const inner = column.sort
-      ? h(
-          "button",
-          {
-            type: "button",
-            class: "sort",
-            title: [column.label !== label && column.label, column.hint].filter(Boolean).join(": ") || null,
-            on: { click: () => sortBy(nextSort(column, sort)) },
-          },
-          h("bdi", null, label),
-        )
-      : h("span", { class: "unsorted", title: [column.hint, "not sortable"].filter(Boolean).join("; ") }, h("bdi", null, label));
-    return h(
-      "th",
-      { scope: "col", role: "columnheader", class: `is-${column.kind}`, "aria-sort": how, dataset: { column: column.id } },
-      inner,
-    );
   }
 
   function sortBy(next) {
