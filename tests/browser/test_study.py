@@ -29,7 +29,8 @@ def parallel(page: Page) -> None:
 
 def brush(page: Page, axis: str, *, start: float, end: float) -> None:
     """Drag along an axis, from and to these shares of its height."""
-    box = page.get_by_test_id(f"axis-{axis}").locator("rect.parallel-hold").bounding_box()
+    hold = page.get_by_test_id(f"axis-{axis}").locator("rect.parallel-hold")
+    box = hold.bounding_box() or hold.bounding_box()  # an axis that is drawn anew just now has no place for a moment
     assert box is not None
     x = box["x"] + box["width"] / 2
     page.mouse.move(x, box["y"] + start * box["height"])
