@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from sqlalchemy import Row, select
@@ -50,15 +50,17 @@ def curves(
         study = tx.first(select(*columns).where(studies.c.id == study_id, studies.c.deleted_at.is_(None)))
         if study is None:
             raise NotFound(f"there is no study {study_id!r}", remedy="list the studies with `hpo studies`")
-        chosen = _chosen(tx, study_id, json.loads(study.objectives)[0]["direction"] == "maximize", numbers, top)
+        objective = json.loads(study.objectives)[0]
+        chosen = _chosen(tx, study_id, objective["direction"] == "maximize", numbers, top)
         r = reports.c
-        statement = select(r.trial, r.fence, r.step, r.resource, r.metrics).where(
+        value_of, held = (_own, (r.value_kind, r.value)) if metric == objective["metric"] else (_other, (r.metrics,))
+        statement = select(r.trial, r.fence, r.step, r.resource, *held).where(
             r.study_id == study_id, tx.among(r.trial, [row.number for row in chosen])
         )
         by_trial: dict[int, list[Row[Any]]] = {row.number: [] for row in chosen}
         for row in canonical(tx.all(statement.order_by(r.trial, r.step, r.fence))):
             by_trial[row.trial].append(row)
-    shown = [_curve(row, by_trial[row.number], metric, max_points) for row in chosen]
+    shown = [_curve(row, by_trial[row.number], lambda r: value_of(r, metric), max_points) for row in chosen]
     shown = [curve for curve in shown if curve["resource"]]
     return {"metric": metric, "trials": shown, "shown": len(shown), "of": int(study.next_trial)}
 
@@ -78,11 +80,24 @@ def _chosen(
     return list(reversed(tx.all(newest)))
 
 
-def _curve(trial: Row[Any], rows: Sequence[Row[Any]], metric: str, max_points: int) -> dict[str, Any]:
+def _own(row: Row[Any], _: str) -> float | str | None:
+    """The first objective's value, which has columns of its own: nothing is to be read from text."""
+    if row.value_kind == "finite" or row.value_kind is None:
+        return row.value  # type: ignore[no-any-return]
+    return values.to_json(values.join(row.value_kind, None))
+
+
+def _other(row: Row[Any], metric: str) -> float | str | None:
+    return json.loads(row.metrics).get(metric)  # type: ignore[no-any-return]
+
+
+def _curve(
+    trial: Row[Any], rows: Sequence[Row[Any]], value_of: Callable[[Row[Any]], float | str | None], max_points: int
+) -> dict[str, Any]:
     resource: list[float] = []
     value: list[float | str] = []
     for row in rows:
-        found = json.loads(row.metrics).get(metric)
+        found = value_of(row)
         if found is not None:
             resource.append(row.resource)
             value.append(found)
@@ -110,11 +125,9 @@ def sample(series: Sequence[float | str], most: int) -> list[int]:
     picked = {0, n - 1}
     stretches = (most - 2) // 2
 
-    def height(i: int) -> tuple[int, float]:
-        return values.rank_key(values.from_json(series[i]), maximize=False)
-
+    heights = [values.rank_key(values.from_json(value), maximize=False) for value in series]
     for k in range(stretches):
         first, until = 1 + k * (n - 2) // stretches, 1 + (k + 1) * (n - 2) // stretches
         stretch = range(first, until)
-        picked |= {min(stretch, key=height), max(stretch, key=height)}
+        picked |= {min(stretch, key=heights.__getitem__), max(stretch, key=heights.__getitem__)}
     return sorted(picked)
