@@ -45,7 +45,7 @@ def test_a_study_from_submission_to_comparison(training: Server, open_page: Open
     study = page.url.rsplit("/", 1)[1]
 
     header = page.get_by_test_id("study-header")
-    expect(header).to_contain_text("running")
+    expect(header).to_contain_text(re.compile("running|finished"), timeout=90_000)
     expect(page.get_by_test_id("bound-trials")).to_contain_text(re.compile(r"[1-9]\d* of 12"))  # by itself, live
     expect(page.get_by_test_id("trials-table").locator("tbody tr").first).to_be_visible()
     expect(header).to_contain_text("finished", timeout=90_000)
@@ -85,7 +85,7 @@ def test_steering_a_study_from_its_page(training: Server, open_page: Opener) -> 
     ).raise_for_status()
     page = open_page(f"{training.url}/studies/{made.json()['id']}")
     header = page.get_by_test_id("study-header")
-    expect(header).to_contain_text("running")
+    expect(header).to_contain_text("running", timeout=90_000)
     page.get_by_test_id("pause").click()
     expect(header).to_contain_text("paused")
     page.get_by_test_id("resume").click()
