@@ -134,6 +134,15 @@ def test_charts_are_drawn(shown: Gallery, open_page: Opener, view: str, panels: 
         drawn(page, panel)
 
 
+def test_the_front_of_two_objectives_is_drawn(shown: Gallery, open_page: Opener) -> None:
+    page = open_page(shown.study(TWO, "?view=parameters"))
+    drawn(page, "pareto")
+    panel = page.get_by_test_id("panel-pareto")
+    panel.get_by_label("Across").select_option("epoch_seconds")
+    expect(panel.get_by_label("Up")).to_have_value("val_accuracy")  # the two never name the same
+    expect(page).to_have_url(re.compile("pa.x=epoch_seconds"))
+
+
 def test_the_filter_selects_everywhere_and_lives_in_the_url(shown: Gallery, open_page: Opener) -> None:
     page = open_page(shown.study(STUDY))
     page.get_by_test_id("count-failed").click()

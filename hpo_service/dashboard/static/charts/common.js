@@ -5,6 +5,7 @@
 // stage(panel, ...nodes)         show() puts the nodes into the panel's body again after it was empty or showed a problem; onTheme(draw) while they are there
 // onWidth(node, draw)            calls draw when the node became much wider or narrower
 // chooser({label, options, get, set}) → {node, fill(options)}    a labelled <select> over one param of the URL
+// axisPair({names, x, y, first}) → {x(), y(), choosers}   two choosers for the two axes of a plane, which never name the same; first() → names to begin with
 // matching(page, numbers)        Promise of the Set of those numbers that match the filter, null without a filter
 // noteOf(answer, {noun, more})   "showing 2,000 of 100,000 trials: every 50th; 312 match the filter"
 // levelText(resource, n)         "3 epochs", "1 epoch", "resource 3"
@@ -112,6 +113,33 @@ export function chooser({ label, options = [], get, set }) {
   };
   fill(options);
   return { node: h("label", { class: "select" }, h("span", null, label), select), fill };
+}
+
+export function axisPair({ names, x: across, y: up, first = () => names }) {
+  const x = () => (names.includes(across.get()) ? across.get() : first()[0]);
+  const other = (one) => one !== x();
+  const y = () => (names.includes(up.get()) && other(up.get()) ? up.get() : (first().find(other) ?? names.find(other)));
+  const choosers = [
+    chooser({
+      label: "Across",
+      options: names,
+      get: x,
+      set: (name) => {
+        if (name === y()) up.set(x());
+        across.set(name);
+      },
+    }),
+    chooser({
+      label: "Up",
+      options: names,
+      get: y,
+      set: (name) => {
+        if (name === x()) across.set(y());
+        up.set(name);
+      },
+    }),
+  ];
+  return { x, y, choosers };
 }
 
 // Views without a filter of their own: which of the shown trials match? The sample prefers those that do, so as many as are asked about is enough.

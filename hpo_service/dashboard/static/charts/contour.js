@@ -7,7 +7,7 @@ import { plot, robustRange } from "../core/plot.js";
 import { colours } from "../core/theme.js";
 import { emptyState, segmented } from "../core/ui.js";
 import { param } from "../core/url.js";
-import { axisOf, brushed, chooser, noteOf, outsideNote, placed, safe, stage, valueAxis, wordOf } from "./common.js";
+import { axisOf, axisPair, brushed, noteOf, outsideNote, placed, safe, stage, valueAxis, wordOf } from "./common.js";
 
 export const info = {
   id: "contour",
@@ -33,31 +33,7 @@ export function mount(panel, page) {
   let guess = names.slice(0, 2),
     guessed = false,
     data = null;
-  const x = () => (names.includes(xName.get()) ? xName.get() : guess[0]);
-  const y = () =>
-    names.includes(yName.get()) && yName.get() !== x()
-      ? yName.get()
-      : (guess.find((one) => one !== x()) ?? names.find((one) => one !== x()));
-  const choosers = [
-    chooser({
-      label: "Across",
-      options: names,
-      get: x,
-      set: (name) => {
-        if (name === y()) yName.set(x());
-        xName.set(name);
-      },
-    }),
-    chooser({
-      label: "Up",
-      options: names,
-      get: y,
-      set: (name) => {
-        if (name === x()) xName.set(y());
-        yName.set(name);
-      },
-    }),
-  ];
+  const { x, y, choosers } = axisPair({ names, x: xName, y: yName, first: () => guess });
   const modes = segmented(
     [
       { id: "value", label: "value" },

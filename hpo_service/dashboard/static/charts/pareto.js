@@ -6,7 +6,7 @@ import { plot, robustRange } from "../core/plot.js";
 import { colours } from "../core/theme.js";
 import { emptyState, segmented } from "../core/ui.js";
 import { param } from "../core/url.js";
-import { brushed, chooser, dots, hoverPart, matching, noteOf, outsideNote, safe, stage, valueAxis } from "./common.js";
+import { axisPair, brushed, dots, hoverPart, matching, noteOf, outsideNote, safe, stage, valueAxis } from "./common.js";
 
 export const info = {
   id: "pareto",
@@ -25,28 +25,7 @@ export function mount(panel, page) {
   const figure = h("div", { class: "dots-figure" });
   const view = stage(panel, figure);
   const names = page.objectives.map((one) => one.metric);
-  const x = () => (names.includes(xName.get()) ? xName.get() : names[0]);
-  const y = () => (names.includes(yName.get()) && yName.get() !== x() ? yName.get() : names.find((one) => one !== x()));
-  const choosers = [
-    chooser({
-      label: "Across",
-      options: names,
-      get: x,
-      set: (name) => {
-        if (name === y()) yName.set(x());
-        xName.set(name);
-      },
-    }),
-    chooser({
-      label: "Up",
-      options: names,
-      get: y,
-      set: (name) => {
-        if (name === x()) xName.set(y());
-        yName.set(name);
-      },
-    }),
-  ];
+  const { x, y, choosers } = axisPair({ names, x: xName, y: yName });
   const forms = segmented(
     [
       { id: "plane", label: "plane" },
