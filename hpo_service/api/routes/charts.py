@@ -171,11 +171,15 @@ def _changes(shared: Shared, study: StudyRow, since: int) -> Mapping[str, Any]:
     newest = sorted(moved.trials or (), reverse=True)[:most]
     rows = reading.some(shared.db, study.id, newest) if newest else []
     started_at = study.started_at.timestamp() if study.started_at else None
+    told = shared.notices.told(study.id)
+    # A crowd comes to ask the same question, answered once, when all were told of the same state. What came since is
+    # in this answer too and will be told again.
+    seq = told if told is not None and since <= told <= study.last_seq else study.last_seq
     return {
-        "seq": study.last_seq,
+        "seq": seq,
         "since": since,
         "pace_s": shared.notices.pace_s,
-        "study": answer(shared, study, definition=False).model_dump(mode="json"),
+        "study": {**answer(shared, study, definition=False).model_dump(mode="json"), "last_seq": seq},
         "changed": -1 if moved.trials is None else len(moved.trials),
         "truncated": moved.trials is None or len(moved.trials) > most,
         "trials": [answers.as_sent(schemas.trial_answer(row)) for row in rows],

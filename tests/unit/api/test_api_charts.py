@@ -7,6 +7,7 @@ from typing import Any
 import httpx
 import pytest
 
+from hpo_service.api.notices import Notices
 from hpo_service.api.routes.charts import MAX_NAMED
 from hpo_service.core.states import Origin
 from hpo_service.store import studies
@@ -80,6 +81,18 @@ def test_changes_of_a_wide_space_are_bounded(client: httpx.Client, db: Database)
     changes = answer.json()
     assert (changes["changed"], changes["truncated"]) == (100, True)
     assert [one["number"] for one in changes["trials"]] == list(range(80, 100))
+
+
+def test_a_crowd_is_told_of_the_state_that_it_had_notice_of(
+    client: httpx.Client, study: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    train(client, study, {"loss": 0.5})
+    last = client.get(f"{API}/{study}/changes?since=0").json()["seq"]
+    monkeypatch.setattr(Notices, "told", lambda self, study: 2)
+    crowd = client.get(f"{API}/{study}/changes?since=1").json()
+    assert (crowd["seq"], crowd["study"]["last_seq"], crowd["changed"]) == (2, 2, 1)
+    ahead = client.get(f"{API}/{study}/changes?since=3").json()
+    assert (ahead["seq"], ahead["study"]["last_seq"]) == (last, last)
 
 
 def test_so_many_trials_may_be_named(client: httpx.Client, study: str) -> None:
