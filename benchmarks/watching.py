@@ -63,7 +63,7 @@ def definition(trials: int, seed: int) -> dict[str, Any]:
 
 
 def run(options: Options) -> Outcome:
-    trials, rounds = (160, 1) if options.quick else (240, 3)
+    trials, rounds = (400, 1) if options.quick else (600, 3)
     with server.running(options.scratch / "server", cpus=WORKERS) as url:
         client = hpo.Client(url)
         client.create_study(definition(20, seed=99)).wait()
