@@ -14,10 +14,10 @@ from collections.abc import AsyncIterator, Callable, Mapping
 POLL_S = 0.25
 CROWD = 10
 CROWD_POLL_S = 2.0
-READERS_PER_S = 20
+READERS_PER_S = 12
 """Of a larger crowd so many readers a second are told: each asks at once, and trials need the machine too."""
 PACE_S = 5.0
-READERS_PER_PACE_S = 4
+READERS_PER_PACE_S = 2.5
 HEARTBEAT_S = 15.0
 logger = logging.getLogger(__name__)
 

@@ -104,7 +104,7 @@ def test_a_crowd_of_readers_is_told_less_often() -> None:
         assert notices.interval_s == 2.0
         for stream in streams[11:]:
             await anext(stream)
-        assert (notices.interval_s, notices.pace_s) == (5.0, 25.0)
+        assert (notices.interval_s, notices.pace_s) == (100 / 12, 40.0)
         for stream in streams:
             await stream.aclose()
 
