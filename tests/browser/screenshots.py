@@ -11,6 +11,7 @@ import os
 import shutil
 import tempfile
 from pathlib import Path
+from typing import Any
 
 from playwright.sync_api import Browser, sync_playwright
 
@@ -20,10 +21,8 @@ from tests.browser.conftest import ARGUMENTS, ROOT, chromium
 from tests.browser.test_pages import PAGES, settle
 
 LOOKS = {"light": ("light", 1360), "dark": ("dark", 1360), "phone": ("light", 390)}
-README = {
-    "overview": ("overview", "light"), "brackets": ("brackets", "light"), "model": ("model", "dark"),
-
-}  # fmt: skip
+README = {"overview": "light", "brackets": "light", "model": "dark"}
+"""Pages of the README's pictures; of the last two only the chart."""
 IMAGES = ROOT / "docs" / "images"
 
 
@@ -61,14 +60,15 @@ def _all(browser: Browser, url: str, ids: dict[str, str], folder: Path) -> None:
     for name, address in addresses.items():
         for look, (scheme, width) in LOOKS.items():
             path = folder / f"{name.replace(' ', '-')}-{look}.png"
-            _shoot(browser, address, path, scheme=scheme, width=width, whole=True)
+            _shoot(browser, address, path, scheme=scheme, width=width)
             print(path)
 
 
 def _readme(browser: Browser, url: str, ids: dict[str, str]) -> None:
-    for name, (page, scheme) in README.items():
+    for name, scheme in README.items():
         path = IMAGES / f"{name}.jpg"
-        _shoot(browser, _address(url, ids, page), path, scheme=scheme, width=1200, whole=False)
+        panel = "" if name == "overview" else {"model": "surrogate"}.get(name, name)
+        _shoot(browser, _address(url, ids, name), path, scheme=scheme, width=1360, height=1180, panel=panel)
         print(path)
 
 
@@ -77,16 +77,19 @@ def _address(url: str, ids: dict[str, str], name: str) -> str:
     return f"{url}/studies/{ids[study]}{path}" if study else url + path
 
 
-def _shoot(browser: Browser, address: str, path: Path, *, scheme: str, width: int, whole: bool) -> None:
+def _shoot(
+    browser: Browser, address: str, path: Path, *, scheme: str, width: int, height: int = 0, panel: str = ""
+) -> None:
+    """A picture of the whole page, of its first `height` pixels, or of one panel."""
     context = browser.new_context(
-        viewport={"width": width, "height": 900},
+        viewport={"width": width, "height": height or 900},
         color_scheme="dark" if scheme == "dark" else "light",
         reduced_motion="reduce",
     )
     page = context.new_page()
     page.goto(address)
     settle(page)
-    if whole:  # what is built when it comes into sight must have been in sight
+    if not height:  # what is built when it comes into sight must have been in sight
         page.set_viewport_size({"width": width, "height": min(8000, page.evaluate("document.body.scrollHeight") + 800)})
         settle(page)
     page.wait_for_function(
@@ -94,8 +97,11 @@ def _shoot(browser: Browser, address: str, path: Path, *, scheme: str, width: in
              .every((e) => !e.checkVisibility() || e.closest("[data-ready]") || e.querySelector("[data-ready]"))"""
     )
     page.wait_for_timeout(1_000)  # charts that begin when their data are there
-    kind = {"type": "jpeg", "quality": 72} if path.suffix == ".jpg" else {}
-    page.screenshot(path=path, full_page=whole, **kind)  # type: ignore[arg-type]
+    kind: dict[str, Any] = {"type": "jpeg", "quality": 72} if path.suffix == ".jpg" else {}
+    if panel:
+        page.locator(f"[data-test=panel-{panel}]").screenshot(path=path, **kind)
+    else:
+        page.screenshot(path=path, full_page=not height, **kind)
     context.close()
 
 
