@@ -14,9 +14,6 @@ from hpo_service.store.database import Database
 from hpo_service.store.tables import reports, studies, trials
 from hpo_service.store.tx import Tx
 
-DEFAULT_SHOWN = 100
-"""How many trials are shown where neither numbers nor `top` say."""
-
 
 def canonical(rows: Iterable[Row[Any]]) -> list[Row[Any]]:
     """Of rows ordered by (trial,) step and fence, per step the newest attempt's."""
@@ -34,15 +31,14 @@ def curves(
     study_id: str,
     metric: str,
     *,
-    numbers: Sequence[int] | None = None,
-    top: int | None = None,
+    numbers: Sequence[int],
     max_points: int = 200,
 ) -> dict[str, Any]:
     """The canonical curves of `metric`: {"metric", "trials": [{"number", "state", "bracket", "rung", "reason",
     "horizon", "resource": […], "value": […]}], "shown", "of"}; values as JSON holds them.
 
-    Shown are the trials `numbers`, or the `top` best by the first objective, or the newest hundred that reported;
-    `of` is how many trials the study has. A curve has at most `max_points` points, its first and last among them.
+    Shown are those of the trials `numbers` that reported the metric; `of` is how many trials the study has. A curve has
+    at most `max_points` points, its first and last among them.
     Raises NotFound.
     """
     with db.read() as tx:
@@ -51,7 +47,7 @@ def curves(
         if study is None:
             raise NotFound(f"there is no study {study_id!r}", remedy="list the studies with `hpo studies`")
         objective = json.loads(study.objectives)[0]
-        chosen = _chosen(tx, study_id, objective["direction"] == "maximize", numbers, top)
+        chosen = _chosen(tx, study_id, numbers)
         r = reports.c
         value_of, held = (_own, (r.value_kind, r.value)) if metric == objective["metric"] else (_other, (r.metrics,))
         statement = select(r.trial, r.fence, r.step, r.resource, *held).where(
@@ -65,19 +61,10 @@ def curves(
     return {"metric": metric, "trials": shown, "shown": len(shown), "of": int(study.next_trial)}
 
 
-def _chosen(
-    tx: Tx, study_id: str, maximize: bool, numbers: Sequence[int] | None, top: int | None
-) -> Sequence[Row[Any]]:
+def _chosen(tx: Tx, study_id: str, numbers: Sequence[int]) -> Sequence[Row[Any]]:
     c = trials.c
-    columns = (c.number, c.state, c.bracket, c.rung, c.reason, c.horizon)
-    statement = select(*columns).where(c.study_id == study_id)
-    if numbers is not None:
-        return tx.all(statement.where(tx.among(c.number, numbers)).order_by(c.number))
-    if top is not None:
-        best = c.sort_value.desc() if maximize else c.sort_value.asc()
-        return tx.all(statement.where(c.sort_value.is_not(None)).order_by(best, c.number).limit(top))
-    newest = statement.where(c.step.is_not(None)).order_by(c.number.desc()).limit(DEFAULT_SHOWN)
-    return list(reversed(tx.all(newest)))
+    statement = select(c.number, c.state, c.bracket, c.rung, c.reason, c.horizon).where(c.study_id == study_id)
+    return tx.all(statement.where(tx.among(c.number, numbers)).order_by(c.number))
 
 
 def _own(row: Row[Any], _: str) -> float | str | None:

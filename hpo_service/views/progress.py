@@ -18,7 +18,7 @@ STEPS = 1_000
 
 def by_trial(columns: StudyColumns) -> tuple[Ints, Floats]:
     """Best so far in the order of trial numbers, one entry per improvement, at most `STEPS`: numbers, values. A value
-    at a higher resource beats every one at a lower, as `core.analysis.best_so_far` has it."""
+    at a higher resource beats every one at a lower; what is missing or not finite never counts."""
     maximize = columns.definition.objective.maximize
     numbers = np.flatnonzero(columns.ranks)
     resource, value = columns.resource[numbers], columns.sort_value[numbers]

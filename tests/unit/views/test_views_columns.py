@@ -14,7 +14,6 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from hpo_service.core.analysis import best_so_far
 from hpo_service.core.states import Origin
 from hpo_service.store import reading, studies
 from hpo_service.store.bulk import FIELDS, moves
@@ -201,14 +200,39 @@ def test_filters_on_columns_are_filters_in_the_store(world: World, chosen: list[
     assert np.flatnonzero(mask).tolist() == stored
 
 
-def test_best_so_far_is_that_of_the_analysis(world: World) -> None:
-    rows = list(reading.iter_trials(world.db, world.id))
-    expected = best_so_far(
-        ((r.number, None if r.state.value == "failed" else r.value, r.resource) for r in rows), maximize=False
-    )
-    with ColumnsCache(world.db).at(world.id, 0) as found:
-        numbers, values = progress.by_trial(found)
-    assert (tuple(numbers.tolist()), tuple(values.tolist())) == (expected.trials, expected.values)
+def improvements(rows: list[dict[str, Any]], *, maximize: bool) -> tuple[list[int], list[float]]:
+    """Best so far, one trial after another: more resource beats less, there the better value; never failed ones."""
+    numbers: list[int] = []
+    best: tuple[float, float] | None = None
+    values: list[float] = []
+    for number, row in enumerate(rows):
+        value = row["value"]
+        if value is None or not math.isfinite(value) or row["state"] == "failed":
+            continue
+        rank = (row["resource"], value if maximize else -value)
+        if best is None or rank > best:
+            best = rank
+            numbers.append(number)
+            values.append(value)
+    return numbers, values
+
+
+trial_rows = st.fixed_dictionaries(
+    {
+        "state": st.sampled_from(["finished", "running", "failed"]),
+        "resource": st.sampled_from([1.0, 3.0, 9.0]),
+        "value": st.one_of(st.none(), st.sampled_from([math.nan, math.inf]), st.integers(-5, 5).map(float)),
+    }
+)
+
+
+@given(rows=st.lists(trial_rows, max_size=40), maximize=st.booleans())
+@settings(deadline=None)
+def test_best_so_far_at_once_is_best_so_far_one_by_one(rows: list[dict[str, Any]], maximize: bool) -> None:
+    direction = "maximize" if maximize else "minimize"
+    study = columns_support.definition(objective={"metric": "loss", "direction": direction})
+    numbers, values = progress.by_trial(columns_support.columns(study, rows))
+    assert (numbers.tolist(), values.tolist()) == improvements(rows, maximize=maximize)
 
 
 def made(values: list[float], *, states: list[str] | None = None) -> StudyColumns:
