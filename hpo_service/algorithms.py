@@ -69,6 +69,7 @@ def fold(definition: StudyDefinition) -> StudyFold:
         history=history,
         ledger=Ledger(gives_back=spec.name not in SYNCHRONOUS),
         standing=Standing(definition.objective, judged_at_rest=isinstance(spec, specs.AshaSpec)),
+        synchronous=spec.name in SYNCHRONOUS,
     )
     sampler = _sampler(state)
     return StudyFold(
@@ -83,9 +84,7 @@ def fold(definition: StudyDefinition) -> StudyFold:
 
 def surrogate(definition: StudyDefinition) -> str | None:
     """The model that chooses the definition's configurations (`tpe`, `gp`), or None."""
-    spec = definition.algorithm
-    name = spec.surrogate if isinstance(spec, specs.BayesianSpec) else getattr(spec, "sampler", "random")
-    return None if name == "random" else str(name)
+    return specs.model_of(definition.algorithm)
 
 
 def startup_trials(definition: StudyDefinition) -> int:

@@ -11,7 +11,9 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
-CONTRACT_VERSION = 1
+CONTRACT_VERSION = 2
+PLAIN = "plain"
+FUSED = "fused"
 
 
 class Outcome(StrEnum):
@@ -77,6 +79,18 @@ class TrainerSpec:
     params: Mapping[str, Any] = field(default_factory=dict)  # fixed arguments of the recipe, shared by all trials
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Calibrate:
+    """Asks a preflight to measure, too, how trials of this structure are best trained: see `Calibrated`.
+
+    `most` bounds the width; `width` fixes it, so that nothing is measured; `seconds` is how long measuring may take.
+    """
+
+    most: int
+    width: int | None = None
+    seconds: float = 1.0
+
+
 @dataclass(frozen=True, kw_only=True)
 class WorkOrder:
     """One attempt's segment: train this configuration from `from_resource` to `target_resource`.
@@ -104,15 +118,19 @@ class WorkOrder:
     trial_timeout_s: float | None = None  # for the attempt
     stall_timeout_s: float | None = None
     preflight: bool = False  # one cheap step only: import, data, one report; no checkpoint
+    calibrate: Calibrate | None = None  # of a preflight: measure afterwards
 
 
 @dataclass(frozen=True, kw_only=True)
 class Launch:
-    """Work orders that are sent to a worker together; trained one after another where `method` is plain."""
+    """Work orders that are sent to a worker together: trained one after another where `method` is plain, as the lanes
+    of one program where it is fused. Such a program has `width` lanes; those without an order are filled with clones of
+    the first one, which report nothing: sums of numbers may hang on the width, and on nothing else."""
 
     launch_id: str
     orders: tuple[WorkOrder, ...]
-    method: str = "plain"
+    method: str = PLAIN
+    width: int = 1
     cpu: float = 1.0
     gpu: float = 0.0
 
@@ -175,6 +193,36 @@ class Ended:
     peak_memory_bytes: int | None = None
     gpu_peak_memory_bytes: int | None = None
     gpu_utilisation: float | None = None  # 0 … 1, mean over the attempt; None without a GPU
+    charged_seconds: float | None = None  # its share of the worker's time, where lanes shared it; None: `seconds`
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Calibrated:
+    """How trials of the preflight's structure are best trained on this device; comes before the preflight's `Ended`.
+
+    `lanes` names the parameters in which trials of one launch may differ, empty where the trainable cannot be fused.
+    `width` is the greatest number of lanes; 1 where `method` is plain. `plain_s` and `fused_s` (by width) are seconds
+    per step of the optimiser and trial, as far as they were measured; `seconds` is what measuring took.
+    """
+
+    key: AttemptKey
+    lanes: tuple[str, ...]
+    method: str
+    width: int
+    device: str
+    reason: str
+    plain_s: float | None = None
+    fused_s: Mapping[int, float] = field(default_factory=dict)
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Narrowed:
+    """A launch ran out of memory and goes on in parts of `width` lanes; `key` is of one of its trials."""
+
+    key: AttemptKey
+    width: int
+    reason: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -190,4 +238,5 @@ class WorkerSeen:
     detail: Mapping[str, Any] = field(default_factory=dict)
 
 
-Message = Started | Reported | Saved | Logged | Ended | WorkerSeen
+AttemptMessage = Started | Reported | Saved | Logged | Ended | Calibrated | Narrowed
+Message = AttemptMessage | WorkerSeen

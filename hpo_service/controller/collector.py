@@ -28,12 +28,14 @@ from hpo_service.store.rows import (
 )
 from workers.contract import (
     AttemptKey,
+    Calibrated,
     CancelMode,
     CheckpointRef,
     Ended,
     FailureKind,
     Logged,
     Message,
+    Narrowed,
     Outcome,
     Reported,
     Saved,
@@ -136,16 +138,19 @@ class Collector:
         items: list[CollectItem] = []
         keys: list[AttemptKey] = []
         texts: list[tuple[str, int, int, str]] = []
+        seen: list[WorkerSeen] = []
         for message in messages:
             if isinstance(message, WorkerSeen):
-                self._see(message)
-            elif message.key.trial == PREFLIGHT_TRIAL:
+                seen.append(message)
+            elif message.key.trial < 0 or isinstance(message, Calibrated | Narrowed):
                 self._preflight(message)
             elif isinstance(message, Logged):
                 texts.append((message.key.study_id, message.key.trial, message.key.fence, message.text))
             else:
                 items.append(self._item(message))
                 keys.append(message.key)
+        if seen:
+            self._see(seen)
         if items:
             self._refuse(keys, items, collecting.collect(self._db, items))
         if texts:  # last, for of all this only logs would be there twice, were it stored once more
@@ -183,19 +188,23 @@ class Collector:
             with self._guard:
                 self._preflights[message.key.study_id] = message
 
-    def _see(self, message: WorkerSeen) -> None:
-        row = WorkerRow(
-            id=message.worker_id,
-            node=message.node,
-            state=message.state,
-            device=message.device,
-            cpu=message.cpu,
-            gpu=message.gpu,
-            detail=message.detail,
-            controller=self._holder,
-            seen_at=self._db.now(),
-        )
-        workers.see_worker(self._db, row)
+    def _see(self, seen: Sequence[WorkerSeen]) -> None:
+        now = self._db.now()
+        rows = [
+            WorkerRow(
+                id=message.worker_id,
+                node=message.node,
+                state=message.state,
+                device=message.device,
+                cpu=message.cpu,
+                gpu=message.gpu,
+                detail=message.detail,
+                controller=self._holder,
+                seen_at=now,
+            )
+            for message in seen
+        ]
+        workers.see_workers(self._db, rows)
 
     def _item(self, message: Started | Reported | Saved | Ended) -> CollectItem:
         study_id, trial, fence = message.key.study_id, message.key.trial, message.key.fence

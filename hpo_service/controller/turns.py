@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 
+from hpo_service.core.algorithm_specs import model_of
 from hpo_service.core.definition import StudyDefinition
 
 THREADS = 2
@@ -14,8 +15,7 @@ THREADS = 2
 
 def thinks_long(definition: StudyDefinition) -> bool:
     """Whether a model of past trials chooses this study's configurations."""
-    algorithm = definition.algorithm
-    return algorithm.name in ("bayesian", "bohb") or getattr(algorithm, "sampler", "random") != "random"
+    return model_of(definition.algorithm) is not None
 
 
 class Turns:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from hpo_service.core.events import Event
+from hpo_service.core.launches import Group
 from hpo_service.core.proposals import Proposal
 
 
@@ -50,7 +51,8 @@ class Algorithm(Protocol):
     """A fold. Guarantees that the conformance suite holds every algorithm to:
 
     - `propose` changes nothing that a later `propose` can see: what was decided comes back as a `Decided` event.
-    - At most `slots` of the returned proposals are Start or Continue; Stop and Finish need no slot.
+    - At most `slots` of the returned proposals are Start or Continue; Stop and Finish need no slot. Where trials are
+      placed in cohorts, one slot is enough for a whole cohort, and `most` is what they may not exceed.
     - With `slots=0` it still returns the Stop and Finish proposals that are due.
     - Trial numbers of new trials count on from the greatest number seen, without gaps, in canonical order.
     - `view` changes nothing that a later `propose` can see, and is seen by none.
@@ -64,8 +66,12 @@ class Algorithm(Protocol):
         """Fold one event in; events come in sequence order, each exactly once."""
         ...
 
-    def propose(self, slots: int) -> Sequence[Proposal]:
+    def propose(self, slots: int, *, most: int | None = None) -> Sequence[Proposal]:
         """The proposals that the observed log calls for."""
+        ...
+
+    def groups(self, proposals: Sequence[Proposal], *, most: int | None = None) -> Sequence[Group]:
+        """The launches that the newest proposals form, at most `most` trials each where nothing else fixes them."""
         ...
 
     def ending(self) -> str | None:

@@ -115,3 +115,9 @@ AlgorithmSpec = Annotated[
     Field(discriminator="name"),
 ]
 WITH_SCHEDULER = frozenset({"successive_halving", "hyperband", "bohb", "asha", "median"})
+
+
+def model_of(spec: AlgorithmSpec) -> str | None:
+    """The model of past trials that chooses configurations (`tpe`, `gp`), or None."""
+    name = spec.surrogate if isinstance(spec, BayesianSpec) else getattr(spec, "sampler", "random")
+    return None if name == "random" else str(name)

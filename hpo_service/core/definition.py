@@ -22,13 +22,17 @@ from pydantic import (
     model_validator,
 )
 
-from hpo_service.core.algorithm_specs import WITH_SCHEDULER, AlgorithmSpec
+from hpo_service.core.algorithm_specs import WITH_SCHEDULER, AlgorithmSpec, model_of
 from hpo_service.errors import FieldProblem, InvalidInput
 from search_spaces import SearchSpace, SpaceError
 from search_spaces.catalog import recipes_schema, validate_trainer
 
 MAX_DOCUMENT_DEPTH = 32
 Name = Annotated[str, Field(min_length=1, max_length=200)]
+MODEL_PARALLEL = 4
+"""Attempts at the same time where a model learns from earlier trials: the more, the less it knows when it chooses."""
+FREE_PARALLEL = 256
+"""Where nothing is learnt: enough for two launches of many lanes, and more than most clusters have room for."""
 
 
 class _Model(BaseModel):
@@ -92,6 +96,11 @@ class Resources(_Model):
 
     cpu: float = Field(default=1.0, ge=0, le=4096)
     gpu: float = Field(default=0.0, ge=0, le=1024)
+    lanes: Literal["auto", "off"] | Annotated[int, Field(ge=1, le=4096)] = Field(
+        default="auto",
+        description="How many trials of equal structure train together as lanes of one program: auto measures whether "
+        "it pays and how many; off or 1 trains one by one; a number fixes it.",
+    )
 
     @model_validator(mode="after")
     def _something(self) -> Self:
@@ -113,7 +122,12 @@ class StudyDefinition(_Model):
     trainer: Trainer
     budget: Budget = Budget()
     resources: Resources = Resources()
-    parallel: int = Field(default=4, ge=1, le=100_000, description="Most attempts open at the same time.")
+    parallel: int = Field(
+        default=MODEL_PARALLEL,
+        ge=1,
+        le=100_000,
+        description="Most attempts open at the same time. Not set: 4 where a model learns from trials, else 256.",
+    )
     retries: int = Field(default=2, ge=0, le=100, description="How often a trial goes on after its worker was lost.")
     trial_timeout_s: float | None = Field(default=None, gt=0, description="Longest time of one attempt, seconds.")
     stall_timeout_s: float | None = Field(default=None, gt=0, description="Longest time without a report, seconds.")
@@ -136,6 +150,12 @@ class StudyDefinition(_Model):
             objective = data["objective"]
             return {**rest, "objectives": objective if isinstance(objective, list | tuple) else [objective]}
         return data
+
+    @model_validator(mode="after")
+    def _parallel(self) -> Self:
+        if "parallel" not in self.model_fields_set and model_of(self.algorithm) is None:
+            object.__setattr__(self, "parallel", FREE_PARALLEL)
+        return self
 
     @field_validator("objectives")
     @classmethod

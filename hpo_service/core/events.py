@@ -1,4 +1,4 @@
-"""The event log's vocabulary: one envelope, nine kinds of payload, all frozen.
+"""The event log's vocabulary: one envelope, ten kinds of payload, all frozen.
 
 Every state change of a study is an event with a per-study sequence number, written in the transaction that
 changes the tables. Algorithms fold them (see `core.algorithm`); `observe` must ignore kinds that it does not know.
@@ -279,6 +279,54 @@ class AttemptsEnded:
         )
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class MethodChoice:
+    """How trials of one structure are trained from now on: `method` plain or fused, at most `width` lanes a launch.
+
+    `structure` holds the parameters that are no lanes. `measured` is what the choice was made by (seconds per step and
+    trial), empty where nothing was measured; `source` says whether it was measured now, earlier, or set."""
+
+    structure: Mapping[str, Any]
+    method: str
+    width: int
+    device: str
+    reason: str
+    source: str = "measured"
+    measured: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class MethodsChosen:
+    """Methods of some structures. `lanes` names the parameters in which trials of one launch may differ."""
+
+    kind: ClassVar[str] = "methods_chosen"
+    lanes: tuple[str, ...]
+    choices: tuple[MethodChoice, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "lanes": list(self.lanes),
+            "choices": [
+                {
+                    "structure": dict(c.structure),
+                    "method": c.method,
+                    "width": c.width,
+                    "device": c.device,
+                    "reason": c.reason,
+                    "source": c.source,
+                    "measured": dict(c.measured),
+                }
+                for c in self.choices
+            ],
+        }
+
+    @classmethod
+    def from_json(cls, document: Mapping[str, Any]) -> MethodsChosen:
+        return cls(
+            lanes=tuple(document["lanes"]), choices=tuple(MethodChoice(**choice) for choice in document["choices"])
+        )
+
+
 Payload = (
     StudyCreated
     | DefinitionChanged
@@ -289,6 +337,7 @@ Payload = (
     | AttemptsReopened
     | Reported
     | AttemptsEnded
+    | MethodsChosen
 )
 PAYLOADS: Mapping[str, type[Payload]] = {
     kind.kind: kind
@@ -302,6 +351,7 @@ PAYLOADS: Mapping[str, type[Payload]] = {
         AttemptsReopened,
         Reported,
         AttemptsEnded,
+        MethodsChosen,
     )
 }
 

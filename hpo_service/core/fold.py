@@ -8,8 +8,8 @@ of proposals, numbering, baselines, enqueued trials, and when to end. Not here: 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 from hpo_service.core.algorithm import RungView, View
@@ -22,10 +22,12 @@ from hpo_service.core.events import (
     DefinitionChanged,
     EndingDeclared,
     Event,
+    MethodsChosen,
     Reported,
     TrialsEnqueued,
 )
 from hpo_service.core.history import History, TrialRecord
+from hpo_service.core.launches import Cohort, Group, Methods, block_size
 from hpo_service.core.proposals import UNLIMITED, Continue, Proposal, Start
 from hpo_service.core.roles import Ask, Batch, Draw, Pending, Place, Sampler, Scheduler, Viewed
 from hpo_service.core.states import Origin
@@ -43,6 +45,13 @@ class State:
     ledger: Ledger
     standing: Standing
     declared: str = ""  # why hours or dollars are used up
+    methods: Methods = field(default_factory=Methods)
+    synchronous: bool = False  # whether the same trials come out whoever finishes first
+
+    @property
+    def block(self) -> int | None:
+        """How many trials are placed together, in whole cohorts; None where free slots alone say how many."""
+        return block_size(self.definition.parallel) if self.synchronous and self.methods.fuses else None
 
     @property
     def trials_left(self) -> float:
@@ -71,6 +80,7 @@ class StudyFold:
         self._scheduler = scheduler
         self._segment_target = segment_target
         self._drawn: dict[int, Draw | None] = {}  # draws since the last event: asking again costs nothing
+        self._cohorts: dict[int, Cohort] = {}  # of the newest round of proposals, where they come in cohorts
         self._underway: dict[int, str] = {}  # trials in their first segment, and why they were started; for views
 
     @property
@@ -101,17 +111,45 @@ class StudyFold:
             self.state.declared = payload.reason
         elif isinstance(payload, DefinitionChanged):
             self._change(payload, event.seq)
+        elif isinstance(payload, MethodsChosen):
+            self.state.methods.take(payload)
 
-    def propose(self, slots: int) -> Sequence[Proposal]:
-        """Endings first, then trials that go on, then new ones; at most `slots` of the last two kinds."""
+    def propose(self, slots: int, *, most: int | None = None) -> Sequence[Proposal]:
+        """Endings first, then trials that go on, then new ones; at most `slots` of the last two kinds.
+
+        Where trials are placed in cohorts, a cohort is proposed whole or not at all: then it is enough that there is
+        one slot for it, and that it is not larger than what is left of `most`.
+        """
         proposals: list[Proposal] = list(self._scheduler.endings())
         if slots <= 0 or self._halted() is not None:
             return proposals
         purse = self._purse()
-        going_on = list(self._scheduler.continues(slots, purse))
-        proposals += going_on
-        proposals += self._starts(slots - len(going_on), purse)
-        return proposals
+        self._cohorts = {}
+        if self.state.block is None:
+            slots = slots if most is None else min(slots, most)
+            promoted = list(self._scheduler.continues(slots, purse))
+            return proposals + promoted + self._starts(slots - len(promoted), purse)
+        room = float("inf") if most is None else most
+        for cohort, going_on in self._scheduler.cohorts(self.state.block):
+            if slots > 0 and len(going_on) <= room:
+                proposals += going_on
+                self._cohorts.update((p.trial, cohort) for p in going_on)
+                slots, room = slots - len(going_on), room - len(going_on)
+        return proposals + self._blocks(slots, room, self.state.block, purse)
+
+    def groups(self, proposals: Sequence[Proposal], *, most: int | None = None) -> list[Group]:
+        """The launches that the newest proposals form. `most` bounds them where they did not come in cohorts; with
+        cohorts nothing does, for who shares a launch must not hang on what is free."""
+        by_cohort: dict[Cohort, list[tuple[int, Mapping[str, Any]]]] = {}
+        for p in proposals:
+            if isinstance(p, Start | Continue):
+                params = p.params if isinstance(p, Start) else self.history[p.trial].params
+                by_cohort.setdefault(self._cohorts.get(p.trial), []).append((p.trial, params))
+        return [
+            group
+            for cohort, members in by_cohort.items()
+            for group in self.state.methods.group(members, most=most if cohort is None else None)
+        ]
 
     def ending(self) -> str | None:
         """Why no new trial will be started, or None while there may be more."""
@@ -146,25 +184,42 @@ class StudyFold:
 
     def _starts(self, room: int, purse: Purse) -> list[Start]:
         """Up to `room` new trials."""
+        return list(itertools.islice((start for _, start in self._new_trials(purse)), max(0, room)))
+
+    def _blocks(self, slots: int, room: float, size: int, purse: Purse) -> list[Start]:
+        """Whole blocks of new trials while there are slots: at most `size` consecutive ones of a bracket, at the end
+        of bracket or budget fewer."""
         starts: list[Start] = []
+        if slots <= 0 or room < 1:
+            return starts
+        cohorts = ((_block_of(start, position, size), start) for position, start in self._new_trials(purse))
+        for cohort, members in itertools.groupby(cohorts, key=lambda item: item[0]):
+            block = [start for _, start in members]
+            if len(starts) + len(block) > room:
+                break
+            starts += block
+            self._cohorts.update((start.trial, cohort) for start in block)
+            if len(starts) >= slots:
+                break
+        return starts
+
+    def _new_trials(self, purse: Purse) -> Iterator[tuple[int, Start]]:
+        """New trials one after another, each with its place: within its bracket, or among all that were started."""
         waiting = iter(self.history.waiting.values())
         batch = Batch(self.history)
         number = self.history.next_number
-        if room <= 0:
-            return starts
-        for place in itertools.islice(self._scheduler.places(), room):
-            if len(starts) >= self.state.trials_left:
-                break
+        for count, place in enumerate(self._scheduler.places()):
+            if count >= self.state.trials_left:
+                return
             enqueued = next(waiting, None)
             start = self._enqueued(enqueued, place) if enqueued else self._new(number, place, batch)
             if start is None or not purse.take(_price(place, start.target)):
-                break
+                return
             number += enqueued is None
             draw = self._drawn.get(start.trial)
             key = enqueued.key if enqueued else draw.key if draw else ""
             batch.add(Pending(number=start.trial, params=start.params, key=key))
-            starts.append(start)
-        return starts
+            yield self.history.started + count if place.position is None else place.position, start
 
     def _no_more_starts(self) -> str | None:
         """Why there will be no new trial; draws a configuration only where its price hangs on it."""
@@ -305,6 +360,10 @@ class StudyFold:
             self.history.change_space(payload.space_version, self.state.definition.search_space)
         self.state.standing.advance(self.history, self.state.definition.budget)
         self._scheduler.review(seq)
+
+
+def _block_of(start: Start, position: int, size: int) -> Cohort:
+    return ("block", start.bracket, position // size)
 
 
 def _price(place: Place, target: float) -> float:

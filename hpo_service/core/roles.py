@@ -12,6 +12,7 @@ from typing import Any, Protocol, runtime_checkable
 from hpo_service.core.algorithm import RungView, View
 from hpo_service.core.budget import Purse
 from hpo_service.core.history import History, TrialRecord
+from hpo_service.core.launches import Cohort
 from hpo_service.core.proposals import Continue, Finish, Proposal, Start, Stop
 from search_spaces import SearchSpace
 
@@ -116,6 +117,7 @@ class Place:
     space_version: int | None = None  # of the bracket that it belongs to
     basis: frozenset[int] | None = None
     prepaid: bool = False  # its resource is reserved with its bracket's
+    position: int | None = None  # within its bracket
 
 
 class Scheduler(Protocol):
@@ -135,6 +137,11 @@ class Scheduler(Protocol):
 
     def continues(self, slots: int, purse: Purse) -> Iterable[Continue]:
         """At most `slots` paused trials that go on; what is not prepaid is taken from the purse."""
+        ...
+
+    def cohorts(self, size: int) -> Iterator[tuple[Cohort, Sequence[Continue]]]:
+        """All paused trials that go on, in cohorts of at most `size`. Which cohort a trial is in does not hang on which
+        of the others went on before. Asked of synchronous schedulers only, which reserve ahead."""
         ...
 
     def started(self, trial: TrialRecord, proposal: Start, observed_seq: int) -> None:

@@ -12,15 +12,14 @@ from typing import Any
 from hpo_service.executors.base import failure_of
 from workers.contract import (
     AttemptKey,
+    AttemptMessage,
     CancelMode,
     Ended,
     FailureKind,
     Launch,
-    Logged,
     Message,
     Outcome,
     Reported,
-    Saved,
     Started,
     WorkerSeen,
     WorkOrder,
@@ -79,7 +78,7 @@ class Flight:
             passed.append(message)
         return passed
 
-    def _note(self, message: Started | Reported | Saved | Logged | Ended, now: float) -> None:
+    def _note(self, message: AttemptMessage, now: float) -> None:
         if isinstance(message, Reported):
             self._resource[message.key] = message.resource
             self._heard_at = now

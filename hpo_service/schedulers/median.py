@@ -15,6 +15,7 @@ from hpo_service.core.algorithm_specs import MedianSpec
 from hpo_service.core.budget import Purse
 from hpo_service.core.fold import State
 from hpo_service.core.history import TrialRecord
+from hpo_service.core.launches import Cohort
 from hpo_service.core.proposals import Continue, Finish, Proposal, Start, Stop
 from hpo_service.core.roles import Place
 from hpo_service.core.states import TrialState
@@ -82,6 +83,10 @@ class MedianStopping:
                 )
             )
         return found
+
+    def cohorts(self, size: int) -> Iterator[tuple[Cohort, Sequence[Continue]]]:
+        """None: nobody waits for others here."""
+        return iter(())
 
     def started(self, trial: TrialRecord, proposal: Start, observed_seq: int) -> None:
         """Nothing to note."""

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from hpo_service.core.algorithm import RungView
 from hpo_service.core.budget import Purse
 from hpo_service.core.history import TrialRecord
+from hpo_service.core.launches import Cohort
 from hpo_service.core.proposals import UNLIMITED, Continue, Finish, Proposal, Start, Stop
 from hpo_service.core.roles import Place
 from hpo_service.core.states import TrialState
@@ -36,6 +37,10 @@ class SingleSegment:
     def continues(self, slots: int, purse: Purse) -> Iterable[Continue]:
         """None: there is one segment."""
         return ()
+
+    def cohorts(self, size: int) -> Iterator[tuple[Cohort, Sequence[Continue]]]:
+        """None: there is one segment."""
+        return iter(())
 
     def started(self, trial: TrialRecord, proposal: Start, observed_seq: int) -> None:
         """Nothing to note."""

@@ -17,6 +17,7 @@ from hpo_service.core.algorithm import RungView
 from hpo_service.core.budget import Purse
 from hpo_service.core.fold import State
 from hpo_service.core.history import TrialRecord
+from hpo_service.core.launches import Cohort
 from hpo_service.core.proposals import Continue, Finish, Proposal, Start, Stop
 from hpo_service.core.roles import Place
 from hpo_service.core.states import TrialState
@@ -137,6 +138,16 @@ class SynchronousHalving:
         """Promotions, earlier brackets first, best first; they are reserved with their bracket."""
         promotions = (p for index in self._active for p in self.brackets[index].going_on.values())
         return list(itertools.islice(promotions, slots))
+
+    def cohorts(self, size: int) -> Iterator[tuple[Cohort, Sequence[Continue]]]:
+        """Slices of each rung's promoted trials, in number order; earlier brackets first."""
+        for index in self._active:
+            bracket = self.brackets[index]
+            rung, members = len(bracket.rungs) - 1, bracket.rungs[-1].members
+            for first in range(0, len(members), size):
+                due = [bracket.going_on[n] for n in members[first : first + size] if n in bracket.going_on]
+                if due:
+                    yield ("rung", index, rung, first // size), due
 
     def started(self, trial: TrialRecord, proposal: Start, observed_seq: int) -> None:
         """A place is taken; the first one opens the bracket."""
@@ -343,4 +354,5 @@ def _place(opening: _Opening, entered: int, size: int) -> Place:
         space_version=opening.space_version,
         basis=opening.basis,
         prepaid=True,
+        position=entered,
     )

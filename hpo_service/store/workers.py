@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 
 from sqlalchemy import delete, select, true
 
@@ -15,18 +16,24 @@ _COLUMNS = ("id", "node", "state", "device", "cpu", "gpu", "detail", "controller
 _CONFLICT = "ON CONFLICT (id) DO UPDATE SET " + ", ".join(f"{c} = excluded.{c}" for c in _COLUMNS[1:])
 
 
-def see_worker(db: Database, worker: WorkerRow) -> None:
-    """Write how a worker stands; one that is gone is removed."""
+def see_workers(db: Database, seen: Sequence[WorkerRow]) -> None:
+    """Write how workers stand, all in one transaction; those that are gone are removed. Of several rows of one worker
+    the last counts."""
+    newest = {clean(worker.id): worker for worker in seen}
+    gone = [name for name, worker in newest.items() if worker.state == "gone"]
+    rows = [
+        (
+            name, clean(worker.node), worker.state, clean(worker.device), worker.cpu, worker.gpu,
+            dump(dict(worker.detail)), worker.controller, utc_us(worker.seen_at),
+        )
+        for name, worker in newest.items()
+        if worker.state != "gone"
+    ]  # fmt: skip
 
     def work(tx: Tx) -> None:
-        if worker.state == "gone":
-            tx.execute(delete(table).where(table.c.id == worker.id))
-            return
-        row = (
-            clean(worker.id), clean(worker.node), worker.state, clean(worker.device), worker.cpu, worker.gpu,
-            dump(dict(worker.detail)), worker.controller, utc_us(worker.seen_at),
-        )  # fmt: skip
-        tx.insert(table, _COLUMNS, [row], conflict=_CONFLICT)
+        if gone:
+            tx.execute(delete(table).where(tx.among(table.c.id, gone)))
+        tx.insert(table, _COLUMNS, rows, conflict=_CONFLICT)
 
     db.run_write("workers.see", work)
 

@@ -1,0 +1,109 @@
+"""Which trials train together: methods by structure, and the canonical partition of trials into launches.
+
+A structure is what a configuration has beside its lanes: trials of equal structure can be the lanes of one program.
+Their method and greatest width are in the log, so all of this is a pure function of it. Nothing here knows slots or
+workers: who shares a launch must not hang on them.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from hpo_service.core.events import MethodsChosen
+
+T = TypeVar("T")
+PLAIN, FUSED = "plain", "fused"
+Cohort = Hashable
+"""Names trials among which launches are formed: a block of new ones, or a slice of those that a rung promoted."""
+BLOCK = 256
+"""The most new trials that are placed together; fewer where `parallel` allows less than two such blocks at once."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Method:
+    """How trials of a structure are trained: at most `width` lanes a launch."""
+
+    method: str
+    width: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Group:
+    """Trials that go to a worker together, by lane. `method` None: nobody knows yet how they are best trained;
+    `params` are those of the first."""
+
+    trials: tuple[int, ...]
+    method: str | None
+    params: Mapping[str, Any]
+
+
+class Methods:
+    """What the log says about methods so far. Without any event nothing is fused."""
+
+    def __init__(self) -> None:
+        self.lanes: frozenset[str] = frozenset()
+        self._by_structure: dict[str, Method] = {}
+
+    @property
+    def fuses(self) -> bool:
+        """Whether trials of this study can share a launch at all."""
+        return bool(self.lanes)
+
+    def take(self, event: MethodsChosen) -> None:
+        """Fold an event in."""
+        self.lanes = frozenset(event.lanes)
+        for choice in event.choices:
+            self._by_structure[structure_key(choice.structure, ())] = Method(method=choice.method, width=choice.width)
+
+    def of(self, params: Mapping[str, Any]) -> Method | None:
+        """The method of the configuration's structure, where it is known."""
+        return self._by_structure.get(structure_key(params, self.lanes))
+
+    def group(self, members: Sequence[tuple[int, Mapping[str, Any]]], *, most: int | None = None) -> list[Group]:
+        """Partition (trial, params) pairs by structure, and each structure in its order into launches of even length,
+        at most its width (and `most`). What is alone in its structure is trained plainly, measured or not."""
+        by_structure: dict[str, list[tuple[int, Mapping[str, Any]]]] = {}
+        for trial, params in members:
+            by_structure.setdefault(structure_key(params, self.lanes), []).append((trial, params))
+        groups: list[Group] = []
+        for key, alike in by_structure.items():
+            known = self._by_structure.get(key)
+            if known is None and len(alike) > 1:
+                groups.append(Group(trials=tuple(t for t, _ in alike), method=None, params=alike[0][1]))
+                continue
+            fused = known is not None and known.method == FUSED
+            width = known.width if known is not None and fused else 1
+            for part in even_parts(alike, width if most is None else min(width, max(1, most))):
+                method = FUSED if fused and len(part) > 1 else PLAIN
+                groups.append(Group(trials=tuple(t for t, _ in part), method=method, params=part[0][1]))
+        return groups
+
+
+def block_size(parallel: int) -> int:
+    """How many consecutive new trials are placed together: half of what may be open at once, at most `BLOCK`."""
+    return max(1, min(BLOCK, parallel // 2))
+
+
+def structure_of(params: Mapping[str, Any], lanes: frozenset[str] | Sequence[str]) -> dict[str, Any]:
+    """The parameters that are no lanes."""
+    return {name: value for name, value in params.items() if name not in lanes}
+
+
+def structure_key(params: Mapping[str, Any], lanes: frozenset[str] | Sequence[str]) -> str:
+    """Equal for configurations that differ in lanes alone."""
+    return json.dumps(structure_of(params, lanes), sort_keys=True)
+
+
+def even_parts(items: Sequence[T], most: int) -> list[Sequence[T]]:
+    """Cut a sequence into the fewest parts of at most `most`, their lengths at most one apart, longer ones first."""
+    count = -(-len(items) // most)
+    short, longer = divmod(len(items), count) if count else (0, 0)
+    parts, start = [], 0
+    for index in range(count):
+        stop = start + short + (index < longer)
+        parts.append(items[start:stop])
+        start = stop
+    return parts
