@@ -170,15 +170,35 @@ def test_workers_come_and_go(db: Database) -> None:
         controller="c1",
         seen_at=db.now(),
     )
-    workers.see_worker(db, row)
+    workers.see_workers(db, [row])
     assert workers.workers(db) == [row]
-    workers.see_worker(db, WorkerRow(**{**{f: getattr(row, f) for f in row.__slots__}, "state": "gone"}))
+    workers.see_workers(db, [WorkerRow(**{**{f: getattr(row, f) for f in row.__slots__}, "state": "gone"})])
     assert workers.workers(db) == []
-    workers.see_worker(db, row)
+    workers.see_workers(db, [row])
     workers.forget_workers(db, "c2")
     assert len(workers.workers(db)) == 1
     workers.forget_workers(db, "c1")
     assert workers.workers(db) == []
+
+
+def test_of_what_one_worker_said_together_the_last_counts(db: Database) -> None:
+    def row(name: str, state: str) -> WorkerRow:
+        return WorkerRow(
+            id=name,
+            node="n1",
+            state=state,
+            device="cpu",
+            cpu=1.0,
+            gpu=0.0,
+            detail={},
+            controller="c1",
+            seen_at=db.now(),
+        )
+
+    workers.see_workers(db, [row("w1", "idle"), row("w1", "busy"), row("w2", "idle"), row("w2", "gone")])
+    assert [(w.id, w.state) for w in workers.workers(db)] == [("w1", "busy")]
+    workers.see_workers(db, [row("w1", "gone"), row("w1", "idle"), row("w3", "gone")])
+    assert [(w.id, w.state) for w in workers.workers(db)] == [("w1", "idle")]
 
 
 def test_a_group_writer_commits_what_many_threads_say_together(world: World, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -127,8 +127,11 @@ CASES: dict[str, Case] = {
         lambda w: surrogate_views.put_view(w.db, w.id, seq=1, document={"trial": 1}),
         lambda w: surrogate_views.put_view(w.db, w.id, seq=2, document={"trial": 2}),
     ),
-    "workers.see": (_nothing, lambda w: workers.see_worker(w.db, _worker(w.db))),
-    "workers.forget": (lambda w: workers.see_worker(w.db, _worker(w.db)), lambda w: workers.forget_workers(w.db, "c1")),
+    "workers.see": (_nothing, lambda w: workers.see_workers(w.db, [_worker(w.db)])),
+    "workers.forget": (
+        lambda w: workers.see_workers(w.db, [_worker(w.db)]),
+        lambda w: workers.forget_workers(w.db, "c1"),
+    ),
 }
 BESIDE = {"access.use_token"}
 """Verbs that write only when a token was used; `test_tokens` covers what they write."""

@@ -22,7 +22,7 @@ def _worker(db: Database, name: str, *, node: str = "n1", state: str = "busy", *
         id=name, node=node, state=state, device="cuda" if detail else "cpu", cpu=2.0, gpu=1.0 if detail else 0.0,
         detail=detail, controller="c", seen_at=datetime.now(UTC),
     )  # fmt: skip
-    workers.see_worker(db, row)
+    workers.see_workers(db, [row])
 
 
 @pytest.fixture
