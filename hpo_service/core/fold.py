@@ -190,8 +190,13 @@ class StudyFold:
         """Whole blocks of new trials while there are slots: at most `size` consecutive ones of a bracket, at the end
         of bracket or budget fewer."""
         starts: list[Start] = []
-        if slots <= 0 or room < 1:
+        place = next(self._scheduler.places(), None)
+        if slots <= 0 or place is None:
             return starts
+        if place.position is None:
+            to_boundary = size - self.history.started % size
+            if room < min(to_boundary, self.state.trials_left):
+                return starts  # before anything is drawn: most rounds of a wide study end here
         cohorts = ((_block_of(start, position, size), start) for position, start in self._new_trials(purse))
         for cohort, members in itertools.groupby(cohorts, key=lambda item: item[0]):
             block = [start for _, start in members]
