@@ -6,11 +6,14 @@ from hpo_service.store.collecting import lose_attempts
 from hpo_service.store.committing import commit
 from hpo_service.store.eventlog import latest_entries, load_events
 from hpo_service.store.leases import release_leases, renew_leases, take_lease
-from hpo_service.store.reopening import interrupted, open_attempts, reopen
+from hpo_service.store.methods import choose_methods
+from hpo_service.store.reopening import interrupted, last_placements, open_attempts, reopen
 
 __all__ = [
+    "choose_methods",
     "commit",
     "interrupted",
+    "last_placements",
     "latest_entries",
     "load_events",
     "lose_attempts",

@@ -29,6 +29,23 @@ def interrupted(db: Database, study_id: str) -> list[int]:
         return [row.number for row in tx.all(statement.order_by(c.number))]
 
 
+def last_placements(db: Database, study_id: str) -> dict[int, Placement]:
+    """Where the newest attempt of every interrupted trial was placed, by trial: its launch, lane, width and method."""
+    t, a = trials.c, attempts.c
+    newest = (a.study_id == t.study_id) & (a.trial == t.number) & (a.fence == t.fence)
+    statement = (
+        select(t.number, a.launch, a.lane, a.width, a.method)
+        .join(attempts, newest)
+        .where(t.study_id == study_id, t.state == TrialState.WAITING.value, t.fence > 0)
+        .order_by(t.number)
+    )
+    with db.read() as tx:
+        return {
+            row.number: Placement(launch=row.launch, lane=row.lane, width=row.width, method=row.method)
+            for row in tx.all(statement)
+        }
+
+
 def open_attempts(db: Database, study_id: str) -> list[AttemptRow]:
     """The study's open attempts, by trial."""
     a = attempts.c

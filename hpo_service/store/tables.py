@@ -322,6 +322,15 @@ surrogate_views = Table(
     ForeignKeyConstraint(["study_id"], ["studies.id"]),
 )
 
+calibrations = Table(
+    "calibrations",
+    metadata,
+    _text("key"),  # a digest of structure, trainer, device and versions
+    _int("at"),
+    _text("document"),
+    PrimaryKeyConstraint("key"),
+)
+
 log_chunks = Table(
     "log_chunks",
     metadata,

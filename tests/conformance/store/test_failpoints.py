@@ -12,6 +12,7 @@ import pytest
 from sqlalchemy import select
 
 import hpo_service.store
+from hpo_service.core.events import MethodChoice, MethodsChosen
 from hpo_service.core.states import StudyState
 from hpo_service.store import (
     access,
@@ -80,6 +81,10 @@ def _token(w: World) -> None:
 
 
 Case = tuple[Callable[[World], None], Callable[[World], Any]]
+CHOSEN = MethodsChosen(
+    lanes=("lr",),
+    choices=(MethodChoice(structure={"optimizer": "sgd"}, method="fused", width=8, device="cpu", reason="faster"),),
+)
 REMEMBER = Remember(scope="s", key="k", request_digest="d")
 CASES: dict[str, Case] = {
     "studies.create": (_nothing, lambda w: studies.create_study(w.db, definition(), created_by="a", remember=REMEMBER)),
@@ -126,6 +131,10 @@ CASES: dict[str, Case] = {
     "surrogate_views.put": (
         lambda w: surrogate_views.put_view(w.db, w.id, seq=1, document={"trial": 1}),
         lambda w: surrogate_views.put_view(w.db, w.id, seq=2, document={"trial": 2}),
+    ),
+    "methods.choose": (
+        _nothing,
+        lambda w: decisions.choose_methods(w.db, w.id, CHOSEN, epoch=w.epoch, measured={"key": {"width": 8}}),
     ),
     "workers.see": (_nothing, lambda w: workers.see_workers(w.db, [_worker(w.db)])),
     "workers.forget": (
