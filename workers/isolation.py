@@ -33,6 +33,28 @@ def isolated() -> Iterator[None]:
             _close_figures(had_figures)
 
 
+@contextmanager
+def computing(*, cpu: float, deterministic: bool) -> Iterator[None]:
+    """As many computing threads as the worker has cores (one for small shares), and deterministic kernels where asked
+    for; the threads are put back when the block ends, the other switches by `isolated`."""
+    torch = sys.modules.get("torch")
+    if torch is None:
+        yield
+        return
+    if deterministic:
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+        torch.use_deterministic_algorithms(True)
+        torch.backends.cudnn.benchmark = False
+    before, wanted = torch.get_num_threads(), max(1, int(cpu))
+    if before != wanted:
+        torch.set_num_threads(wanted)
+    try:
+        yield
+    finally:
+        if before != wanted:
+            torch.set_num_threads(before)
+
+
 def seed_globals(seed: int) -> None:
     """Seed the global generators of random, numpy and torch, for functions that use them."""
     random.seed(seed)

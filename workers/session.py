@@ -9,27 +9,13 @@ from __future__ import annotations
 import os
 import socket
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 
-from workers import checkpoints, environment, isolation, memory, trainables
+from workers import checkpoints, endings, environment, isolation, memory, trainables
 from workers.capture import LogBuffer, captured
-from workers.contract import (
-    CancelMode,
-    CheckpointRef,
-    Ended,
-    FailureKind,
-    Logged,
-    Message,
-    Outcome,
-    Reported,
-    Started,
-    WorkOrder,
-)
-from workers.errors import AttemptEnd, CheckpointError, InvalidOrderError, StorageError
-from workers.tracebacks import format_exception, summary
-from workers.trial import Ending, Resumed, Trial
+from workers.contract import PLAIN, CancelMode, Ended, Logged, Message, Outcome, Reported, Started, WorkOrder
+from workers.trial import Ending, Trial
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -87,7 +73,7 @@ class Attempt:
         """Train to the target, to a cancellation, or to a failure."""
         mode = self._cancelled()
         if mode is not None:
-            return self._never_started(mode)
+            return endings.never_started(self._order, mode)
         with isolation.isolated(), captured(self._log):
             ending, traceback = self._guarded()
         self._log.flush()
@@ -96,18 +82,14 @@ class Attempt:
     def _guarded(self) -> tuple[Ending, str]:
         try:
             prepared = self._prepare()
-            with _threads(self._worker), _deterministic(self._order):
+            with isolation.computing(cpu=self._worker.cpu, deterministic=self._order.deterministic):
                 self._train(prepared)
-        except AttemptEnd as signal:
-            ending = self._decided() or Ending(
-                outcome=Outcome.FAILED,
-                failure=FailureKind.EXCEPTION,
-                reason="the function raised the end of an attempt",
-            )
-            return ending, format_exception(signal) if ending.with_traceback else ""
         except BaseException as error:
-            return self._failed(error), "" if isinstance(error, InvalidOrderError) else format_exception(error)
-        return self._returned(), ""
+            return self._concluded(error)
+        return self._concluded(None)
+
+    def _concluded(self, error: BaseException | None) -> tuple[Ending, str]:
+        return endings.conclude(self._order, self._trial, error, log=self._log.write)
 
     def _prepare(self) -> trainables.Prepared:
         if self._order.preflight:
@@ -116,9 +98,9 @@ class Attempt:
 
     def _train(self, prepared: trainables.Prepared) -> None:
         order = self._order
-        resumed = self._newest_readable(weights_only=prepared.weights_only)
+        resumed = endings.newest_readable(order, weights_only=prepared.weights_only, log=self._log.write)
         run = {
-            "method": "plain",
+            "method": PLAIN,
             "width": order.width,
             "determinism": environment.determinism(asked=order.deterministic),
         }
@@ -153,58 +135,8 @@ class Attempt:
         self._log.tick()
         self._send(message)
 
-    def _newest_readable(self, *, weights_only: bool) -> Resumed | None:
-        for ref in self._order.checkpoints:
-            try:
-                state = checkpoints.load(self._order.storage_root, ref, weights_only=weights_only)
-            except CheckpointError as error:
-                self._log.write(f"{error}; going on from the one before\n")
-                continue
-            return Resumed(ref=ref, state=state)
-        return None
-
-    # How it ended
-
-    def _decided(self) -> Ending | None:
-        return self._trial.ending if self._trial else None
-
-    def _returned(self) -> Ending:
-        trial = self._trial
-        assert trial is not None
-        if trial.ending is not None:
-            return trial.ending
-        if trial.reported or trial.resource > 0:
-            return Ending(outcome=Outcome.COMPLETED, reason="the trainable ended on its own")
-        return Ending(
-            outcome=Outcome.FAILED,
-            failure=FailureKind.MISSING_METRIC,
-            reason=f"a trial must report {self._order.metric!r} at least once, "
-            "but the function returned without a report; "
-            f"call trial.report(step, {self._order.metric}=…)",
-        )
-
-    def _failed(self, error: BaseException) -> Ending:
-        decided = self._decided()
-        if decided is not None:
-            self._log.write(f"after the end of the attempt: {format_exception(error)}")
-            return decided
-        kind, reason = _classify(error, started=self._trial is not None)
-        return Ending(outcome=Outcome.FAILED, failure=kind, reason=reason)
-
-    def _never_started(self, mode: CancelMode) -> Ended:
-        newest = self._order.checkpoints[0] if self._order.checkpoints else None
-        outcome = Outcome.PAUSED if mode is CancelMode.PAUSE else Outcome.CANCELLED
-        return Ended(
-            key=self._order.key,
-            outcome=outcome,
-            resource=newest.resource if newest else 0.0,
-            seconds=0.0,
-            reason="cancelled before it started",
-            checkpoint=newest,
-        )
-
     def _ended(self, ending: Ending, traceback: str) -> Ended:
-        checkpoint, ending = self._last_checkpoint(ending)
+        checkpoint, ending = endings.last_checkpoint(self._trial, ending)
         return Ended(
             key=self._order.key,
             outcome=ending.outcome,
@@ -218,51 +150,3 @@ class Attempt:
             gpu_peak_memory_bytes=self._usage.gpu_peak_bytes(),
             gpu_utilisation=self._usage.gpu_mean_utilisation(),
         )
-
-    def _last_checkpoint(self, ending: Ending) -> tuple[CheckpointRef | None, Ending]:
-        if self._trial is None:
-            return None, ending
-        try:
-            self._trial.close()
-        except StorageError as error:
-            ending = Ending(outcome=Outcome.FAILED, failure=FailureKind.STORAGE, reason=str(error))
-        return self._trial.checkpoint, ending
-
-
-def _classify(error: BaseException, *, started: bool) -> tuple[FailureKind, str]:
-    if isinstance(error, InvalidOrderError):
-        return FailureKind.INVALID, str(error)
-    if isinstance(error, StorageError):
-        return FailureKind.STORAGE, str(error)
-    if memory.is_out_of_memory(error):
-        return FailureKind.OUT_OF_MEMORY, summary(error)
-    if not started:
-        return FailureKind.INVALID, f"the trainer must import and prepare without an error, but: {summary(error)}"
-    return FailureKind.EXCEPTION, summary(error)
-
-
-@contextmanager
-def _threads(worker: WorkerIdentity) -> Iterator[None]:
-    """As many computing threads as the worker has cores; one for small shares."""
-    torch = memory.loaded_torch()
-    wanted = max(1, int(worker.cpu))
-    if torch is None or torch.get_num_threads() == wanted:
-        yield
-        return
-    before = torch.get_num_threads()
-    torch.set_num_threads(wanted)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
-
-
-@contextmanager
-def _deterministic(order: WorkOrder) -> Iterator[None]:
-    """Deterministic kernels for this attempt, where asked for; `isolated` puts the switches back."""
-    torch = memory.loaded_torch()
-    if order.deterministic and torch is not None:
-        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-        torch.use_deterministic_algorithms(True)
-        torch.backends.cudnn.benchmark = False
-    yield
