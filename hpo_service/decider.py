@@ -18,14 +18,14 @@ from hpo_service import algorithms
 from hpo_service.core.algorithm import Algorithm, RungView
 from hpo_service.core.definition import StudyDefinition, parse
 from hpo_service.core.events import DefinitionChanged, StudyCreated
-from hpo_service.core.proposals import Continue, Proposal, Start
+from hpo_service.core.proposals import Proposal, Start
 from hpo_service.core.states import StudyState
 from hpo_service.errors import Conflict, DecisionMoved
-from hpo_service.store import decisions, external, studies
+from hpo_service.store import decisions, studies
 from hpo_service.store.database import Database
-from hpo_service.store.rows import Committed, OpenAttempt, Placement, Remember, StudyRow
+from hpo_service.store.rows import Committed, Placement, Remember, StudyRow
 
-ASK_TRIES = 16
+TRIES = 16
 Place = Callable[[Sequence[Proposal]], Mapping[int, Placement]]
 
 
@@ -190,7 +190,7 @@ def finish_if_over(db: Database, decider: Decider, study: StudyRow) -> bool:
 
 def settle(db: Database, decider: Decider, study_id: str) -> StudyRow:
     """Commit what needs no free slot (finishing, stopping) and end the study when it is over."""
-    for _ in range(ASK_TRIES):
+    for _ in range(TRIES):
         study = studies.get_study(db, study_id)
         if study.state is not StudyState.RUNNING:
             return study
@@ -203,64 +203,3 @@ def settle(db: Database, decider: Decider, study_id: str) -> StudyRow:
         except DecisionMoved:
             continue
     return studies.get_study(db, study_id)
-
-
-def ask(
-    db: Database, decider: Decider, study_id: str, *, client_id: str, n: int, lease_s: float
-) -> tuple[list[OpenAttempt], str | None]:
-    """Top the client's open trials up to `n`: its own first, then those whose client went silent, then new ones.
-
-    Asking again after a crash returns the same trials. The second value says why there will be no more, or None.
-    Raises Conflict where the study trains on our own workers, NotFound for an unknown id.
-    """
-    for _ in range(ASK_TRIES):
-        study = studies.get_study(db, study_id)
-        if not study.external:
-            raise Conflict(
-                f"study {study_id} trains on the service's own workers",
-                remedy="set trainer: {external: true} to ask",
-            )
-        mine = external.client_attempts(db, study_id, client_id)
-        if study.state is not StudyState.RUNNING:
-            return mine[:n], _ended_reason(study)
-        with decider.lock(study_id):
-            if declare_spent(db, study, decider.fold(study_id).definition):
-                continue
-        if len(mine) < n:
-            adopted = external.adopt_expired(db, study_id, client_id, n - len(mine), lease_s)
-            mine += adopted
-            study = studies.get_study(db, study_id) if adopted else study  # they may count against `parallel` anew
-        if len(mine) >= n:
-            return mine[:n], None
-        try:
-            opened = _ask_new(decider, study, client_id, n - len(mine), lease_s)
-        except DecisionMoved:
-            continue
-        if opened:
-            return [*mine, *opened], None
-        ended = _after_nothing(db, decider, study_id)
-        return mine, ended
-    return external.client_attempts(db, study_id, client_id)[:n], None
-
-
-def _ask_new(decider: Decider, study: StudyRow, client_id: str, n: int, lease_s: float) -> list[OpenAttempt]:
-    slots = min(n, study.parallel - study.open_attempts)
-
-    def place(proposals: Sequence[Proposal]) -> Mapping[int, Placement]:
-        starts = [p.trial for p in proposals if isinstance(p, Start | Continue)]
-        return {trial: Placement(client_id=client_id, lease_s=lease_s, method="external") for trial in starts}
-
-    committed, _ = decider.decide(study, max(slots, 0), place)
-    return list(committed.opened) if committed else []
-
-
-def _after_nothing(db: Database, decider: Decider, study_id: str) -> str | None:
-    settled = settle(db, decider, study_id)
-    if settled.state is not StudyState.RUNNING:
-        return _ended_reason(settled)
-    with decider.lock(study_id):
-        return decider.fold(study_id).algorithm.ending()
-
-
-def _ended_reason(study: StudyRow) -> str:
-    return study.reason or f"the study is {study.state.value}"

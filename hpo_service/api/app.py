@@ -12,6 +12,7 @@ from fastapi import FastAPI
 from hpo_service.api.answers import Answers
 from hpo_service.api.cluster import Glance
 from hpo_service.api.counting import Counting
+from hpo_service.api.desk import Desk
 from hpo_service.api.metrics import Metrics
 from hpo_service.api.middleware import BodyLimit, HostAndOrigin, SecurityHeaders
 from hpo_service.api.notices import Notices
@@ -74,6 +75,7 @@ def create_app(
         shared.views.close()
         shared.notices.close()
         shared.background.close()
+        shared.desk.close()
         shared.writer.close()
 
     app = FastAPI(
@@ -131,6 +133,7 @@ def _shared(
         settings=settings,
         db=db,
         decider=decider,
+        desk=Desk(db, decider),
         views=SurrogateViews(db, decider),
         columns=ColumnsCache(db),
         glance=Glance(db),

@@ -14,6 +14,7 @@ from hpo_service.api.access import ANY_PROJECT, Principal
 from hpo_service.api.answers import Answers
 from hpo_service.api.background import Background
 from hpo_service.api.cluster import Glance
+from hpo_service.api.desk import Desk
 from hpo_service.api.metrics import Metrics
 from hpo_service.api.notices import Notices
 from hpo_service.api.replay import Replay
@@ -36,6 +37,7 @@ class Shared:
     settings: Settings
     db: Database
     decider: Decider
+    desk: Desk
     views: SurrogateViews
     writer: GroupWriter
     notices: Notices
@@ -69,13 +71,13 @@ class BestParams:
         return found
 
 
-def shared(request: Request) -> Shared:
-    """What the process shares."""
+async def shared(request: Request) -> Shared:
+    """What the process shares. Async, though it waits for nothing: what is not goes through a thread."""
     found: Shared = request.app.state.shared
     return found
 
 
-def principal(request: Request) -> Principal:
+async def principal(request: Request) -> Principal:
     """Who calls; set by `routing.Route` before anything else runs."""
     found: Principal = request.state.principal
     return found

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any
 
-from hpo_service import decider
 from hpo_service.api.requests import Tell
-from hpo_service.api.state import Shared
-from hpo_service.core.definition import parse
 from hpo_service.core.states import AttemptState
 from hpo_service.errors import (
     Conflict,
@@ -18,7 +17,7 @@ from hpo_service.errors import (
     NotFound,
     ReportContradicts,
 )
-from hpo_service.store import reading
+from hpo_service.store.asking import Heard, Known, Telling
 from hpo_service.store.rows import AttemptRow, Collected, CollectItem, EndedItem, ReportItem, ReportRecord, StudyRow
 
 # Words of the worker contract, which this side of the service does not import; a test holds them to it.
@@ -39,40 +38,36 @@ def raise_refused(result: Collected) -> None:
         raise refusal(result.message or f"the item is {result.status}", remedy=_REMEDIES[result.status])
 
 
-def tell(shared: Shared, study: StudyRow, told: Tell) -> None:
-    """Record how the attempt ended. Raises FenceRefused under an older fence, Conflict where it ended otherwise before,
-    InvalidInput where a completed trial has no value of the objective."""
-    attempt = _attempt(shared, study, told)
-    reports = reading.reports(shared.db, study.id, told.trial, fence=told.fence)
-    last = reports[-1] if reports else None
-    metrics = _metrics(study, told)
-    if attempt.state is not AttemptState.OPEN:
-        return _check_same(attempt, last, told, metrics)
-    items = _items(shared, study, attempt, last, told, metrics)
-    results = shared.writer.submit(items)
-    for result in results:
-        if result.status == "closed":  # another telling was faster: was it the same?
-            return tell(shared, study, told)
+def telling(told: Tell) -> Telling:
+    """What is told as the store hears it: its items, or what is wrong with it. Refused are values that do not fit the
+    objectives or lack the first one (InvalidInput), and an end that differs from the stored one (Conflict)."""
+
+    def items(study: StudyRow, known: Known, now: datetime) -> Sequence[CollectItem]:
+        metrics = _metrics(study, told)
+        if known.attempt.state is not AttemptState.OPEN:
+            _check_same(known.attempt, known.last, told, metrics)
+            return ()
+        return _items(study, known, told, metrics, now)
+
+    return Telling(trial=told.trial, fence=told.fence, items=items)
+
+
+def raise_unheard(heard: Heard) -> None:
+    """Raises what refuses the telling; nothing for one that is stored, or was before."""
+    if heard.error is not None:
+        raise heard.error
+    for result in heard.results:
         raise_refused(result)
-    decider.settle(shared.db, shared.decider, study.id)
-    return None
 
 
-def _attempt(shared: Shared, study: StudyRow, told: Tell) -> AttemptRow:
-    rows = {row.fence: row for row in reading.attempts(shared.db, study.id, told.trial)}
-    newest = max(rows, default=0)
-    if told.fence not in rows:
-        raise NotFound(f"trial {told.trial} has no attempt {told.fence}", remedy=f"its newest attempt is {newest}")
-    if told.fence < newest:
-        raise FenceRefused(
-            f"trial {told.trial} has the newer attempt {newest}, but this is about {told.fence}",
-            remedy=_REMEDIES["fenced"],
-        )
-    return rows[told.fence]
+def _objectives(study: StudyRow) -> list[str]:
+    """The objectives' metrics, of a definition that is stored and so well formed."""
+    objective = study.definition["objective"]
+    return [one["metric"] for one in (objective if isinstance(objective, list) else [objective])]
 
 
 def _metrics(study: StudyRow, told: Tell) -> dict[str, float]:
-    names = [objective.metric for objective in parse(study.definition).objectives]
+    names = _objectives(study)
     if told.value is not None:
         return {names[0]: told.value}
     if isinstance(told.values, Mapping):
@@ -88,43 +83,29 @@ def _metrics(study: StudyRow, told: Tell) -> dict[str, float]:
 
 
 def _items(
-    shared: Shared,
-    study: StudyRow,
-    attempt: AttemptRow,
-    last: ReportRecord | None,
-    told: Tell,
-    metrics: Mapping[str, float],
-) -> list[CollectItem]:
+    study: StudyRow, known: Known, told: Tell, metrics: Mapping[str, float], now: datetime
+) -> list[CollectItem]:  # fmt: skip
+    last, attempt = known.last, known.attempt
     resource = _resource(attempt, last, told)
+    key: dict[str, Any] = {"study_id": study.id, "trial": told.trial, "fence": told.fence}
     items: list[CollectItem] = []
     if metrics and not _says(last, metrics, told.resource):
-        step = last.step + 1 if last is not None else _first_step(shared, study, attempt)
-        items.append(
-            ReportItem(
-                study_id=study.id, trial=told.trial, fence=told.fence, step=step, resource=resource, metrics=metrics
-            )
-        )
-    objective = parse(study.definition).objective.metric
-    known = {**(last.metrics if last is not None else {}), **metrics}
-    if told.state == "completed" and objective not in known:
+        items.append(ReportItem(**key, step=known.next_step, resource=resource, metrics=metrics))
+    objective = _objectives(study)[0]
+    if told.state == "completed" and objective not in metrics and (last is None or objective not in last.metrics):
         rule = f"a completed trial has a value of the objective {objective!r}"
         raise InvalidInput.of(
             FieldProblem(path="value", rule=rule, remedy="send value, report the metric first, or tell it failed")
         )
-    now = shared.db.now()
-    items.append(
-        EndedItem(
-            study_id=study.id,
-            trial=told.trial,
-            fence=told.fence,
-            outcome=_outcome(attempt, resource, told),
-            resource=resource,
-            seconds=max((now - attempt.opened_at).total_seconds(), 0.0),
-            failure=EXCEPTION if told.state == "failed" else None,
-            reason=told.reason,
-        )
+    ended = EndedItem(
+        **key,
+        outcome=_outcome(attempt, resource, told),
+        resource=resource,
+        seconds=max((now - attempt.opened_at).total_seconds(), 0.0),
+        failure=EXCEPTION if told.state == "failed" else None,
+        reason=told.reason,
     )
-    return items
+    return [*items, ended]
 
 
 def _outcome(attempt: AttemptRow, resource: float, told: Tell) -> str:
@@ -143,12 +124,6 @@ def _resource(attempt: AttemptRow, last: ReportRecord | None, told: Tell) -> flo
     if told.state == "completed" and attempt.target is not None:
         return attempt.target
     return attempt.from_resource
-
-
-def _first_step(shared: Shared, study: StudyRow, attempt: AttemptRow) -> int:
-    """The step after the last one of the attempts before; 0 for the first."""
-    before = reading.reports(shared.db, study.id, attempt.trial)
-    return max((report.step for report in before), default=-1) + 1
 
 
 def _says(last: ReportRecord | None, metrics: Mapping[str, float], resource: float | None) -> bool:

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from sqlalchemy import update
 
-from hpo_service import decider
+from hpo_service.api import rounds
 from hpo_service.controller import loop
 from hpo_service.controller.loop import Controller
 from hpo_service.core.states import StudyState, TrialState
@@ -394,12 +394,12 @@ def test_wide_trials_are_not_starved_by_narrow_ones(stage: Stage) -> None:
 def test_adopted_trials_count_against_parallel(stage: Stage) -> None:
     study = stage.study(trainer={"external": True}, parallel=2)
     controller = stage.controller()
-    first, _ = decider.ask(stage.db, controller.decider, study.id, client_id="a", n=2, lease_s=60)
+    first, _ = rounds.ask(stage.db, controller.decider, study.id, client_id="a", n=2, lease_s=60)
     paused = [
         EndedItem(study_id=study.id, trial=o.trial, fence=o.fence, outcome="paused", resource=0, seconds=0)
         for o in first
     ]
     collecting.collect(stage.db, paused)
-    found, _ = decider.ask(stage.db, controller.decider, study.id, client_id="b", n=5, lease_s=60)
+    found, _ = rounds.ask(stage.db, controller.decider, study.id, client_id="b", n=5, lease_s=60)
     assert [o.trial for o in found] == [0, 1]
     assert stage.now(study).open_attempts == 2

@@ -11,9 +11,10 @@ from typing import Any
 import pytest
 
 from hpo_service import model_views
+from hpo_service.api.rounds import ask
 from hpo_service.core.definition import parse
 from hpo_service.core.states import StudyState
-from hpo_service.decider import Decider, FoldView, ask, settle
+from hpo_service.decider import Decider, FoldView, settle
 from hpo_service.model_views import SurrogateViews
 from hpo_service.store import studies, surrogate_views
 from hpo_service.store.database import Database, open_database

@@ -2,39 +2,47 @@
 
 from __future__ import annotations
 
+import asyncio
 import math
-from typing import Any
+from concurrent.futures import Future
+from typing import Any, TypeVar
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Response
+from starlette.concurrency import run_in_threadpool
 
-from hpo_service import decider
 from hpo_service.api import schemas, telling
-from hpo_service.api.access import Role
+from hpo_service.api.access import ANY_PROJECT, Principal, Role
 from hpo_service.api.requests import Ask, Heartbeat, Reports, Tell
+from hpo_service.api.rounds import Wish
 from hpo_service.api.routing import role, router
-from hpo_service.api.state import SharedDep, StudyDep
+from hpo_service.api.state import PrincipalDep, Shared, SharedDep, StudyDep, find_visible
 from hpo_service.core import seeds
-from hpo_service.errors import Conflict
-from hpo_service.store import external, reading
-from hpo_service.store.rows import OpenAttempt, ReportItem, StudyRow
+from hpo_service.errors import NotFound
+from hpo_service.store import external
+from hpo_service.store.asking import require_external
+from hpo_service.store.rows import OpenAttempt, ReportItem
+
+T = TypeVar("T")
 
 routes: APIRouter = router(prefix="/studies/{study_id}", tag="external workers")
 
 
-@routes.post("/ask", openapi_extra=role(Role.RUNNER, natural=True))
-def ask(study: StudyDep, body: Ask, shared: SharedDep) -> schemas.Asked:
+@routes.post("/ask", response_model=schemas.Asked, openapi_extra=role(Role.RUNNER, natural=True))
+async def ask(study_id: str, body: Ask, shared: SharedDep, caller: PrincipalDep) -> Response:
     """Top the client's open trials up to n: asking again after a crash returns the same ones. `ended` says why there
     will be no more; an empty list without it means: ask again later."""
-    opened, ended = decider.ask(
-        shared.db, shared.decider, study.id, client_id=body.client_id, n=body.n, lease_s=body.lease_s
-    )
-    return schemas.Asked(trials=[_assignment(study, attempt) for attempt in opened], ended=ended)
+    await _visible(shared, caller, study_id)
+    wish = Wish(client_id=body.client_id, n=body.n, lease_s=body.lease_s)
+    given = await _served(shared, caller, study_id, shared.desk.ask(study_id, wish))
+    seed = int(given.study.definition.get("seed", 0))
+    trials = [_assignment(seed, attempt) for attempt in given.attempts]
+    return _json(schemas.Asked.model_construct(trials=trials, ended=given.ended))
 
 
 @routes.post("/heartbeat", openapi_extra=role(Role.RUNNER, natural=True))
 def heartbeat(study: StudyDep, body: Heartbeat, shared: SharedDep) -> schemas.Beats:
     """Keep the client's trials for another lease. A trial with `stop` is wanted no more: end it."""
-    _require_external(study)
+    require_external(study)
     keys = [(key.trial, key.fence) for key in body.trials or ()]
     held = external.heartbeat(shared.db, study.id, body.client_id, keys, body.lease_s)
     marks = external.stop_marks(shared.db, study.id, [trial for trial, _ in held])
@@ -49,7 +57,7 @@ def heartbeat(study: StudyDep, body: Heartbeat, shared: SharedDep) -> schemas.Be
 def report(study: StudyDep, body: Reports, shared: SharedDep) -> schemas.Reported:
     """Store metric values. Answered once they are committed; each report has its own result, and a refused one does
     not keep the others from being stored. A refused single report is a 409."""
-    _require_external(study)
+    require_external(study)
     items = [
         ReportItem(
             study_id=study.id,
@@ -74,33 +82,47 @@ def report(study: StudyDep, body: Reports, shared: SharedDep) -> schemas.Reporte
     )
 
 
-@routes.post("/tell", openapi_extra=role(Role.RUNNER, natural=True))
-def tell(study: StudyDep, body: Tell, shared: SharedDep) -> schemas.Trial:
+@routes.post("/tell", response_model=schemas.Trial, openapi_extra=role(Role.RUNNER, natural=True))
+async def tell(study_id: str, body: Tell, shared: SharedDep, caller: PrincipalDep) -> Response:
     """Say how a trial's attempt ended. Telling the same again is fine; telling something else is a 409."""
-    _require_external(study)
-    telling.tell(shared, study, body)
-    shared.notify(study.id)
-    return schemas.trial_answer(reading.trial(shared.db, study.id, body.trial))
+    await _visible(shared, caller, study_id)
+    row, heard = await _served(shared, caller, study_id, shared.desk.tell(study_id, telling.telling(body)))
+    telling.raise_unheard(heard)
+    shared.notify(study_id)
+    if row is None:
+        raise NotFound(f"study {study_id} has no trial {body.trial}", remedy="list them with `hpo trials`")
+    return _json(schemas.trial_answer(row))
 
 
-def _require_external(study: StudyRow) -> None:
-    if not study.external:
-        raise Conflict(
-            f"study {study.id} trains on the service's own workers",
-            remedy="set trainer: {external: true} to train yourself",
-        )
+async def _visible(shared: Shared, caller: Principal, study_id: str) -> None:
+    """Raises NotFound where the caller may not see the study; looks only where there are some that they may not."""
+    if caller.project != ANY_PROJECT:
+        await run_in_threadpool(find_visible, shared, caller, study_id)
 
 
-def _assignment(study: StudyRow, attempt: OpenAttempt) -> schemas.Assignment:
+async def _served(shared: Shared, caller: Principal, study_id: str, future: Future[T]) -> T:
+    """What the desk answers; an unknown study is refused as everywhere."""
+    try:
+        return await asyncio.wrap_future(future)
+    except NotFound:
+        await run_in_threadpool(find_visible, shared, caller, study_id)
+        raise
+
+
+def _json(answer: schemas.Answer) -> Response:
+    return Response(answer.model_dump_json(), media_type="application/json")
+
+
+def _assignment(seed: int, attempt: OpenAttempt) -> schemas.Assignment:
     checkpoint: dict[str, Any] | None = None
     if attempt.checkpoints:
         newest = attempt.checkpoints[0]
         checkpoint = {"trial": newest.trial, "resource": newest.resource, "step": newest.step, "digest": newest.digest}
-    return schemas.Assignment(
+    return schemas.Assignment.model_construct(
         trial=attempt.trial,
         fence=attempt.fence,
         params=dict(attempt.params),
-        seed=seeds.trial_seed(int(study.definition.get("seed", 0)), attempt.trial),
+        seed=seeds.trial_seed(seed, attempt.trial),
         from_resource=attempt.from_resource,
         target=None if math.isinf(attempt.target) else attempt.target,
         horizon=None if math.isinf(attempt.horizon) else attempt.horizon,

@@ -16,6 +16,7 @@ from hpo_service.core.events import MethodChoice, MethodsChosen
 from hpo_service.core.states import StudyState
 from hpo_service.store import (
     access,
+    asking,
     decisions,
     deleting,
     external,
@@ -116,6 +117,18 @@ CASES: dict[str, Case] = {
     "collecting.collect": (
         _nothing,
         lambda w: w.collect(w.started(1), w.report(1, 0, 0.5), w.saved(1, 0), w.ended(1), w.report(2, 0, 0.4)),
+    ),
+    "asking.gather": (
+        _nothing,
+        lambda w: asking.gather(
+            w.db,
+            w.id,
+            tellings=[
+                asking.Telling(trial=n, fence=1, items=lambda *_, n=n: (w.report(n, 0, 0.5), w.ended(n)))
+                for n in (1, 2)
+            ],
+            clients=["alice"],
+        ),
     ),
     "external.adopt": (_silent, lambda w: external.adopt_expired(w.db, w.id, "bob", 9, 60)),
     "external.heartbeat": (_silent, lambda w: external.heartbeat(w.db, w.id, "alice", None, 60)),

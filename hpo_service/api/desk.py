@@ -1,0 +1,132 @@
+"""Where external workers stand in line: what several ask and tell of one study at a time is served in one round.
+
+While one round is under way, what arrives waits and shares the next one; a single client never waits for a round to
+fill. Here: queues and threads. What a round does is in `rounds`.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import Any
+
+from hpo_service.api import rounds
+from hpo_service.api.rounds import Given, Wish
+from hpo_service.decider import Decider
+from hpo_service.errors import HpoError, Unavailable
+from hpo_service.store.asking import Heard, Telling
+from hpo_service.store.database import Database
+from hpo_service.store.rows import TrialRow
+
+MOST = 256
+"""Requests that one round serves at most."""
+THREADS = 8
+"""Studies that are served at the same time."""
+Told = tuple[TrialRow | None, Heard]
+log = logging.getLogger(__name__)
+
+
+@dataclass(slots=True)
+class _Request:
+    what: Wish | Telling
+    future: Future[Any] = field(default_factory=Future)
+
+
+class Desk:
+    """Serves wishes and tellings; thread-safe. Acknowledged means committed."""
+
+    def __init__(self, db: Database, decider: Decider, *, threads: int = THREADS) -> None:
+        self._db = db
+        self._decider = decider
+        self._threads = ThreadPoolExecutor(threads, thread_name_prefix="desk")
+        self._guard = threading.Lock()
+        self._queues: dict[str, list[_Request]] = {}  # of the studies that are being served
+        self._closed = False
+
+    def ask(self, study_id: str, wish: Wish) -> Future[Given]:
+        """The client's open trials, topped up."""
+        return self._add(study_id, _Request(wish))
+
+    def tell(self, study_id: str, telling: Telling) -> Future[Told]:
+        """The told trial, or what refuses it."""
+        return self._add(study_id, _Request(telling))
+
+    def close(self) -> None:
+        """Serve what waits, then end the threads."""
+        with self._guard:
+            self._closed = True
+        self._threads.shutdown(wait=True)
+
+    def _add(self, study_id: str, request: _Request) -> Future[Any]:
+        with self._guard:
+            if self._closed:
+                raise Unavailable("the server is closing and serves nothing more", remedy="send it again")
+            queue = self._queues.get(study_id)
+            if queue is not None:
+                queue.append(request)
+                return request.future
+            self._queues[study_id] = [request]
+            self._threads.submit(self._run, study_id)
+        return request.future
+
+    def _run(self, study_id: str) -> None:
+        """Round after round, until nobody waits."""
+        while requests := self._take(study_id):
+            self._serve(study_id, requests)
+
+    def _take(self, study_id: str) -> list[_Request]:
+        """The requests of the next round, in order: of two that tell of the same trial, the second one waits."""
+        with self._guard:
+            queue = self._queues[study_id]
+            if not queue:
+                del self._queues[study_id]
+                return []
+            taken: list[_Request] = []
+            left: list[_Request] = []
+            told: set[int] = set()
+            for request in queue:
+                trial = request.what.trial if isinstance(request.what, Telling) else None
+                if len(taken) >= MOST or trial in told:
+                    left.append(request)
+                    continue
+                taken.append(request)
+                if trial is not None:
+                    told.add(trial)
+            self._queues[study_id] = left
+            return taken
+
+    def _serve(self, study_id: str, requests: Sequence[_Request]) -> None:
+        wishes = [r for r in requests if isinstance(r.what, Wish)]
+        tellings = [r for r in requests if isinstance(r.what, Telling)]
+        try:
+            served = rounds.serve(
+                self._db,
+                self._decider,
+                study_id,
+                wishes=[r.what for r in wishes if isinstance(r.what, Wish)],
+                tellings=[r.what for r in tellings if isinstance(r.what, Telling)],
+            )
+        except BaseException as error:
+            self._failed(study_id, requests, error)
+            return
+        for request, told in zip(tellings, served.tellings, strict=True):
+            request.future.set_result(told)
+        for request, given in zip(wishes, served.wishes, strict=True):
+            if isinstance(given, Exception):
+                request.future.set_exception(given)
+            else:
+                request.future.set_result(given)
+
+    def _failed(self, study_id: str, requests: Sequence[_Request], error: BaseException) -> None:
+        """Where it was nobody's in particular, everybody is told; else each is served alone, so that one client's
+        request does not take the others with it."""
+        if len(requests) == 1 or isinstance(error, HpoError) or not isinstance(error, Exception):
+            for request in requests:
+                request.future.set_exception(error)
+            return
+        log.warning("study %s: %d requests are served one by one after %r", study_id, len(requests), error)
+        for request in requests:
+            self._serve(study_id, [request])
