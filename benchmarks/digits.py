@@ -1,10 +1,13 @@
-"""The work of `training`, as anybody would write it in PyTorch: digits, a perceptron 64-128-10, SGD with momentum.
+"""The work of `training` and `hyperband`, as anybody would write it in PyTorch: digits, a perceptron 64-128-10, SGD
+with momentum.
 
-All peers train through this; ours trains through its recipe. Rows and split are those of our recipe, read from a file.
+All peers train through this; ours trains through its recipe. Rows and split are those of our recipe, read from a file,
+and weights start as the recipe's do, so that accuracies can be compared.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -37,25 +40,55 @@ def load(path: str) -> dict[str, torch.Tensor]:
         return {name: torch.from_numpy(stored[name]) for name in stored.files}
 
 
-def epochs(data: dict[str, torch.Tensor], config: dict[str, Any], seed: int) -> Iterator[dict[str, float]]:
-    """Train one configuration; yields the validation metrics after every epoch."""
-    torch.manual_seed(seed)
-    x, y = data["x_train"], data["y_train"]
-    model = nn.Sequential(nn.Linear(x.shape[1], HIDDEN), nn.ReLU(), nn.Linear(HIDDEN, 10))
-    optimiser = torch.optim.SGD(model.parameters(), lr=config["lr"], momentum=config["momentum"])
-    for _ in range(EPOCHS):
+class Training:
+    """One configuration in training: an epoch at a time, and from a checkpoint."""
+
+    def __init__(self, data: dict[str, torch.Tensor], config: dict[str, Any], seed: int) -> None:
+        self._data = data
+        self._batch_size = int(config["batch_size"])
+        self._generator = torch.Generator().manual_seed(seed)  # its own: trials may share a process
+        hidden, head = nn.Linear(data["x_train"].shape[1], HIDDEN), nn.Linear(HIDDEN, 10)
+        for layer, gain in ((hidden, 2.0), (head, 1.0)):
+            layer.weight.data.normal_(0.0, math.sqrt(gain / layer.in_features), generator=self._generator)
+            layer.bias.data.zero_()
+        self.model = nn.Sequential(hidden, nn.ReLU(), head)
+        self.optimiser = torch.optim.SGD(self.model.parameters(), lr=config["lr"], momentum=config["momentum"])
+
+    def epoch(self) -> dict[str, float]:
+        """Train one epoch; the validation metrics after it."""
+        x, y, model = self._data["x_train"], self._data["y_train"], self.model
         model.train()
-        for batch in torch.split(torch.randperm(len(x)), int(config["batch_size"])):
-            optimiser.zero_grad()
+        for batch in torch.split(torch.randperm(len(x), generator=self._generator), self._batch_size):
+            self.optimiser.zero_grad()
             loss = nn.functional.cross_entropy(model(x[batch]), y[batch])
             loss.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
-            optimiser.step()
+            self.optimiser.step()
         model.eval()
         with torch.no_grad():
-            out = model(data["x_val"])
-            accuracy = (out.argmax(1) == data["y_val"]).float().mean().item()
-            val_loss = nn.functional.cross_entropy(out, data["y_val"]).item()
-        yield {"val_accuracy": accuracy, "val_loss": val_loss}
+            out = model(self._data["x_val"])
+            accuracy = (out.argmax(1) == self._data["y_val"]).float().mean().item()
+            val_loss = nn.functional.cross_entropy(out, self._data["y_val"]).item()
+        return {"val_accuracy": accuracy, "val_loss": val_loss}
+
+    def state_dict(self) -> dict[str, Any]:
+        """All that going on takes."""
+        return {
+            "model": self.model.state_dict(),
+            "optimiser": self.optimiser.state_dict(),
+            "generator": self._generator.get_state(),
+        }
+
+    def load_state_dict(self, stored: dict[str, Any]) -> None:
+        self.model.load_state_dict(stored["model"])
+        self.optimiser.load_state_dict(stored["optimiser"])
+        self._generator.set_state(stored["generator"])
+
+
+def epochs(data: dict[str, torch.Tensor], config: dict[str, Any], seed: int) -> Iterator[dict[str, float]]:
+    """Train one configuration; yields the validation metrics after every epoch."""
+    training = Training(data, config, seed)
+    for _ in range(EPOCHS):
+        yield training.epoch()
 
 
 def train(data: dict[str, torch.Tensor], config: dict[str, Any], seed: int) -> float:

@@ -13,7 +13,10 @@ from pathlib import Path
 
 from benchmarks import harness
 
-NAMES = ("training", "empty_trials", "report_latency", "listing", "engine", "suggesting", "looking", "watching")
+NAMES = (
+    "training", "hyperband", "overhead", "empty_trials", "report_latency", "listing", "engine", "scaling", "suggesting",
+    "looking", "watching",
+)  # fmt: skip
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -19,6 +19,7 @@ from benchmarks.harness import ROOT
 
 START_S = 120.0
 STOP_S = 30.0
+SERVER, CONTROLLER, WORKERS, RAY = PARTS = ("server", "controller", "workers", "Ray")
 _servers: dict[str, int] = {}  # process ids by address
 
 
@@ -60,7 +61,11 @@ def wait_for_workers(url: str, count: int) -> None:
 
 def cpu_seconds(url: str) -> float:
     """CPU time that the server at `url`, its controller, its Ray and its workers have used so far, all together."""
-    root = _servers[url]
+    return tree_cpu_seconds(_servers[url])
+
+
+def tree_cpu_seconds(root: int) -> float:
+    """CPU time so far of a process and all of its living descendants."""
     parents, used = _processes()
     return sum(seconds for pid, seconds in used.items() if _descends(pid, root, parents))
 
@@ -68,6 +73,31 @@ def cpu_seconds(url: str) -> float:
 def own_cpu_seconds(url: str) -> float:
     """CPU time of the process that answers requests alone."""
     return _processes()[1][_servers[url]]
+
+
+def cpu_split(url: str) -> dict[str, float]:
+    """CPU seconds so far of the process that answers requests, the controller, the workers, and Ray's own processes."""
+    root = _servers[url]
+    parents, used = _processes()
+    split = dict.fromkeys(PARTS, 0.0)
+    for pid, seconds in used.items():
+        if _descends(pid, root, parents):
+            split[SERVER if pid == root else part_of(_command(pid))] += seconds
+    return split
+
+
+def part_of(command: str) -> str:
+    """Whose a child of the server is, by its command line: Ray names the processes of its actors `ray::CLASS`."""
+    if "hpo_service.controller" in command:
+        return CONTROLLER
+    return WORKERS if command.startswith("ray::") else RAY
+
+
+def _command(pid: int) -> str:
+    """The command line; empty where the process is gone."""
+    with contextlib.suppress(OSError):
+        return Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
+    return ""
 
 
 def _processes() -> tuple[dict[int, int], dict[int, float]]:

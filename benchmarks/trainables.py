@@ -11,6 +11,12 @@ def report_once(trial: Any) -> None:
     trial.report(1, val_loss=trial.params["x"])
 
 
+def report_many(trial: Any) -> None:
+    """An empty trial that reports as often as it is told, as fast as it can."""
+    for step in range(1, int(trial.params["reports"]) + 1):
+        trial.report(step, val_loss=trial.params["x"])
+
+
 def steady(trial: Any) -> None:
     """Reports `rate` times a second for `seconds`, at due times that a slow report does not move."""
     rate, seconds = float(trial.params["rate"]), float(trial.params["seconds"])
