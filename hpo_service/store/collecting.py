@@ -10,7 +10,7 @@ from typing import Any
 
 from sqlalchemy import Row, select
 
-from hpo_service.core.events import AttemptsEnded, Payload, Reported
+from hpo_service.core.events import AttemptsEnded, Payload, Reported, ReportRow
 from hpo_service.core.states import TERMINAL_TRIAL
 from hpo_service.store import blobstore, eventlog, improvements, scoring
 from hpo_service.store.batch import Batch, Report, Work
@@ -171,7 +171,7 @@ def _store(tx: Tx, study: Row[Any], batch: Batch) -> None:
     _write_checkpoints(tx, batch)
     payloads: list[Payload] = []
     if batch.reports:
-        payloads.append(Reported(reports=()))
+        payloads.append(_reported(batch))
     if batch.ended:
         payloads.append(AttemptsEnded(attempts=tuple(batch.ended)))
     if not payloads and not batch.late:
@@ -184,10 +184,25 @@ def _store(tx: Tx, study: Row[Any], batch: Batch) -> None:
         + sum(item.cost_microdollars for _, item in batch.late),
         "resource": sum(work.resource - work.old_resource for work in touched),
     }
-    last = eventlog.append(tx, study.id, payloads, add=add, put=put, reported=len(batch.reports))
+    last = eventlog.append(tx, study.id, payloads, add=add, put=put)
     if put:
         improvements.append(tx, study, last, best=put, add=add)
     _write_reports(tx, batch, last - len(payloads) + 1)
+
+
+def _reported(batch: Batch) -> Reported:
+    names = batch.goals.metrics
+    rows = [
+        ReportRow(
+            trial=r.trial,
+            fence=r.fence,
+            step=r.step,
+            resource=r.resource,
+            values=tuple(scoring.number(r.metrics.get(name)) for name in names),
+        )
+        for r in sorted(batch.reports, key=lambda r: (r.trial, r.fence, r.step))
+    ]
+    return Reported(reports=tuple(rows))
 
 
 def _best(tx: Tx, study: Row[Any], batch: Batch, touched: Sequence[Work]) -> dict[str, Any]:

@@ -21,6 +21,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from hpo_service.errors import InvalidInput, Unavailable
 from hpo_service.store import migrate
+from hpo_service.store.recent import RecentEvents
 from hpo_service.store.tx import Tx, to_datetime, utc_us
 
 T = TypeVar("T")
@@ -43,13 +44,15 @@ def _nothing(name: str) -> None:
 
 class Database:
     """An open database. `clock` (microseconds since 1970) replaces the database's own in tests; `failpoint` is called
-    before and after every commit of a writing verb with "commit:before:VERB", "commit:after:VERB"."""
+    before and after every commit of a writing verb with "commit:before:VERB", "commit:after:VERB". `recent` holds the
+    events that were committed here last."""
 
     def __init__(self, engine: Engine, *, clock: Callable[[], int] | None = None) -> None:
         self.engine = engine
         self.dialect = engine.dialect.name
         self.clock = clock
         self.failpoint: Callable[[str], None] = _nothing
+        self.recent = RecentEvents()
         self._writer = threading.Lock()
         self._jitter = random.Random()
 
@@ -92,9 +95,12 @@ class Database:
 
     def _transaction(self, name: str, work: Callable[[Tx], T]) -> T:
         with self.engine.connect().execution_options(hpo_write=True) as conn, conn.begin():
-            result = work(Tx(conn, self.clock))
+            tx = Tx(conn, self.clock)
+            result = work(tx)
             self.failpoint(f"commit:before:{name}")
-            return result
+        if tx.appended:
+            self.recent.add(tx.appended)
+        return result
 
     def now(self) -> datetime:
         """The database's clock, UTC."""

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from hpo_service.store.collecting import lose_attempts
 from hpo_service.store.committing import commit
-from hpo_service.store.eventlog import latest_entries, load_events
 from hpo_service.store.leases import release_leases, renew_leases, take_lease
+from hpo_service.store.logreading import each_event, latest_entries, load_events
 from hpo_service.store.methods import choose_methods
 from hpo_service.store.reopening import interrupted, last_placements, open_attempts, reopen
 
 __all__ = [
     "choose_methods",
     "commit",
+    "each_event",
     "interrupted",
     "last_placements",
     "latest_entries",

@@ -35,6 +35,7 @@ class Goals:
     """What collecting needs of a definition's objectives."""
 
     metric: str  # of the first objective
+    metrics: tuple[str, ...]  # of every objective
     maximize: bool
     best: Mapping[str, bool]  # objectives whose value is that of the best report: metric → maximize
 
@@ -42,13 +43,21 @@ class Goals:
     def load(cls, document: str) -> Goals:
         objectives = json.loads(document)
         best = {o["metric"]: o["direction"] == "maximize" for o in objectives if o["at"] == "best"}
-        return cls(metric=objectives[0]["metric"], maximize=objectives[0]["direction"] == "maximize", best=best)
+        metrics = tuple(str(o["metric"]) for o in objectives)
+        return cls(metrics[0], metrics, maximize=objectives[0]["direction"] == "maximize", best=best)
 
 
 def jsonable(metrics: Mapping[str, float]) -> dict[str, Number]:
     """The metrics as JSON holds them."""
     isfinite = math.isfinite
     return {name: float(value) if isfinite(value) else values.to_json(float(value)) for name, value in metrics.items()}
+
+
+def number(value: Number | None) -> float:
+    """The float of a value; NaN where there is none."""
+    if type(value) is float:
+        return value
+    return math.nan if value is None else values.from_json(value)
 
 
 def columns(value: Number | None) -> tuple[str | None, float | None]:

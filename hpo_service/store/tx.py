@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import orjson
 from sqlalchemy import (
     BigInteger,
     Boolean,
@@ -25,6 +27,10 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import ARRAY
 
+from hpo_service.core.events import Event
+
+PAGE = 10_000
+"""Rows that are fetched at once where many are read."""
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _PG_NOW = "SELECT (extract(epoch from clock_timestamp()) * 1000000)::bigint"
 
@@ -43,8 +49,24 @@ def utc_us(moment: datetime) -> int:
     return (moment - _EPOCH) // timedelta(microseconds=1)
 
 
-dump: Callable[[Any], str] = json.JSONEncoder(separators=(",", ":"), allow_nan=False).encode
-"""Compact JSON. The caller has replaced what is not finite."""
+_strictly: Callable[[Any], str] = json.JSONEncoder(separators=(",", ":"), allow_nan=False).encode
+
+
+def dump(value: Any) -> str:
+    """Compact JSON. The caller has replaced what is not finite; raises ValueError where it has not."""
+    try:
+        found = orjson.dumps(value)
+    except TypeError:  # numbers beyond 64 bits, lone surrogates: the standard library can
+        return _strictly(value)
+    return _strictly(value) if b"null" in found else found.decode()  # NaN would have become null without a word
+
+
+def load_numbers(document: str) -> Any:
+    """The JSON of metric values: numbers within a double, and words. Not for parameters: integers may be larger."""
+    try:
+        return orjson.loads(document)
+    except orjson.JSONDecodeError:
+        return json.loads(document)
 
 
 def clean(text: str) -> str:
@@ -59,10 +81,11 @@ def clean(text: str) -> str:
 
 
 class Tx:
-    """An open transaction. `now` is the database's clock, read once."""
+    """An open transaction. `now` is the database's clock, read once; `appended` are the events that it writes."""
 
     def __init__(self, conn: Connection, clock: Callable[[], int] | None) -> None:
         self.conn = conn
+        self.appended: list[Event] = []
         self.sqlite = conn.dialect.name == "sqlite"
         self._clock = clock
         self._now: int | None = None
@@ -88,6 +111,28 @@ class Tx:
 
     def first(self, statement: Executable) -> Row[Any] | None:
         return self.conn.execute(statement).first()
+
+    def text(self, sql: str, *values: Any) -> Sequence[Row[Any]]:
+        """The rows of a statement written out, with a question mark for each value: where composing one costs more than
+        running it."""
+        return self.conn.exec_driver_sql(sql if self.sqlite else _percented(sql), values).all()
+
+    def raw(self, sql: str, *values: Any) -> Iterator[tuple[Any, ...]]:
+        """The same, row by row as the driver gives them."""
+        result = self.conn.exec_driver_sql(sql if self.sqlite else _percented(sql), values)
+        cursor = result.cursor
+        assert cursor is not None
+        while rows := cursor.fetchmany(PAGE):
+            yield from rows
+
+    @property
+    def in_list(self) -> str:
+        """The condition of `text` and `raw` for a column of whole numbers that is to be among `listed` ones."""
+        return "IN (SELECT value FROM json_each(?))" if self.sqlite else "= ANY(?::bigint[])"
+
+    def listed(self, numbers: Iterable[int]) -> Any:
+        """The value that belongs to `in_list`."""
+        return json.dumps(list(numbers)) if self.sqlite else list(numbers)
 
     def among(self, column: ColumnElement[Any], values: Iterable[Any]) -> ColumnElement[bool]:
         """`column IN values` with one bound parameter, however many values there are."""
@@ -138,6 +183,11 @@ class Tx:
         found = " AND ".join(f"t.{_quoted(k)} = v.c{len(columns) + i}" for i, k in enumerate(keys))
         sql = f"UPDATE {table.name} AS t SET {sets} FROM {_unnest(table, names)} AS v({places}) WHERE {found}{guard}"
         return int(self.conn.exec_driver_sql(sql, _arrays(table, names, rows)).rowcount)
+
+
+@functools.lru_cache(maxsize=256)
+def _percented(sql: str) -> str:
+    return sql.replace("?", "%s")
 
 
 def _quoted(name: str) -> str:
