@@ -5,7 +5,8 @@ Everything is drawn for stretches of whole batches, on the device, and cut into 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -16,22 +17,83 @@ _STRETCH_VALUES = 1 << 22  # at most about 16 MiB of float32 at a time
 SHIFT = 8  # images move by at most one eighth of their side (at least one pixel)
 
 
-def augmented(x: Tensor, *, kind: str, generator: torch.Generator) -> Tensor:
-    """Images flipped left to right with probability ½ (`flip`), moved by up to an eighth of their side with the border
-    filled by 0 (`shift`), or both (`flip_shift`); draws come from `generator`, on the CPU."""
+def planned_rows(rows: int, batch_size: int) -> tuple[int, int]:
+    """Rows of a batch, and of an epoch. A last batch of one row has no spread to normalise by: that row (another each
+    epoch) is left out."""
+    size = min(batch_size, rows)
+    return size, rows - 1 if rows % size == 1 and rows > size else rows
+
+
+def rows_drawn_at_once(size: int, values_per_row: int) -> int:
+    """Rows of a stretch: whole batches of `size`, and as many as memory allows. Draws hang on it: never change it."""
+    return size * max(1, _STRETCH_VALUES // (values_per_row * size))
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Moves:
+    """How images are augmented: which are `flipped` ([…, rows] of bool), how far each moves `down` and `across` (from 0
+    to 2 · `reach` pixels; at `reach` it stays where it is). None for what a kind leaves as it is."""
+
+    reach: int
+    flipped: Tensor | None
+    down: Tensor | None
+    across: Tensor | None
+
+    def each(self, change: Callable[[Tensor], Tensor]) -> Moves:
+        """The same change made to all draws."""
+        parts = (self.flipped, self.down, self.across)
+        flipped, down, across = (None if part is None else change(part) for part in parts)
+        return Moves(reach=self.reach, flipped=flipped, down=down, across=across)
+
+    def to(self, device: torch.device) -> Moves:
+        """On another device."""
+        return self.each(lambda part: part.to(device))
+
+    @staticmethod
+    def joined(parts: Sequence[Moves], join: Callable[[list[Tensor]], Tensor]) -> Moves:
+        """Several as one, their draws joined by `torch.cat` or `torch.stack`."""
+
+        def together(each: list[Tensor | None]) -> Tensor | None:
+            found = [part for part in each if part is not None]
+            return join(found) if found else None
+
+        return Moves(
+            reach=parts[0].reach,
+            flipped=together([part.flipped for part in parts]),
+            down=together([part.down for part in parts]),
+            across=together([part.across for part in parts]),
+        )
+
+
+def drawn_moves(rows: int, sides: Sequence[int], *, kind: str, generator: torch.Generator) -> Moves:
+    """Flips from left to right with probability ½ (`flip`), moves by up to an eighth of the smaller side (`shift`), or
+    both (`flip_shift`), for `rows` images of `sides` (height, width); drawn on the CPU."""
+    reach = max(1, min(sides) // SHIFT)
+    flipped = torch.rand(rows, generator=generator) < 0.5 if "flip" in kind else None
+    if "shift" not in kind:
+        return Moves(reach=reach, flipped=flipped, down=None, across=None)
+    down, across = torch.randint(-reach, reach + 1, (2, rows), generator=generator) + reach
+    return Moves(reach=reach, flipped=flipped, down=down, across=across)
+
+
+def moved(x: Tensor, moves: Moves) -> Tensor:
+    """Images ([rows, channels, height, width]) as `moves` (on their device) say; what moves in from the border is 0."""
     rows, _, height, width = x.shape
-    if "flip" in kind:
-        chosen = (torch.rand(rows, generator=generator) < 0.5).to(x.device)
-        x = torch.where(chosen[:, None, None, None], x.flip(-1), x)
-    if "shift" in kind:
-        reach = max(1, min(height, width) // SHIFT)
-        moves = torch.randint(-reach, reach + 1, (2, rows), generator=generator).to(x.device)
+    if moves.flipped is not None:
+        x = torch.where(moves.flipped[:, None, None, None], x.flip(-1), x)
+    if moves.down is not None and moves.across is not None:
+        reach = moves.reach
         padded = torch.nn.functional.pad(x, (reach, reach, reach, reach))
-        down = torch.arange(height, device=x.device) + (reach + moves[0])[:, None]
-        across = torch.arange(width, device=x.device) + (reach + moves[1])[:, None]
+        down = torch.arange(height, device=x.device) + moves.down[:, None]
+        across = torch.arange(width, device=x.device) + moves.across[:, None]
         row = torch.arange(rows, device=x.device)[:, None, None]
         x = padded[row, :, down[:, :, None], across[:, None, :]].permute(0, 3, 1, 2).contiguous()
     return x
+
+
+def augmented(x: Tensor, *, kind: str, generator: torch.Generator) -> Tensor:
+    """Images moved as `generator` draws."""
+    return moved(x, drawn_moves(len(x), x.shape[-2:], kind=kind, generator=generator).to(x.device))
 
 
 class Batches:
@@ -49,15 +111,11 @@ class Batches:
         dropout_widths: tuple[int, ...],
     ) -> None:
         self._x, self._y, self._streams = x, y, streams
-        self._rows = len(x)
-        self._size = min(batch_size, self._rows)
+        self._size, self._rows = planned_rows(len(x), batch_size)
         self._augmentation = augmentation
         self._keep = 1.0 - dropout
         self._widths = dropout_widths if dropout > 0 else ()
-        if self._rows % self._size == 1 and self._rows > self._size:
-            self._rows -= 1  # a batch of one row has no spread to normalise by: leave one (another each epoch) out
-        per_row = x[0].numel() + sum(self._widths)
-        self._stretch = self._size * max(1, _STRETCH_VALUES // (per_row * self._size))
+        self._stretch = rows_drawn_at_once(self._size, x[0].numel() + sum(self._widths))
 
     @property
     def count(self) -> int:

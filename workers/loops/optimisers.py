@@ -1,8 +1,8 @@
 """Optimisers over one flat vector of parameters.
 
 All parameters of a model are views of one vector, so a step is a handful of elementwise operations however many layers
-there are; with small networks that is most of the time an optimiser takes. The same code serves a matrix of lanes.
-Formulas and defaults are those of torch.optim, to which the tests compare every one.
+there are; with small networks that is most of the time an optimiser takes. `lane_optimisers` has the same rules for
+lanes. Formulas and defaults are those of torch.optim, to which the tests compare every one.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ class Optimiser:
     state: dict[str, Tensor] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        self._rule: Callable[[Tensor, Tensor, float], None] = getattr(self, f"_{_RULES[self.kind]}")
+        self._rule: Callable[[Tensor, Tensor, float], None] = getattr(self, f"_{RULES[self.kind]}")
 
     def step(self, params: Tensor, grads: Tensor, lr: float) -> None:
         """One update of `params` ([P], no gradient recorded) by `grads` (overwritten where convenient)."""
@@ -87,7 +87,7 @@ class Optimiser:
         params.addcdiv_(mean, root, value=-lr / (1.0 - self.beta1**self.steps))
 
 
-_RULES = {
+RULES = {
     "sgd": "sgd",
     "momentum": "sgd",
     "nesterov": "sgd",

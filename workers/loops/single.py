@@ -6,7 +6,6 @@ paused between epochs goes on bit for bit as if it had not been. Nothing waits f
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -19,13 +18,11 @@ from torch import Tensor, nn
 from workers.data import Fold, TaskData
 from workers.loops.batches import Batches
 from workers.loops.optimisers import Optimiser
+from workers.loops.progress import EVALUATED_ROWS, PREFLIGHT_BATCHES, Progress, last_epoch, metric_names, spread
 from workers.loops.schedules import Schedule
 from workers.models import Network
 from workers.streams import Streams
 from workers.trial import Trial
-
-_EVALUATED_ROWS = 4096
-_PREFLIGHT_BATCHES = 1
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,7 +70,7 @@ class Learner:
         )
         self.optimiser = Optimiser(
             kind=str(params["optimizer"]),
-            momentum=_momentum(params),
+            momentum=momentum_of(params),
             beta1=float(params["beta1"]),
             beta2=float(params["beta2"]),
             weight_decay=float(params["weight_decay"]),
@@ -86,9 +83,9 @@ class Learner:
             weights = torch.tensor([float(len(y)) for y in targets], device=losses[0].device)
             train_loss = (torch.stack(losses) * weights).sum() / weights.sum()
             train = self._quality(torch.cat(outputs), torch.cat(targets))
-            val = self._validate(None if most_batches is None else _EVALUATED_ROWS)
+            val = self._validate(None if most_batches is None else EVALUATED_ROWS)
             values = torch.stack([train_loss, *train, *val]).tolist()
-        return {**dict(zip(self._names(), values, strict=True)), "lr": lr}
+        return {**dict(zip(metric_names(regression=self._regression), values, strict=True)), "lr": lr}
 
     def state_dict(self) -> dict[str, Any]:
         """Weights, buffers and optimiser, as tensors and plain containers."""
@@ -130,7 +127,7 @@ class Learner:
     def _validate(self, most_rows: int | None) -> list[Tensor]:
         self.model.eval()
         x, y = self._rows.x_val[:most_rows], self._rows.y_val[:most_rows]
-        out = torch.cat([self.model(part) for part in torch.split(x, _EVALUATED_ROWS)])
+        out = torch.cat([self.model(part) for part in torch.split(x, EVALUATED_ROWS)])
         loss = F.mse_loss(out.squeeze(-1), y) if self._regression else F.cross_entropy(out, y)
         return [loss, *self._quality(out, y)]
 
@@ -141,76 +138,29 @@ class Learner:
         error = F.mse_loss(out.squeeze(-1), y)
         return [error.sqrt() * self._scale, 1.0 - error / y.var(correction=0).clamp_min(1e-12)]
 
-    def _names(self) -> tuple[str, ...]:
-        if self._regression:
-            return ("train_loss", "train_rmse", "train_r2", "val_loss", "val_rmse", "val_r2")
-        return ("train_loss", "train_accuracy", "val_loss", "val_accuracy")
-
 
 def train(task: Task, trial: Trial) -> None:
     """Train `trial` epoch by epoch until it ends, from its checkpoint if it has one."""
-    last = task.params["epochs"]
-    if last is None and math.isinf(trial.resource_target):
-        last = task.params["default_epochs"]
-    horizon = float(last) if last is not None else trial.resource_horizon
+    progress = Progress(patience=int(task.params["early_stopping"]), last=last_epoch(task.params, trial))
+    horizon = trial.resource_horizon if progress.last is None else float(progress.last)
     learners = [Learner(task, fold=i, seed=trial.seed, horizon=horizon) for i in range(len(task.data.folds))]
-    progress = _Progress(patience=int(task.params["early_stopping"]))
     stored = trial.load_checkpoint()
     if stored is not None:
         progress.load(stored)
         for learner, state in zip(learners, stored["learners"], strict=True):
             learner.load_state_dict(state)
-    while not progress.stopped and (last is None or progress.epoch < last):
+    while not progress.over:
         progress.epoch += 1
         began = time.perf_counter()
-        most = _PREFLIGHT_BATCHES if trial.preflight else None
-        metrics = _spread([learner.epoch(progress.epoch, most_batches=most) for learner in learners])
+        most = PREFLIGHT_BATCHES if trial.preflight else None
+        metrics = spread([learner.epoch(progress.epoch, most_batches=most) for learner in learners])
         progress.note(metrics["val_loss"])
         trial.report(progress.epoch, **metrics, seconds=time.perf_counter() - began)
-        over = progress.stopped or progress.epoch == last
-        if over or trial.should_save:
+        if progress.over or trial.should_save:
             trial.save_checkpoint({**progress.stored(), "learners": [one.state_dict() for one in learners]})
 
 
-@dataclass(kw_only=True)
-class _Progress:
-    """Epochs done and what early stopping remembers. A patience of 0 never stops."""
-
-    patience: int
-    epoch: int = 0
-    best: float = math.inf
-    best_epoch: int = 0
-
-    @property
-    def stopped(self) -> bool:
-        return self.patience > 0 and self.epoch - self.best_epoch >= self.patience
-
-    def note(self, val_loss: float) -> None:
-        if val_loss < self.best:
-            self.best, self.best_epoch = val_loss, self.epoch
-
-    def stored(self) -> dict[str, Any]:
-        return {"epoch": self.epoch, "best": self.best, "best_epoch": self.best_epoch}
-
-    def load(self, stored: Mapping[str, Any]) -> None:
-        self.epoch, self.best, self.best_epoch = stored["epoch"], stored["best"], stored["best_epoch"]
-
-
-def _spread(each: list[dict[str, float]]) -> dict[str, float]:
-    """The metrics of one fold as they are; of several, their means, and their sample standard deviations as `_std`."""
-    if len(each) == 1:
-        return each[0]
-    found = {}
-    for name in each[0]:
-        values = [one[name] for one in each]
-        mean = sum(values) / len(values)
-        found[name] = mean
-        if name != "lr":
-            found[f"{name}_std"] = math.sqrt(sum((v - mean) ** 2 for v in values) / (len(values) - 1))
-    return found
-
-
-def _momentum(params: Mapping[str, Any]) -> float:
+def momentum_of(params: Mapping[str, Any]) -> float:
     """`momentum` as set; else 0.9 for the optimisers named after it and 0 for the others."""
     value = params.get("momentum")
     if value is not None:

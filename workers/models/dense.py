@@ -6,7 +6,8 @@ from itertools import pairwise
 
 from torch import Tensor, nn
 
-from workers.models.parts import ACTIVATIONS, Linear, Masks, Network, normalisation
+from workers.models.parts import ACTIVATIONS, Linear, Masks, Network, normalisation, normed
+from workers.models.steps import Activated, Affine, Masked, Residual, Step
 
 
 class LinearModel(Network):
@@ -20,6 +21,10 @@ class LinearModel(Network):
         """[rows, …] → [rows, outputs]; takes no masks."""
         out: Tensor = self.head(x.flatten(1))
         return out
+
+    def steps(self) -> tuple[Step, ...]:
+        """The head alone."""
+        return (Affine(name="head"),)
 
 
 class Mlp(Network):
@@ -35,7 +40,7 @@ class Mlp(Network):
         self.norms = nn.ModuleList(n for n in norms if n is not None)
         self.head = Linear(widths[-1], outputs)
         self.dropout_widths = (hidden_units,) * hidden_layers
-        self._activation = ACTIVATIONS[activation]
+        self._kind, self._activation = activation, ACTIVATIONS[activation]
 
     def forward(self, x: Tensor, masks: Masks = ()) -> Tensor:
         """[rows, …] → [rows, outputs]; one mask of `hidden_units` per hidden layer."""
@@ -49,6 +54,16 @@ class Mlp(Network):
                 x = x * masks[i]
         out: Tensor = self.head(x)
         return out
+
+    def steps(self) -> tuple[Step, ...]:
+        """Those of `forward`, in its order."""
+        found: list[Step] = []
+        for i in range(len(self.hidden)):
+            found.append(Affine(name=f"hidden.{i}"))
+            if self.norms:
+                found.append(normed(self.norms[i], f"norms.{i}"))
+            found += [Activated(kind=self._kind), Masked(index=i)]
+        return (*found, Affine(name="head"))
 
 
 class ResidualMlp(Network):
@@ -68,7 +83,7 @@ class ResidualMlp(Network):
         self.narrow = nn.ModuleList(Linear(hidden_units, hidden_units) for _ in range(blocks))
         self.head = Linear(hidden_units, outputs)
         self.dropout_widths = (hidden_units,) * blocks
-        self._activation = ACTIVATIONS[activation]
+        self._kind, self._activation = activation, ACTIVATIONS[activation]
 
     def forward(self, x: Tensor, masks: Masks = ()) -> Tensor:
         """[rows, features] → [rows, outputs]; one mask of `hidden_units` per block."""
@@ -82,3 +97,21 @@ class ResidualMlp(Network):
             x = self.norms[-1](x)
         out: Tensor = self.head(self._activation(x))
         return out
+
+    def steps(self) -> tuple[Step, ...]:
+        """Those of `forward`, in its order."""
+        norms: list[tuple[Step, ...]] = [(normed(norm, f"norms.{i}"),) for i, norm in enumerate(self.norms)] or [()] * (
+            len(self.widen) + 1
+        )
+        blocks = [
+            (
+                *norms[i],
+                Affine(name=f"widen.{i}"),
+                Activated(kind=self._kind),
+                Masked(index=i),
+                Affine(name=f"narrow.{i}"),
+            )
+            for i in range(len(self.widen))
+        ]
+        last = (*norms[-1], Activated(kind=self._kind), Affine(name="head"))
+        return (Affine(name="stem"), *(Residual(inner=block) for block in blocks), *last)

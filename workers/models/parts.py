@@ -9,6 +9,8 @@ import torch
 import torch.nn.functional as F  # noqa: N812 - the name that everybody knows
 from torch import Tensor, nn
 
+from workers.models.steps import BatchNormed, LayerNormed, Step
+
 Masks = tuple[Tensor, ...]
 
 ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
@@ -25,6 +27,11 @@ class Network(nn.Module):
     """Base of the models: `dropout_widths` says which masks `forward` takes."""
 
     dropout_widths: tuple[int, ...] = ()
+
+    def steps(self) -> tuple[Step, ...] | None:
+        """What `forward` does to flattened rows, where it is a chain of known steps that begins with a linear layer;
+        None for any other network. Lanes of a network that says so train several times faster."""
+        return None
 
     def forward(self, x: Tensor, masks: Masks = ()) -> Tensor:
         """[rows, …] → [rows, outputs]."""
@@ -53,6 +60,11 @@ def normalisation(kind: str, width: int, *, images: bool = False) -> nn.Module |
     if kind == "layer":
         return nn.GroupNorm(1, width) if images else nn.LayerNorm(width)
     return None
+
+
+def normed(layer: nn.Module, name: str) -> Step:
+    """The step of a normalisation over features, which is the submodule `name`."""
+    return BatchNormed(name=name) if isinstance(layer, nn.BatchNorm1d) else LayerNormed(name=name)
 
 
 def initialise(model: nn.Module, generator: torch.Generator, *, activation: str = "relu") -> None:

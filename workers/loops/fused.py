@@ -1,0 +1,113 @@
+"""The fused loop: trials of equal structure trained as the lanes of one program, each reporting and ending for itself.
+
+A lane that has ended stays in its place until all have, for the width of a program must not change under the others.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any
+
+from workers.errors import AttemptEnd
+from workers.loops.lanes import LaneLearner
+from workers.loops.progress import PREFLIGHT_BATCHES, Progress, last_epoch, spread
+from workers.loops.single import Task
+from workers.trial import Trial
+
+Ended = Callable[[int, BaseException | None], None]
+
+
+def train(tasks: Sequence[Task], trials: Sequence[Trial], *, width: int, ended: Ended) -> None:
+    """Train `trials` side by side, each on its task, until all have ended; lanes beyond them repeat the first one.
+
+    `ended(lane, error)` is called as soon as a lane has: with None where its epochs are over or it stopped early, with
+    the end of its attempt (AttemptEnd), or with what its report or checkpoint raised. What goes wrong in the
+    program itself, memory that runs out among it, is raised, and ends none of them.
+    """
+    launch = _Launch(tasks, trials, width=width, ended=ended)
+    launch.resume()
+    while launch.alive:
+        launch.epoch()
+
+
+class _Launch:
+    """The lanes of one launch: learners (one per fold), and of each lane how far it is and whether it still trains."""
+
+    def __init__(self, tasks: Sequence[Task], trials: Sequence[Trial], *, width: int, ended: Ended) -> None:
+        own = range(len(trials))
+        self._source = [*own, *([0] * (width - len(trials)))]  # the trial that a lane trains, or is the clone of
+        self._trials, self._tell = trials, ended
+        self._progress = [
+            Progress(patience=int(task.params["early_stopping"]), last=last_epoch(task.params, trial))
+            for task, trial in zip(tasks, trials, strict=True)
+        ]
+        horizons = [
+            trial.resource_horizon if progress.last is None else float(progress.last)
+            for trial, progress in zip(trials, self._progress, strict=True)
+        ]
+        self._learners = [
+            LaneLearner(
+                [tasks[i] for i in self._source],
+                fold=fold,
+                seeds=[trials[i].seed for i in self._source],
+                horizons=[horizons[i] for i in self._source],
+            )
+            for fold in range(len(tasks[0].data.folds))
+        ]
+        self._most = PREFLIGHT_BATCHES if trials[0].preflight else None
+        self.alive = set(own)
+
+    def resume(self) -> None:
+        """Go on from the checkpoints of those that have one."""
+        for lane in sorted(self.alive):
+            self._guarded(lane, self._load)
+            if lane in self.alive and self._progress[lane].over:
+                self._end(lane, None)
+
+    def epoch(self) -> None:
+        """Train one epoch of every lane, and report those that are alive."""
+        began = time.perf_counter()
+        numbers = [self._progress[i].epoch + 1 for i in self._source]
+        folds = [learner.epoch(numbers, most_batches=self._most) for learner in self._learners]
+        seconds = (time.perf_counter() - began) / len(self.alive)
+        for lane in sorted(self.alive):
+            metrics = {**spread([fold[lane] for fold in folds]), "seconds": seconds}
+            self._guarded(lane, partial(self._report, metrics=metrics))
+
+    def _load(self, lane: int) -> None:
+        stored = self._trials[lane].load_checkpoint()
+        if stored is None:
+            return
+        self._progress[lane].load(stored)
+        for place, source in enumerate(self._source):
+            if source == lane:
+                for learner, state in zip(self._learners, stored["learners"], strict=True):
+                    learner.load_state_dict(place, state)
+
+    def _report(self, lane: int, metrics: dict[str, float]) -> None:
+        trial, progress = self._trials[lane], self._progress[lane]
+        progress.epoch += 1
+        progress.note(metrics["val_loss"])
+        trial.report(progress.epoch, **metrics)
+        if progress.over or trial.should_save:
+            trial.save_checkpoint(self._stored(lane))
+        if progress.over:
+            self._end(lane, None)
+
+    def _stored(self, lane: int) -> dict[str, Any]:
+        """What the plain loop stores, so that either goes on from it."""
+        learners = [learner.state_dict(lane) for learner in self._learners]
+        return {**self._progress[lane].stored(), "learners": learners}
+
+    def _guarded(self, lane: int, act: Callable[[int], None]) -> None:
+        """What goes wrong for one lane ends that lane alone."""
+        try:
+            act(lane)
+        except (Exception, AttemptEnd) as error:
+            self._end(lane, error)
+
+    def _end(self, lane: int, error: BaseException | None) -> None:
+        self.alive.discard(lane)
+        self._tell(lane, error)

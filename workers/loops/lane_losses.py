@@ -1,0 +1,93 @@
+"""Losses of lanes: their gradients by hand, and the metrics of an epoch, gathered without waiting for the device."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+
+class LaneLoss(Protocol):
+    """The loss that the lanes are trained by."""
+
+    def prepared(self, y: Tensor) -> Tensor:
+        """Targets of a stretch, [batches, lanes, rows], in the form that `gradient` takes, batch by batch."""
+        ...
+
+    def gradient(self, out: Tensor, target: Tensor) -> Tensor:
+        """That of the mean over a batch's rows, by the outputs [lanes, rows, outputs]; a tensor of its own."""
+        ...
+
+    def totals(self, out: Tensor, y: Tensor, *, smoothed: bool) -> Tensor:
+        """[quantities, lanes], summed over the rows of [lanes, rows, outputs]; `y` is [lanes, rows], or [1, rows] where
+        all lanes share it; `smoothed` in training only."""
+        ...
+
+    def metrics(self, totals: Tensor, rows: int) -> list[Tensor]:
+        """From such sums over `rows` rows to what is reported, [lanes] each."""
+        ...
+
+
+class CrossEntropy:
+    """With the label smoothing of each lane: (1 - s) · one-hot + s / classes."""
+
+    def __init__(self, smoothing: Sequence[float], *, classes: int, device: str) -> None:
+        self._classes = classes
+        self._smooth = any(smoothing)
+        self._amount = torch.tensor(smoothing, device=device)[:, None]
+
+    def prepared(self, y: Tensor) -> Tensor:
+        """The distributions that outputs should have, [batches, lanes, rows, classes]."""
+        target = torch.zeros(*y.shape, self._classes, device=y.device).scatter_(-1, y.unsqueeze(-1), 1.0)
+        if self._smooth:
+            amount = self._amount[:, :, None]
+            target.mul_(1.0 - amount).add_(amount / self._classes)
+        return target
+
+    def gradient(self, out: Tensor, target: Tensor) -> Tensor:
+        """(softmax - target) / rows."""
+        return torch.softmax(out, -1).sub_(target).div_(out.shape[1])
+
+    def totals(self, out: Tensor, y: Tensor, *, smoothed: bool) -> Tensor:
+        """Loss, rows classified rightly."""
+        logs = torch.log_softmax(out, -1)
+        loss = -logs.gather(-1, y.unsqueeze(-1).expand(*out.shape[:2], 1)).squeeze(-1)
+        if smoothed and self._smooth:
+            mixed = loss * (1.0 - self._amount) - logs.mean(-1) * self._amount
+            loss = torch.where(self._amount > 0, mixed, loss)
+        right = (out.argmax(-1) == y).float()
+        return torch.stack([loss, right]).sum(-1, dtype=torch.float64)
+
+    def metrics(self, totals: Tensor, rows: int) -> list[Tensor]:
+        """Loss and accuracy of each lane."""
+        return list(totals / rows)
+
+
+class SquaredError:
+    """Of one output; `scale` turns errors into the target's unit."""
+
+    def __init__(self, scale: float) -> None:
+        self._scale = scale
+
+    def prepared(self, y: Tensor) -> Tensor:
+        """As they are."""
+        return y
+
+    def gradient(self, out: Tensor, target: Tensor) -> Tensor:
+        """2 (out - target) / rows."""
+        return (out - target.unsqueeze(-1)).mul_(2.0 / out.shape[1])
+
+    def totals(self, out: Tensor, y: Tensor, *, smoothed: bool) -> Tensor:
+        """Squared error, targets, squared targets (for their variance)."""
+        y = y.double()
+        return torch.stack(
+            [(out.squeeze(-1) - y).square_(), y.expand(out.shape[:2]), y.square().expand(out.shape[:2])]
+        ).sum(-1)
+
+    def metrics(self, totals: Tensor, rows: int) -> list[Tensor]:
+        """Loss, root mean squared error in the target's unit and R² of each lane."""
+        error, mean, square = totals / rows
+        spread = (square - mean.square()).clamp_min(1e-12)
+        return [error, error.sqrt() * self._scale, 1.0 - error / spread]

@@ -1,0 +1,144 @@
+"""The lanes of one fold: networks of equal structure, trained as one program.
+
+Each lane is what `single.Learner` would be alone: the same first weights, order, augmentation and masks, its own
+settings, schedule, optimiser state and buffers; a lane that diverges harms no other. At equal width a lane's place and
+neighbours never change a bit of it; between widths, and against the plain loop, the last digits may differ.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from workers.loops.lane_batches import LaneBatches, Stretch
+from workers.loops.lane_losses import CrossEntropy, LaneLoss, SquaredError
+from workers.loops.lane_networks import lane_network
+from workers.loops.lane_optimisers import LaneClipping, LaneOptimiser, LaneSettings
+from workers.loops.lane_storage import LaneStorage
+from workers.loops.progress import EVALUATED_ROWS, metric_names
+from workers.loops.schedules import Schedule
+from workers.loops.single import Task, momentum_of
+from workers.streams import Streams
+
+_EVALUATED_VALUES = 1 << 22
+
+
+class LaneLearner:
+    """Networks and their optimisers on one fold; `tasks`, `seeds` and `horizons` have one entry per lane.
+
+    The tasks share their data and every parameter that is not a lane's.
+    """
+
+    def __init__(self, tasks: Sequence[Task], *, fold: int, seeds: Sequence[int], horizons: Sequence[float]) -> None:
+        first, each = tasks[0], [task.params for task in tasks]
+        self._rows, self._regression = first.data.folds[fold], first.data.regression
+        streams = [Streams(seed, fold=fold, device=first.device) for seed in seeds]
+        modules = (task.build(self._rows, own.initialisation()) for task, own in zip(tasks, streams, strict=True))
+        self._storage = LaneStorage(modules, lanes=len(tasks), device=first.device)
+        self._network = lane_network(self._storage)
+        self._batches = LaneBatches(
+            self._rows.x_train,
+            self._rows.y_train,
+            streams=streams,
+            batch_size=int(each[0]["batch_size"]),
+            augmentation=str(each[0].get("augmentation", "none")),
+            dropouts=[float(params["dropout"]) for params in each],
+            dropout_widths=getattr(self._storage.template, "dropout_widths", ()),
+        )
+        self._loss = _loss(tasks, fold)
+        values, grads = self._storage.values, self._storage.grads
+        self._optimiser = LaneOptimiser(str(each[0]["optimizer"]), _settings(each), values=values, grads=grads)
+        self._clip = LaneClipping([float(params["grad_clip"]) for params in each], grads)
+        self._schedules = [_schedule(params, horizon) for params, horizon in zip(each, horizons, strict=True)]
+
+    def epoch(self, numbers: Sequence[int], *, most_batches: int | None = None) -> list[dict[str, float]]:
+        """Train epoch `numbers[lane]` (from 1) of every lane, validate, and return the metrics of each.
+
+        Nothing waits for the device but the one transfer of all metrics at the end.
+        """
+        count = self._batches.count if most_batches is None else min(most_batches, self._batches.count)
+        starts = [number - 1 for number in numbers]
+        done = np.arange(count) / self._batches.count
+        rates = np.stack([s.over(start + done) for s, start in zip(self._schedules, starts, strict=True)], axis=1)
+        self._optimiser.plan(rates)
+        trained, rows = self._train(numbers, count)
+        checked, val_rows = self._validate(None if most_batches is None else EVALUATED_ROWS)
+        metrics = [*self._loss.metrics(trained, rows), *self._loss.metrics(checked, val_rows)]
+        names = metric_names(regression=self._regression)
+        columns = zip(*torch.stack(metrics).tolist(), strict=True)
+        last = [
+            s.at(start + (count - 1) / self._batches.count) for s, start in zip(self._schedules, starts, strict=True)
+        ]
+        return [{**dict(zip(names, column, strict=True)), "lr": lr} for column, lr in zip(columns, last, strict=True)]
+
+    def state_dict(self, lane: int) -> dict[str, Any]:
+        """One lane in the layout of `single.Learner`: its checkpoint goes on in either loop."""
+        return {"model": self._storage.state_dict(lane), "optimiser": self._optimiser.state_dict(lane)}
+
+    def load_state_dict(self, lane: int, stored: Mapping[str, Any]) -> None:
+        """Inverse of `state_dict`."""
+        self._storage.load_state_dict(lane, stored["model"])
+        self._optimiser.load_state_dict(lane, stored["optimiser"])
+
+    def _train(self, numbers: Sequence[int], count: int) -> tuple[Tensor, int]:
+        """The sums of the loss over the rows trained on, and their number."""
+        totals: list[Tensor] = []
+        rows = done = 0
+        with torch.no_grad():
+            for stretch in self._batches.epoch(numbers):
+                steps = min(len(stretch.x), count - done)
+                totals.append(self._train_on(stretch, done, steps))
+                rows += steps * stretch.y.shape[2]
+                done += steps
+                if done == count:
+                    break
+        return torch.stack(totals).sum(0), rows
+
+    def _train_on(self, stretch: Stretch, first: int, steps: int) -> Tensor:
+        network, loss, optimiser = self._network, self._loss, self._optimiser
+        outputs = []
+        x, target = stretch.x.unbind(0), loss.prepared(stretch.y).unbind(0)
+        for i in range(steps):
+            out = network.forward(x[i], stretch.masks[i])
+            outputs.append(out.clone())
+            network.backward(loss.gradient(out, target[i]))
+            self._clip()
+            optimiser.step(first + i)
+        y = stretch.y[:steps].transpose(0, 1).flatten(1)
+        return loss.totals(torch.cat(outputs, 1), y, smoothed=True)
+
+    def _validate(self, most_rows: int | None) -> tuple[Tensor, int]:
+        x, y = self._rows.x_val[:most_rows], self._rows.y_val[:most_rows]
+        at_once = max(1, min(EVALUATED_ROWS, _EVALUATED_VALUES // (self._storage.lanes * x[0].numel())))
+        totals = [
+            self._loss.totals(self._network.evaluate(xs), ys[None], smoothed=False)
+            for xs, ys in zip(torch.split(x, at_once), torch.split(y, at_once), strict=True)
+        ]
+        return torch.stack(totals).sum(0), len(y)
+
+
+def _loss(tasks: Sequence[Task], fold: int) -> LaneLoss:
+    data = tasks[0].data
+    if data.regression:
+        return SquaredError(data.target_scale[fold])
+    smoothing = [float(task.params["label_smoothing"]) for task in tasks]
+    return CrossEntropy(smoothing, classes=data.classes, device=tasks[0].device)
+
+
+def _settings(each: Sequence[Mapping[str, Any]]) -> LaneSettings:
+    return LaneSettings(
+        momentum=[momentum_of(params) for params in each],
+        beta1=[float(params["beta1"]) for params in each],
+        beta2=[float(params["beta2"]) for params in each],
+        weight_decay=[float(params["weight_decay"]) for params in each],
+    )
+
+
+def _schedule(params: Mapping[str, Any], horizon: float) -> Schedule:
+    return Schedule(
+        kind=str(params["lr_schedule"]), lr=float(params["lr"]), horizon=horizon, warmup=float(params["warmup_epochs"])
+    )
