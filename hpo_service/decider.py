@@ -72,15 +72,16 @@ class Decider:
         """The study's fold, up to date with the committed log. Hold `lock(study_id)` while using it."""
         with self._guard:
             fold = self._folds.get(study_id)
-        events = decisions.load_events(self._db, study_id, after_seq=fold.seq if fold else 0)
+        whole = fold is None
         if fold is None:
-            first = events[0].payload
+            first = decisions.load_events(self._db, study_id, limit=1)[0].payload
             if not isinstance(first, StudyCreated):
                 raise Conflict(f"the log of study {study_id} does not begin with its definition")
             definition = parse(first.definition)
             fold = Fold(definition=definition, algorithm=algorithms.build(definition), seq=0)
+        curves = not whole or fold.algorithm.curves
         try:
-            for event in events:
+            for event in decisions.each_event(self._db, study_id, fold.seq, curves=curves):
                 fold.algorithm.observe(event)
                 fold.seq = event.seq
                 if isinstance(event.payload, DefinitionChanged):

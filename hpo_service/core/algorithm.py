@@ -74,6 +74,12 @@ class Algorithm(Protocol):
         """The launches that the newest proposals form, at most `most` trials each where nothing else fixes them."""
         ...
 
+    @property
+    def curves(self) -> bool:
+        """Whether it looks at whole curves; else, of a log that it has not seen before, the newest report of each
+        attempt is enough, and those of open attempts: it comes to the same state."""
+        ...
+
     def ending(self) -> str | None:
         """Why nothing more will be started (a budget, the algorithm's end), or None. Running segments may still be
         on their way; the controller finishes the study once none is open and `propose(1)` is empty."""

@@ -88,6 +88,11 @@ class StudyFold:
         """The facts as folded so far."""
         return self.state.history
 
+    @property
+    def curves(self) -> bool:
+        """Whether scheduler or objective look at more than where attempts ended."""
+        return self.history.keep_curves
+
     def observe(self, event: Event) -> None:
         """Fold one event in; kinds that are no business of an algorithm change nothing."""
         payload = event.payload

@@ -105,11 +105,15 @@ class History:
         self.next_number = 0
         self.started = 0
         self.sampled = 0  # started trials that an algorithm chose
-        self.progress = 0.0  # sum of the trials' resource
         self.spaces: dict[int, SearchSpace] = {1: space}
         self.space_version = 1
         self.keys: set[str] = set()
         self._inside: dict[int, int] = {}
+
+    @property
+    def progress(self) -> float:
+        """The sum of the trials' resource."""
+        return math.fsum(record.resource for record in self.trials.values())
 
     @property
     def space(self) -> SearchSpace:
@@ -233,7 +237,6 @@ class History:
 
     def _reach(self, record: TrialRecord, resource: float) -> None:
         if resource > record.resource:
-            self.progress += resource - record.resource
             record.resource = resource
 
     def _best_value(self, record: TrialRecord, value: float, *, appended: bool) -> float | None:
