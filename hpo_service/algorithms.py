@@ -42,14 +42,17 @@ VERSIONS: Mapping[str, int] = {
     "grid": 1,
     "random": 1,
     "sobol": 1,
-    "bayesian": 1,
-    "successive_halving": 1,
-    "hyperband": 1,
+    "bayesian": 2,
+    "successive_halving": 2,
+    "hyperband": 2,
     "bohb": 1,
-    "asha": 1,
-    "median": 1,
+    "asha": 2,
+    "median": 2,
 }
-"""Counts up when an algorithm would propose something else from the same log; stored with every decision."""
+"""Counts up when an algorithm would propose something else from the same log; stored with every decision.
+
+2: the Gaussian process, whoever samples from it, is fitted by our own search.
+"""
 
 SYNCHRONOUS = frozenset({"grid", "random", "sobol", "successive_halving", "hyperband", "bohb"})
 """Reserve resource in canonical order: the same trials with any number of workers (with non-adaptive samplers)."""

@@ -1,98 +1,148 @@
-"""What a surrogate may learn from, per resource level, and which of it is fed to the model. No surrogate is here."""
+"""What a surrogate may learn from: values by resource level, and the trials on their way. No surrogate is here.
+
+Kept up event by event: asking costs the same after 100 trials and after 100,000. Which values of a level a model is
+fed: `levels`.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from bisect import insort
+from collections import OrderedDict
 from dataclasses import dataclass
+from itertools import chain
 
 from hpo_service.core.history import History, TrialRecord
 from hpo_service.core.states import TrialState
-from hpo_service.core.values import rank_key
+from hpo_service.samplers.levels import Level
+
+KEPT = 3
+"""Sets of brackets whose values are kept together: those that brackets which are being filled learn from."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Basis:
-    """The data of one model: observed trials with their values (None: failed), and those that are on their way.
-
-    Both in number order. `resource` is the level that the values are of.
-    """
+    """The data of one model, as it stands now: `level` has the values, `observed` many of them, at `resource`.
+    `running`: the trials that are on their way, by number. `stamp` tells it from one with other data."""
 
     resource: float
-    observed: tuple[tuple[int, float | None], ...]
+    level: Level
+    observed: int
     running: tuple[int, ...]
+    stamp: int
 
 
 class Observations:
-    """Values by resource level, and the trials whose segment is on its way."""
+    """Values by resource level, and the trials whose segment is on its way. `by_bracket`: whether `of_brackets` will be
+    asked, or `latest`."""
 
-    def __init__(self, history: History) -> None:
-        self._history = history
-        self._levels: dict[float, dict[int, float | None]] = {}
-        self._finite: dict[float, int] = {}
+    def __init__(self, history: History, *, by_bracket: bool = False) -> None:
+        self._maximize = history.objective.maximize
+        self._by_bracket = by_bracket
+        self._all = _Levels(maximize=self._maximize)
+        self._brackets: dict[int | None, _Levels] = {}
+        self._together: OrderedDict[frozenset[int], _Levels] = OrderedDict()
+        self._members: dict[int | None, list[int]] = {}  # started trials by bracket, ascending
+        self._known: set[int] = set()
         self._running: dict[int, None] = {}
-        self._latest: dict[int, tuple[int, Basis | None]] = {}  # by `enough`, with the stamp that it was made at
+        self._latest: dict[tuple[int, frozenset[int] | None], Basis | None] = {}  # as of the stamp
         self.stamp = 0  # moves with every change
 
     def started(self, trial: TrialRecord) -> None:
         """A segment began."""
         self._running[trial.number] = None
-        self.stamp += 1
+        if self._by_bracket and trial.number not in self._known:
+            self._known.add(trial.number)
+            insort(self._members.setdefault(trial.bracket, []), trial.number)
+        self._changed()
 
     def rested(self, trial: TrialRecord) -> None:
         """A segment ended; a failed one counts as worst at the level that it was to reach, a cancelled one not."""
         self._running.pop(trial.number, None)
-        self.stamp += 1
+        self._changed()
         if trial.state is TrialState.STOPPED:
             return
-        level = self._levels.setdefault(trial.target, {})
-        if trial.number not in level:
-            self._finite[trial.target] = self._finite.get(trial.target, 0) + (trial.score is not None)
-        level[trial.number] = trial.score
+        for levels in self._learning(trial.bracket):
+            levels.at(trial.target).set(trial.number, trial.score)
+
+    def _learning(self, bracket: int | None) -> list[_Levels]:
+        """Where a value of that bracket belongs."""
+        if not self._by_bracket:
+            return [self._all]
+        own = self._brackets.setdefault(bracket, _Levels(maximize=self._maximize))
+        return [own, *(levels for brackets, levels in self._together.items() if bracket in brackets)]
 
     def latest(self, enough: int) -> Basis | None:
         """The highest level with at least `enough` finite values, as it stands now."""
-        if enough not in self._latest or self._latest[enough][0] != self.stamp:
-            self._latest[enough] = (self.stamp, self._find(enough))
-        return self._latest[enough][1]
-
-    def _find(self, enough: int) -> Basis | None:
-        for resource in sorted(self._levels, reverse=True):
-            if self._finite[resource] >= enough:
-                level = self._levels[resource]
-                running = sorted(number for number in self._running if number not in level)
-                return Basis(resource=resource, observed=tuple(sorted(level.items())), running=tuple(running))
-        return None
+        if (enough, None) not in self._latest:
+            found = self._all.highest(enough)
+            running = () if found is None else tuple(sorted(n for n in self._running if n not in found[1]))
+            self._latest[enough, None] = self._basis(found, running)
+        return self._latest[enough, None]
 
     def of_brackets(self, enough: int, brackets: frozenset[int]) -> Basis | None:
         """The same from these brackets alone; all other trials count as on their way, whatever became of them."""
-        trials = self._history.trials
-        for resource in sorted(self._levels, reverse=True):
-            level = self._levels[resource]
-            observed = tuple(sorted((n, v) for n, v in level.items() if trials[n].bracket in brackets))
-            if sum(value is not None for _, value in observed) >= enough:
-                running = sorted(t.number for t in trials.values() if t.started and t.bracket not in brackets)
-                return Basis(resource=resource, observed=observed, running=tuple(running))
+        if (enough, brackets) not in self._latest:
+            found = self._levels_of(brackets).highest(enough)
+            others = [numbers for bracket, numbers in self._members.items() if bracket not in brackets] if found else []
+            self._latest[enough, brackets] = self._basis(found, tuple(sorted(chain.from_iterable(others))))
+        return self._latest[enough, brackets]
+
+    def _basis(self, found: tuple[float, Level] | None, running: tuple[int, ...]) -> Basis | None:
+        if found is None:
+            return None
+        resource, level = found
+        return Basis(resource=resource, level=level, observed=len(level), running=running, stamp=self.stamp)
+
+    def _levels_of(self, brackets: frozenset[int]) -> _Levels:
+        """Their values together: what a smaller set of brackets has, and the values of the others."""
+        if brackets not in self._together:
+            smaller = max((known for known in self._together if known < brackets), key=len, default=frozenset())
+            levels = self._together[smaller].copy() if smaller else _Levels(maximize=self._maximize)
+            for bracket in sorted(brackets - smaller):
+                levels.add(self._brackets.get(bracket))
+            self._together[brackets] = levels
+            while len(self._together) > KEPT:
+                self._together.popitem(last=False)
+        self._together.move_to_end(brackets)
+        return self._together[brackets]
+
+    def _changed(self) -> None:
+        self.stamp += 1
+        self._latest.clear()
+
+
+class _Levels:
+    """Values by resource."""
+
+    def __init__(self, *, maximize: bool) -> None:
+        self._maximize = maximize
+        self._levels: dict[float, Level] = {}
+        self._ascending: list[float] = []
+
+    def at(self, resource: float) -> Level:
+        """The level at that resource."""
+        if resource not in self._levels:
+            self._levels[resource] = Level(maximize=self._maximize)
+            insort(self._ascending, resource)
+        return self._levels[resource]
+
+    def highest(self, enough: int) -> tuple[float, Level] | None:
+        """The highest one with at least `enough` finite values, but at least one."""
+        for resource in reversed(self._ascending):
+            if self._levels[resource].finite >= max(1, enough):
+                return resource, self._levels[resource]
         return None
 
+    def copy(self) -> _Levels:
+        """The same values, to go their own way."""
+        other = _Levels(maximize=self._maximize)
+        other._levels = {resource: level.copy() for resource, level in self._levels.items()}
+        other._ascending = list(self._ascending)
+        return other
 
-def worst(observed: Iterable[tuple[int, float | None]], *, maximize: bool) -> float:
-    """The worst finite value: what failed trials are told as. There must be one."""
-    finite = [value for _, value in observed if value is not None]
-    return min(finite) if maximize else max(finite)
-
-
-def selection(
-    observed: Sequence[tuple[int, float | None]], limit: int, *, maximize: bool
-) -> list[tuple[int, float | None]]:
-    """At most `limit` observations, in number order: where there are more, the best half, the newest quarter, and
-    for the rest an even spread over the ranks of all others."""
-    if len(observed) <= limit:
-        return list(observed)
-    ranked = sorted(observed, key=lambda item: (rank_key(item[1], maximize=maximize), item[0]))
-    chosen = {number for number, _ in ranked[: limit // 2]}
-    others = [number for number, _ in observed if number not in chosen]
-    chosen.update(others[-(limit // 4) :] if limit >= 4 else ())
-    others = [number for number, _ in ranked if number not in chosen]
-    room = limit - len(chosen)
-    chosen.update(others[(2 * i + 1) * len(others) // (2 * room)] for i in range(room))
-    return [item for item in observed if item[0] in chosen]
+    def add(self, more: _Levels | None) -> None:
+        """Another bracket's values too."""
+        for resource, level in more._levels.items() if more else ():
+            mine = self.at(resource)
+            for number, value in level.items():
+                mine.set(number, value)

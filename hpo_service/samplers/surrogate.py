@@ -2,24 +2,29 @@
 (Ament et al. 2023), both by Optuna's samplers.
 
 Every trial gets a fresh sampler, seeded by (study seed, trial number), over data made from the log alone: a draw after
-a restart is the draw that would have been. Here: which data, which seed, conditions. Not here: Optuna (see
-`optuna_view` and `optuna_models`, imported when the first model is asked, for it is slow to import), and what the
-newest model looks like (`surrogate_view`), which is noted here and read by no draw.
+a restart is the draw that would have been. Data is kept up, never gathered again: what one draw costs does not grow
+with the study. Here: which data, which seed, conditions. Not here: Optuna (see `encoding`, `parzen` and
+`process`, imported when the first model is asked, for it is slow to import), and what the newest model looks like
+(`surrogate_view`), which is noted here and read by no draw.
 """
 
 from __future__ import annotations
 
 import importlib
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
 
 from hpo_service.core import seeds
 from hpo_service.core.history import History, TrialRecord
 from hpo_service.core.roles import Ask, Draw
+from hpo_service.samplers.evidence import Evidence
 from hpo_service.samplers.independent import RandomSampler
-from hpo_service.samplers.observations import Basis, Observations, selection, worst
+from hpo_service.samplers.observations import Basis, Observations
 from hpo_service.samplers.surrogate_view import (
     MAX_NEXT,
     DensityModel,
@@ -29,18 +34,19 @@ from hpo_service.samplers.surrogate_view import (
     incumbent,
     look,
 )
-from search_spaces import SearchSpace
 
 if TYPE_CHECKING:
-    from optuna.trial import FrozenTrial
+    from hpo_service.samplers.encoding import Codes, Encoding
+    from hpo_service.samplers.parzen import Densities
+    from hpo_service.samplers.process import Process
 
-    from hpo_service.samplers.optuna_models import Densities
-    from hpo_service.samplers.optuna_view import Encoding
+Floats = npt.NDArray[np.float64]
+Integers = npt.NDArray[np.int64]
 
 STARTUP_TRIALS = 10
 """Random trials before a model is asked, where a scheduler's `sampler` has no option for it."""
 FED = {"tpe": 2_000, "gp": 300}
-"""The most observations that a model is given (see `observations.selection`)."""
+"""The most observations that a model is given (see `levels`)."""
 RUNNING_FED = {"tpe": 1_000, "gp": 100}
 """The most trials on their way that it is given: the newest."""
 TRIES = {"tpe": 8, "gp": 2}
@@ -48,23 +54,34 @@ TRIES = {"tpe": 8, "gp": 2}
 NAMES = {"tpe": "TPE", "gp": "Gaussian process"}
 
 
-@dataclass(frozen=True, slots=True)
-class _Data:
-    """A model's data: `used` are its observations with their values, `trials` those and the ones on their way."""
+class _Logged:
+    """A model's data as the log has it: `evidence`, and the `numbers` and `values` of those of its trials that have a
+    result (NaN: failed). `process`: the Gaussian process of it, once one was asked for; a pure function of it too."""
 
-    trials: list[FrozenTrial]
-    used: tuple[tuple[int, float | None], ...]
+    def __init__(self, evidence: Evidence, numbers: Integers, values: Floats) -> None:
+        self.evidence = evidence
+        self.process: Process | None = None
+        self._numbers = numbers
+        self._values = values
+
+    @property
+    def used(self) -> tuple[tuple[int, float | None], ...]:
+        """The trials that the model was fed, with their values."""
+        pairs = zip(self._numbers.tolist(), self._values.tolist(), strict=True)
+        return tuple((number, None if math.isnan(value) else value) for number, value in pairs)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class _Fit:
-    """The newest model: whom it was for, its data, and what the Gaussian process is asked by."""
+    """The newest model: whom it was for, its data (`evidence`: with the trials of the same round of proposals), and
+    what the Gaussian process was asked by."""
 
     number: int
     space_version: int
     basis: Basis
-    data: _Data
-    acquisition: Any
+    logged: _Logged
+    evidence: Evidence
+    acquisition: Any = None
 
 
 class SurrogateSampler:
@@ -88,10 +105,9 @@ class SurrogateSampler:
         self._startup = STARTUP_TRIALS if startup_trials is None else startup_trials
         self._by_bracket = by_bracket
         self._independent = RandomSampler(study_seed, repeats=repeats)
-        self._observations = Observations(history)
-        self._encodings: dict[int, Encoding] = {}
-        self._codes: dict[tuple[int, int], dict[str, Any] | None] = {}
-        self._data: tuple[Any, _Data] = (None, _Data([], ()))
+        self._observations = Observations(history, by_bracket=by_bracket)
+        self._encodings: dict[int, tuple[Encoding, Codes]] = {}  # by version of the space
+        self._logged: tuple[Any, _Logged] | None = None  # the newest, with what it is of
         self._newest: _Fit | None = None  # for `view` alone
 
     def draw(self, ask: Ask) -> Draw | None:
@@ -103,14 +119,14 @@ class SurrogateSampler:
             return self._independently(ask, "too few results for a model")
         if self.spent(ask) is not None:
             return None
-        encoding = self._encoding(ask.space_version, ask.space)
-        if not encoding.distributions:
+        if not self._encoding(ask.space_version)[0].distributions:
             return self._independently(ask, "nothing to model")
-        data = self._trials(ask, basis, encoding)
+        logged = self._data(ask, basis)
+        evidence = self._with_pending(ask, logged)
         for attempt in range(TRIES[self._surrogate]):
-            sampler = self._sampler(seeds.seed32(self._seed, ask.number, *([attempt] * (attempt > 0))))
-            params = self._suggest(sampler, data.trials, encoding)
-            self._note(sampler, ask, basis, data)
+            seed = seeds.seed32(self._seed, ask.number, *([attempt] * (attempt > 0)))
+            params, acquisition = self._choose(ask, logged, evidence, seed)
+            self._newest = self._fit_of(ask, basis, logged, evidence, acquisition)
             if ask.space.is_forbidden(params):
                 continue
             key = ask.space.config_key(params)
@@ -136,9 +152,10 @@ class SurrogateSampler:
         fit = self._newest if ask is None else self._fit(ask) or self._newest
         if fit is None:
             return None
-        encoding = self._encoding(fit.space_version, self._history.spaces[fit.space_version])
+        encoding, _ = self._encoding(fit.space_version)
         trials, maximize = self._history.trials, self._history.objective.maximize
-        best = incumbent(fit.data.used, trials, encoding, maximize=maximize)
+        used = fit.logged.used
+        best = incumbent(used, trials, encoding, maximize=maximize)
         if best is None:
             return None
         chosen = [number for number, why in underway.items() if why.startswith(f"{NAMES[self._surrogate]} on ")]
@@ -146,8 +163,8 @@ class SurrogateSampler:
             surrogate=self._surrogate,
             trial=fit.number,
             resource=fit.basis.resource,
-            used=fit.data.used,
-            of=len(fit.basis.observed),
+            used=used,
+            of=fit.basis.observed,
             trials=trials,
             incumbent=best,
             next=tuple(trials[number] for number in sorted(chosen, reverse=True)[:MAX_NEXT]),
@@ -156,46 +173,44 @@ class SurrogateSampler:
         return look(scene, self._model(fit, encoding, best))
 
     def _model(self, fit: _Fit, encoding: Encoding, best: TrialRecord) -> ProcessModel | DensityModel:
-        models = _optuna_models()
         if self._surrogate == "gp":
-            values = [trial.value for trial in fit.data.trials if trial.value is not None]
-            maximize = self._history.objective.maximize
-            return ProcessModel(models.fitted(fit.acquisition, values, maximize=maximize))
+            fitted = _module("process").FittedProcess(process=fit.logged.process, acquisition=fit.acquisition)
+            return ProcessModel(fitted)
         # Parzen estimators are quick to make: here along the incumbent's conditions, which a draw may not have met.
-        sampler = self._sampler(seeds.seed32(self._seed, fit.number))
+        parzen = _module("parzen")
+        sampler = parzen.ParzenEstimators(seeds.seed32(self._seed, fit.number))
         codes = encoding.encode_whole(best.params) or {}
         levels: list[Densities] = []
 
-        def follow(study: Any, trial: Any, space: dict[str, Any]) -> dict[str, Any]:
-            sampler.sample_relative(study, trial, space)
-            levels.append(models.Densities(space, *sampler.densities, through=codes))
+        def follow(space: dict[str, Any]) -> dict[str, Any]:
+            sampler.choose(fit.evidence, space, encoding.columns(space))
+            levels.append(parzen.Densities(space, *sampler.densities, through=codes))
             return {name: codes[name] for name in space}
 
-        study, trial = self._asking(sampler, fit.data.trials, encoding)
-        _parents_first(encoding, lambda space: follow(study, trial, space))
+        _parents_first(encoding, follow)
         return DensityModel(levels)
 
     def _fit(self, ask: Ask) -> _Fit | None:
         """The model that `ask` would be answered by."""
         basis = None if ask.number < self._startup else self._basis(ask)
-        encoding = self._encoding(ask.space_version, ask.space)
-        if basis is None or not encoding.distributions:
+        if basis is None or not self._encoding(ask.space_version)[0].distributions:
             return None
-        data = self._trials(ask, basis, encoding)
+        logged = self._data(ask, basis)
+        evidence = self._with_pending(ask, logged)
         acquisition = None
         if self._surrogate == "gp":
-            sampler = self._sampler(seeds.seed32(self._seed, ask.number), only_fit=True)
-            self._suggest(sampler, data.trials, encoding)
-            acquisition = sampler.acquisition
-        return _Fit(number=ask.number, space_version=ask.space_version, basis=basis, data=data, acquisition=acquisition)
+            rng = np.random.RandomState(seeds.seed32(self._seed, ask.number))
+            acquisition = self._process(ask, logged).acquisition(evidence, rng)
+        return self._fit_of(ask, basis, logged, evidence, acquisition)
 
-    def _note(self, sampler: Any, ask: Ask, basis: Basis, data: _Data) -> None:
-        self._newest = _Fit(
+    def _fit_of(self, ask: Ask, basis: Basis, logged: _Logged, evidence: Evidence, acquisition: Any) -> _Fit:
+        return _Fit(
             number=ask.number,
             space_version=ask.space_version,
             basis=basis,
-            data=data,
-            acquisition=sampler.acquisition if self._surrogate == "gp" else None,
+            logged=logged,
+            evidence=evidence,
+            acquisition=acquisition,
         )
 
     def _independently(self, ask: Ask, why: str) -> Draw | None:
@@ -204,7 +219,7 @@ class SurrogateSampler:
 
     def _reason(self, basis: Basis) -> str:
         level = "" if math.isinf(basis.resource) else f" at resource {basis.resource:g}"
-        return f"{NAMES[self._surrogate]} on {len(basis.observed)} results{level}"
+        return f"{NAMES[self._surrogate]} on {basis.observed} results{level}"
 
     def _basis(self, ask: Ask) -> Basis | None:
         enough = len(ask.space.names) + 1 if self._scheduled else 2
@@ -212,71 +227,56 @@ class SurrogateSampler:
             return self._observations.of_brackets(enough, ask.basis or frozenset())
         return self._observations.latest(enough)
 
-    def _encoding(self, version: int, space: SearchSpace) -> Encoding:
+    def _encoding(self, version: int) -> tuple[Encoding, Codes]:
         if version not in self._encodings:
-            self._encodings[version] = _optuna_view().Encoding(space)
+            module = _module("encoding")
+            encoding = module.Encoding(self._history.spaces[version])
+            self._encodings[version] = (encoding, module.Codes(encoding, whole=self._surrogate == "gp"))
         return self._encodings[version]
 
-    def _trials(self, ask: Ask, basis: Basis, encoding: Encoding) -> _Data:
-        """The model's data: what is observed and on its way, and the trials of this round of proposals."""
-        stamp = (self._observations.stamp, ask.space_version, ask.basis)
-        if self._data[0] != stamp:
-            self._data = (stamp, self._logged(ask, basis, encoding))
-        logged = self._data[1]
-        trials = list(logged.trials)
-        for pending in ask.batch.pending:
-            code = self._code(pending.params, encoding)
-            if code is not None:
-                trials.append(_optuna_view().running(len(trials), code, encoding))
-        return _Data(trials, logged.used)
+    def _data(self, ask: Ask, basis: Basis) -> _Logged:
+        """What is observed and on its way, as the log has it; kept until the next event that changes it."""
+        key = (basis.stamp, ask.space_version, ask.basis)
+        if self._logged is None or self._logged[0] != key:
+            self._logged = (key, self._gathered(ask.space_version, basis))
+        return self._logged[1]
 
-    def _logged(self, ask: Ask, basis: Basis, encoding: Encoding) -> _Data:
-        maximize = self._history.objective.maximize
-        chosen = dict(selection(basis.observed, FED[self._surrogate], maximize=maximize))
-        failed = worst(basis.observed, maximize=maximize)
-        view = _optuna_view()
-        trials: list[FrozenTrial] = []
-        used: list[tuple[int, float | None]] = []
-        for number in sorted([*chosen, *basis.running[-RUNNING_FED[self._surrogate] :]]):
-            code = self._logged_code(number, ask.space_version, encoding)
-            if code is None:
-                continue
-            if number in chosen:
-                value = chosen[number]
-                used.append((number, value))
-                trials.append(view.observed(len(trials), code, encoding, failed if value is None else value))
-            else:
-                trials.append(view.running(len(trials), code, encoding))
-        return _Data(trials, tuple(used))
+    def _gathered(self, version: int, basis: Basis) -> _Logged:
+        fed = basis.level.fed(FED[self._surrogate])
+        running = np.array(basis.running[-RUNNING_FED[self._surrogate] :], dtype=np.int64)
+        numbers = np.concatenate([fed.numbers, running])
+        order = np.argsort(numbers)
+        values = np.concatenate([fed.told, np.full(len(running), np.nan)])[order]
+        codes = self._encoding(version)[1].of(numbers[order], lambda number: self._history[number].params)
+        given: Any = slice(None)
+        if self._surrogate == "gp":  # it cannot take a trial that lacks a parameter
+            known = ~np.isnan(codes).any(axis=1)
+            codes, values, given = codes[known], values[known], np.isin(fed.numbers, numbers[order][known])
+        evidence = Evidence(codes=codes, values=values, maximize=self._history.objective.maximize)
+        return _Logged(evidence, fed.numbers[given], fed.values[given])
 
-    def _logged_code(self, number: int, version: int, encoding: Encoding) -> dict[str, Any] | None:
-        if (number, version) not in self._codes:
-            self._codes[number, version] = self._code(self._history[number].params, encoding)
-        return self._codes[number, version]
+    def _with_pending(self, ask: Ask, logged: _Logged) -> Evidence:
+        """The data with the trials of this round of proposals."""
+        codes = self._encoding(ask.space_version)[1]
+        rows = [row for pending in ask.batch.pending if (row := codes.row(pending.params)) is not None]
+        return logged.evidence.with_running(rows)
 
-    def _code(self, params: Any, encoding: Encoding) -> dict[str, Any] | None:
-        return encoding.encode_whole(params) if self._surrogate == "gp" else encoding.encode(params)
+    def _process(self, ask: Ask, logged: _Logged) -> Process:
+        if logged.process is None:
+            encoding, _ = self._encoding(ask.space_version)
+            logged.process = _module("process").Process(logged.evidence, encoding.distributions)
+        return logged.process
 
-    def _sampler(self, seed: int, *, only_fit: bool = False) -> Any:
-        models = _optuna_models()
+    def _choose(self, ask: Ask, logged: _Logged, evidence: Evidence, seed: int) -> tuple[dict[str, Any], Any]:
+        """The model's choice, and what the Gaussian process was asked by."""
+        encoding, _ = self._encoding(ask.space_version)
         if self._surrogate == "gp":
-            # One thread: the matrices are small, and sums do not hang on the number of cores.
-            importlib.import_module("torch").set_num_threads(1)
-            return models.GaussianProcess(seed, only_fit=only_fit)
-        return models.ParzenEstimators(seed)
-
-    def _asking(self, sampler: Any, trials: Sequence[FrozenTrial], encoding: Encoding) -> tuple[Any, FrozenTrial]:
-        """The study that a sampler reads, and the trial that it draws for."""
-        view = _optuna_view()
-        study = view.View(trials, maximize=self._history.objective.maximize).study(sampler)
-        return study, view.running(len(trials), {}, encoding)
-
-    def _suggest(self, sampler: Any, trials: Sequence[FrozenTrial], encoding: Encoding) -> dict[str, Any]:
-        study, trial = self._asking(sampler, trials, encoding)
-        if self._surrogate == "gp":
-            codes = sampler.sample_relative(study, trial, dict(encoding.distributions))
-            return _build(encoding, codes)
-        return _parents_first(encoding, lambda space: sampler.sample_relative(study, trial, space))
+            process, rng = self._process(ask, logged), np.random.RandomState(seed)
+            acquisition = process.acquisition(evidence, rng)
+            return _build(encoding, process.choose(acquisition, rng)), acquisition
+        sampler = _module("parzen").ParzenEstimators(seed)
+        found = _parents_first(encoding, lambda space: sampler.choose(evidence, space, encoding.columns(space)))
+        return found, None
 
 
 def _build(encoding: Encoding, codes: dict[str, Any]) -> dict[str, Any]:
@@ -284,21 +284,20 @@ def _build(encoding: Encoding, codes: dict[str, Any]) -> dict[str, Any]:
     return _parents_first(encoding, lambda space: {name: codes[name] for name in space})
 
 
-def _parents_first(encoding: Encoding, sample: Any) -> dict[str, Any]:
+def _parents_first(encoding: Encoding, sample: Callable[[dict[str, Any]], dict[str, Any]]) -> dict[str, Any]:
     """Sample jointly what is active without conditions, then what became active by that, and so on."""
     space = encoding.space
     params: dict[str, Any] = {}
-    while todo := [name for name in space.names if name in space.active(params) and name not in params]:
+    while True:
+        active = space.active(params)
+        todo = [name for name in space.names if name in active and name not in params]
+        if not todo:
+            return {name: params[name] for name in space.parameters if name in params}
         learned = {name: encoding.distributions[name] for name in todo if name in encoding.distributions}
         codes = sample(learned) if learned else {}
         for name in todo:
             params[name] = encoding.decode(name, codes[name]) if name in codes else space.parameters[name].center
-    return {name: params[name] for name in space.parameters if name in params}
 
 
-def _optuna_view() -> Any:
-    return importlib.import_module("hpo_service.samplers.optuna_view")
-
-
-def _optuna_models() -> Any:
-    return importlib.import_module("hpo_service.samplers.optuna_models")
+def _module(name: str) -> Any:
+    return importlib.import_module(f"hpo_service.samplers.{name}")

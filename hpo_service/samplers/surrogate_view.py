@@ -3,7 +3,7 @@ expects, where it would look next, and what it learned from.
 
 Pure: it reads a fitted model and the facts that it was fitted to, and changes neither; no later draw hangs on it. The
 model is the one that a trial was chosen by, never one of its own. Not here: fitting (`surrogate`), Optuna's models
-(`optuna_models`), when a view is made and where it is kept.
+(`parzen`, `process`), when a view is made and where it is kept.
 """
 
 from __future__ import annotations
@@ -21,8 +21,9 @@ from hpo_service.core.history import TrialRecord
 from search_spaces import BaseParameter, Choice, SearchSpace
 
 if TYPE_CHECKING:
-    from hpo_service.samplers.optuna_models import Densities, FittedProcess
-    from hpo_service.samplers.optuna_view import Encoding
+    from hpo_service.samplers.encoding import Encoding
+    from hpo_service.samplers.parzen import Densities
+    from hpo_service.samplers.process import FittedProcess
 
 Floats = npt.NDArray[np.float64]
 POINTS = 64

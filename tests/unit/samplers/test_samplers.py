@@ -12,8 +12,6 @@ from hypothesis import strategies as st
 from hpo_service import algorithms
 from hpo_service.core.definition import StudyDefinition, parse
 from hpo_service.core.proposals import Start
-from hpo_service.core.values import rank_key
-from hpo_service.samplers.observations import selection, worst
 from tests.conformance.driver import Driver, Nature
 
 NESTED = {
@@ -135,28 +133,6 @@ def test_tpe_spends_its_trials_in_better_regions_than_random_draws() -> None:
 def test_a_gaussian_process_finds_the_bottom_of_a_bowl() -> None:
     values = bowl({"name": "bayesian", "surrogate": "gp", "startup_trials": 8}, trials=14, seed=0)
     assert min(values) < 0.01 < min(values[:8])
-
-
-@given(
-    st.lists(st.floats(-9, 9) | st.none(), min_size=1, max_size=120),
-    st.integers(4, 40),
-    st.booleans(),
-)
-def test_a_model_gets_the_best_the_newest_and_a_spread(found: list[float | None], limit: int, maximize: bool) -> None:
-    observed = list(enumerate(found))
-    chosen = selection(observed, limit, maximize=maximize)
-    assert len(chosen) == min(limit, len(observed))
-    assert chosen == sorted(set(chosen), key=lambda item: item[0])
-    assert set(chosen) <= set(observed)
-    if len(observed) > limit:
-        ranked = sorted(observed, key=lambda item: (rank_key(item[1], maximize=maximize), item[0]))
-        assert set(ranked[: limit // 2]) <= set(chosen)
-        assert set(observed[-(limit // 4) :]) <= set(chosen)
-
-
-def test_failed_trials_are_told_as_the_worst_finite_value() -> None:
-    assert worst([(0, 1.0), (1, None), (2, 5.0)], maximize=False) == 5.0
-    assert worst([(0, 1.0), (1, None), (2, 5.0)], maximize=True) == 1.0
 
 
 @settings(max_examples=3, deadline=None)

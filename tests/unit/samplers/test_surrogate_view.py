@@ -13,8 +13,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hpo_service.core.definition import parse
-from hpo_service.samplers.optuna_models import Densities, ParzenEstimators
-from hpo_service.samplers.optuna_view import Encoding, View, observed, running
+from hpo_service.samplers.encoding import Encoding
+from hpo_service.samplers.evidence import Evidence
+from hpo_service.samplers.parzen import Densities, ParzenEstimators
 from tests.conformance.driver import Driver, Nature
 
 ONE = {"x": {"type": "uniform", "low": -1.0, "high": 1.0}}
@@ -245,11 +246,10 @@ def test_densities_along_a_line_are_the_samplers_own(name: str) -> None:
     encoding = Encoding(space)
     rng = np.random.default_rng(5)
     codes = [code for code in (encoding.encode_whole(space.sample(rng)) for _ in range(60)) if code is not None]
-    trials = [observed(i, code, encoding, float(rng.random())) for i, code in enumerate(codes)]
+    rows = np.array([[code[one] for one in encoding.distributions] for code in codes], dtype=float)
     sampler = ParzenEstimators(1)
-    study = View(trials, maximize=False).study(sampler)
     names = dict(encoding.distributions)
-    sampler.sample_relative(study, running(len(trials), {}, encoding), names)
+    sampler.choose(Evidence(codes=rows, values=rng.random(60), maximize=False), names, encoding.columns(names))
     assert sampler.densities is not None
     along = sorted({code[name] for code in codes})
     points = [{**codes[7], name: place} for place in along]

@@ -1,0 +1,156 @@
+"""The values at one resource level, by trial number and by rank, and which of them a model is fed. No model is here.
+
+The written rule: of more than `limit` values a model gets the best half of that number, the newest quarter of the
+others, and for the rest an even spread over the ranks of what is left. Keeping it up costs a search and a shift per
+value, choosing a few passes over arrays, so that neither is felt at 100,000 results.
+"""
+
+from __future__ import annotations
+
+import math
+from bisect import insort
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TypeVar
+
+import numpy as np
+import numpy.typing as npt
+
+T = TypeVar("T", bound=np.generic)
+Floats = npt.NDArray[np.float64]
+Integers = npt.NDArray[np.int64]
+SORTED_AT_ONCE = 64
+"""From so many new values on, all are sorted again instead of each being put in its place."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Fed:
+    """What a model is given of a level: trial numbers, ascending, and their values; NaN where a trial failed. `worst`
+    is the worst finite value of the whole level, given or not."""
+
+    numbers: Integers
+    values: Floats
+    worst: float
+
+    @property
+    def told(self) -> Floats:
+        """The values with failed trials told as the worst finite one."""
+        return np.where(np.isnan(self.values), self.worst, self.values)
+
+
+class Level:
+    """Values at one level. A trial's may be set again; None: it failed there."""
+
+    def __init__(self, *, maximize: bool) -> None:
+        self.finite = 0
+        self._sign = -1.0 if maximize else 1.0
+        self._numbers: list[int] = []  # ascending
+        self._has = np.zeros(0, dtype=np.bool_)  # by trial number
+        self._values = np.zeros(0)  # by trial number; NaN: failed
+        self._keys = np.zeros(0)  # best first; failed trials rank last, ties go to the lower number
+        self._ranked = np.zeros(0, dtype=np.int64)  # the trials of the keys
+        self._count = 0  # keys in use
+        self._new: list[int] = []  # trials without a key yet
+        self._fed: dict[int, Fed] = {}  # by limit, until something changes
+
+    def copy(self) -> Level:
+        """A level of the same values that goes its own way."""
+        other = Level(maximize=self._sign < 0)
+        other.finite, other._count = self.finite, self._count
+        other._numbers, other._new = list(self._numbers), list(self._new)
+        other._has, other._values = self._has.copy(), self._values.copy()
+        other._keys, other._ranked = self._keys.copy(), self._ranked.copy()
+        return other
+
+    def __len__(self) -> int:
+        return len(self._numbers)
+
+    def __contains__(self, number: int) -> bool:
+        return number < len(self._has) and bool(self._has[number])
+
+    def items(self) -> Iterator[tuple[int, float | None]]:
+        """All values, by trial number."""
+        values = self._values[np.array(self._numbers, dtype=np.int64)].tolist()
+        return ((n, None if math.isnan(value) else value) for n, value in zip(self._numbers, values, strict=True))
+
+    def set(self, number: int, value: float | None) -> None:
+        """The trial's value is known, or known anew."""
+        if number >= len(self._has):
+            self._has = _longer(self._has, number + 1)
+            self._values = _longer(self._values, number + 1)
+        if self._has[number]:
+            self._forget(number)
+        else:
+            self._has[number] = True
+            insort(self._numbers, number)
+        self._values[number] = np.nan if value is None else value
+        self.finite += value is not None
+        self._new.append(number)
+        self._fed.clear()
+
+    def fed(self, limit: int) -> Fed:
+        """What a model that takes at most `limit` values is given. One of the level's must be finite."""
+        if limit not in self._fed:
+            self._place()
+            numbers = np.array(self._numbers) if len(self) <= limit else self._chosen(limit)
+            worst = self._values[self._ranked[self.finite - 1]]
+            self._fed[limit] = Fed(numbers=numbers, values=self._values[numbers], worst=float(worst))
+        return self._fed[limit]
+
+    def _chosen(self, limit: int) -> Integers:
+        """The rule above."""
+        half, quarter = limit // 2, limit // 4
+        chosen = np.zeros(len(self._has), dtype=np.bool_)
+        chosen[self._ranked[:half]] = True
+        newest = np.array(self._numbers[-(half + quarter) :])
+        others = newest[~chosen[newest]]
+        chosen[others[len(others) - quarter :]] = True
+        left = self._ranked[half : self._count]
+        left = left[~chosen[left]]
+        room = limit - half - quarter
+        chosen[left[(2 * np.arange(room) + 1) * len(left) // (2 * room)]] = True
+        return np.flatnonzero(chosen)
+
+    def _forget(self, number: int) -> None:
+        """Take the key of the trial's old value out."""
+        self.finite -= not np.isnan(self._values[number])
+        self._place()
+        at = int(np.flatnonzero(self._ranked[: self._count] == number)[0])
+        for column in (self._keys, self._ranked):
+            column[at : self._count - 1] = column[at + 1 : self._count]
+        self._count -= 1
+
+    def _place(self) -> None:
+        """Give the new trials their places in the ranking."""
+        new, count = np.array(self._new, dtype=np.int64), self._count
+        keys = self._sign * self._values[new]
+        keys[np.isnan(keys)] = np.inf
+        self._new.clear()
+        if count + len(new) > len(self._keys):
+            self._keys = _longer(self._keys, count + len(new))
+            self._ranked = _longer(self._ranked, count + len(new))
+        self._count += len(new)
+        if len(new) >= SORTED_AT_ONCE:
+            self._keys[count : self._count], self._ranked[count : self._count] = keys, new
+            order = np.lexsort((self._ranked[: self._count], self._keys[: self._count]))
+            self._keys[: self._count] = self._keys[order]
+            self._ranked[: self._count] = self._ranked[order]
+            return
+        for key, number in zip(keys.tolist(), new.tolist(), strict=True):
+            self._insert(key, number, count)
+            count += 1
+
+    def _insert(self, key: float, number: int, count: int) -> None:
+        """Put one key among the first `count`."""
+        first, past = np.searchsorted(self._keys[:count], key), np.searchsorted(self._keys[:count], key, "right")
+        at = int(first + np.searchsorted(self._ranked[first:past], number))
+        for column, value in ((self._keys, key), (self._ranked, number)):
+            column[at + 1 : count + 1] = column[at:count]
+            column[at] = value
+
+
+def _longer(column: npt.NDArray[T], least: int) -> npt.NDArray[T]:
+    """A copy with room for `least` items and as many again, zeros at its end."""
+    longer = np.zeros(2 * least, dtype=column.dtype)
+    longer[: len(column)] = column
+    return longer
