@@ -31,6 +31,7 @@ from hpo_service.api.routes import (
     studies,
     surrogate,
     tokens,
+    training,
     trials,
 )
 from hpo_service.api.routing import Route
@@ -91,16 +92,17 @@ def create_app(
     app.router.route_class = Route
     app.router.redirect_slashes = False
     for module in (
+        external,  # first, for routes are tried in this order, and nobody calls as often
         definitions,
         studies,
         trials,
+        training,
         context,
         compare,
         cluster,
         charts,
         analyses,
         surrogate,
-        external,
         events,
         tokens,
         health,

@@ -3,19 +3,26 @@ which attempts ran when. Bounded reads, as columns. Writes nothing."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
+from datetime import datetime
 from typing import Any
 
 from sqlalchemy import Row, func, select
 
+from hpo_service.core.events import MethodsChosen
+from hpo_service.errors import NotFound
 from hpo_service.store.database import Database
-from hpo_service.store.tables import attempts, reports, trials
+from hpo_service.store.mapping import attempt_row
+from hpo_service.store.rows import AttemptRow
+from hpo_service.store.tables import attempts, events, reports, trials
+from hpo_service.store.tx import to_datetime
 
 _ATTEMPT = [
     attempts.c[name]
     for name in (
         "trial", "fence", "state", "outcome", "worker_id", "client_id", "node", "device", "launch", "lane", "width",
-        "from_resource", "resumed_from", "resource", "opened_at", "started_at", "reported_at", "ended_at",
+        "method", "from_resource", "resumed_from", "resource", "opened_at", "started_at", "reported_at", "ended_at",
     )
 ]  # fmt: skip
 
@@ -64,3 +71,27 @@ def open_attempts(db: Database, study_id: str, limit: int) -> list[Row[Any]]:
     statement = select(*_ATTEMPT).where(c.study_id == study_id, c.state == "open").order_by(c.trial)
     with db.read() as tx:
         return list(tx.all(statement.limit(limit)))
+
+
+def launch_of(db: Database, study_id: str, trial: int, fence: int) -> list[AttemptRow]:
+    """The attempts that were sent to a worker together with this one, itself among them, by lane and trial. Raises
+    NotFound. What one launch holds was opened in one transaction, at one moment, which is how they are found."""
+    c = attempts.c
+    with db.read() as tx:
+        mine = tx.first(select(attempts).where(c.study_id == study_id, c.trial == trial, c.fence == fence))
+        if mine is None:
+            raise NotFound(f"trial {trial} of study {study_id} has no attempt {fence}", remedy="leave the fence out")
+        if not mine.launch:
+            return [attempt_row(mine)]
+        moment = select(attempts).where(c.study_id == study_id, c.opened_at == mine.opened_at)
+        rows = tx.all(moment.where(c.launch == mine.launch).order_by(c.lane, c.trial))
+    return [attempt_row(row) for row in rows]
+
+
+def methods_chosen(db: Database, study_id: str) -> list[tuple[int, datetime, MethodsChosen]]:
+    """The study's choices of method as the log holds them, with sequence number and time, oldest first."""
+    e = events.c
+    statement = select(e.seq, e.at, e.payload).where(e.study_id == study_id, e.kind == MethodsChosen.kind)
+    with db.read() as tx:
+        rows = tx.all(statement.order_by(e.seq))
+    return [(row.seq, to_datetime(row.at), MethodsChosen.from_json(json.loads(row.payload))) for row in rows]

@@ -1,15 +1,21 @@
 """When which worker trained what: a page of attempts, newest first, and how busy each worker was meanwhile. Pure.
 
 A page holds the attempts that were opened before a moment; the next page goes on from the oldest of them. Rows are the
-store's (`looking.attempts_before`), times come in microseconds and go out in seconds.
+store's (`looking.attempts_before`), times come in microseconds and go out in seconds. The lanes of a fused launch are
+attempts like any others; `launches` says what they were together.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+PAGE = 1_000
+"""Attempts of a page, where nobody asks for more or fewer."""
+FUSED_PAGE = 5_000
+"""The same where trials train together: a launch may have hundreds of lanes, and is one block of the picture."""
 OVERLAP = 200
 """Older attempts that are looked at, beyond the page, for what they kept busy within it."""
 MAX_OPEN = 1_000
@@ -52,6 +58,8 @@ def timeline(found: Page, *, of: int, now: int) -> dict[str, Any]:
     workers = _workers(found, now)
     index = {worker["id"]: place for place, worker in enumerate(workers)}
     rows = [row for row in found.shown if _worker(row) is not None]
+    launches = _launches(rows)
+    place = {name: at for at, name in enumerate(launches)}
     waiting = sum(row.state == "open" and _worker(row) is None for row in found.shown)
     return {
         "from": found.since / 1e6,
@@ -69,12 +77,43 @@ def timeline(found: Page, *, of: int, now: int) -> dict[str, Any]:
             "resource": [row.resource for row in rows],
             "lane": [row.lane for row in rows],
             "width": [row.width for row in rows],
+            "launch": [place.get(row.launch, -1) for row in rows],
         },
+        "launches": [_launch(name, lanes, index, now) for name, lanes in launches.items()],
         "waiting": waiting,
         "shown": len(rows),
         "of": of,
         "chosen": "all attempts" if len(rows) == of else f"the {len(rows):,} attempts opened last before then",
         "more_before": None if found.more_before is None else found.more_before / 1e6,
+    }
+
+
+def fused(rows: Sequence[Any]) -> bool:
+    """Whether any of these attempts shared its launch."""
+    return any(row.width > 1 for row in rows)
+
+
+def _launches(rows: Sequence[Any]) -> dict[str, list[Any]]:
+    """The fused launches among the attempts, in their order."""
+    found: dict[str, list[Any]] = {}
+    for row in rows:
+        if row.launch and row.width > 1:
+            found.setdefault(row.launch, []).append(row)
+    return found
+
+
+def _launch(name: str, lanes: Sequence[Any], index: dict[str, int], now: int) -> dict[str, Any]:
+    """What the lanes of a launch were together."""
+    is_open = any(row.state == "open" for row in lanes)
+    return {
+        "id": name,
+        "method": lanes[0].method,
+        "width": lanes[0].width,
+        "trials": len(lanes),
+        "worker": index[_worker(lanes[0]) or ""],
+        "start": round(min(_start(row) for row in lanes) / 1e6, 3),
+        "end": None if is_open else round(max(_end(row, now) for row in lanes) / 1e6, 3),
+        "outcomes": dict(Counter("open" if row.state == "open" else str(row.outcome) for row in lanes).most_common()),
     }
 
 

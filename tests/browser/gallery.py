@@ -21,6 +21,7 @@ from hpo_service.executors.simulated import SimulatedExecutor
 from hpo_service.settings import Settings
 from hpo_service.store import studies
 from hpo_service.store.database import Database, open_database
+from tests.browser import fused_study
 
 SECONDS = 20.0  # virtual, per epoch
 PASSES = 100_000
@@ -103,6 +104,7 @@ def fill(folder: Path) -> dict[str, str]:
     db = open_database(f"sqlite:///{folder / 'hpo.db'}", clock=lambda: int(moment[0] * 1e6))
     ids: dict[str, str] = {}
     try:
+        ids[fused_study.NAME] = fused_study.add(db, moment, curve)
         for document, trials in definitions():
             ids[document["name"]] = _run(db, folder, document, trials, moment)
     finally:

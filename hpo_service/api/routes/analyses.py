@@ -209,9 +209,15 @@ _TIMELINE = {
     ],
     "attempts": {
         "worker": [0], "trial": [17], "fence": [1], "start": [1_767_225_601.25], "end": [1_767_225_660.5],
-        "outcome": ["reached"], "state": ["closed"], "from_resource": [0.0], "resource": [3.0], "lane": [0],
-        "width": [1],
+        "outcome": ["reached"], "state": ["closed"], "from_resource": [0.0], "resource": [3.0], "lane": [1],
+        "width": [8], "launch": [0],
     },
+    "launches": [
+        {
+            "id": "8f14e45fceea467a9a9c0f2d6c1e5c1b", "method": "fused", "width": 8, "trials": 1, "worker": 0,
+            "start": 1_767_225_601.25, "end": 1_767_225_660.5, "outcomes": {"reached": 1},
+        }
+    ],
     "waiting": 0, "shown": 1, "of": 1, "chosen": "all attempts", "more_before": None,
 }  # fmt: skip
 
@@ -228,15 +234,21 @@ def get_timeline(
     until: Annotated[
         float | None, Query(ge=0, lt=1e11, description="Seconds since 1970: `more_before` of the answer before.")
     ] = None,
-    limit: Annotated[int, Query(ge=1, le=5_000)] = 1_000,
+    limit: Annotated[
+        int | None, Query(ge=1, le=5_000, description="Left out: 1,000 attempts, or 5,000 where trials train together.")
+    ] = None,
 ) -> Response:
     """Which worker trained what when, and how busy each worker was in that time."""
     before = None if until is None else round(until * 1e6)
 
     def build() -> Mapping[str, Any]:
-        rows, now = looking.attempts_before(shared.db, study.id, before, limit + timeline_view.OVERLAP)
+        most = limit or timeline_view.PAGE
+        rows, now = looking.attempts_before(shared.db, study.id, before, most + timeline_view.OVERLAP)
+        if limit is None and len(rows) > most and timeline_view.fused(rows):
+            most = timeline_view.FUSED_PAGE
+            rows, now = looking.attempts_before(shared.db, study.id, before, 2 * most)
         opened = looking.open_attempts(shared.db, study.id, timeline_view.MAX_OPEN)
-        found = timeline_view.page(rows, opened, limit=limit, until=before, now=now)
+        found = timeline_view.page(rows, opened, limit=most, until=before, now=now)
         with shared.columns.at(study.id, study.last_seq) as columns:
             of = int(columns.attempts.sum())
             return {"seq": columns.seq, **timeline_view.timeline(found, of=of, now=now)}

@@ -18,9 +18,9 @@ def attempt(trial: int, opened: int, length: int | None, worker: str | None = "w
     row: dict[str, Any] = {
         "trial": trial, "fence": 1, "state": "open" if length is None else "closed",
         "outcome": None if length is None else "reached", "worker_id": worker, "client_id": None, "node": "n",
-        "device": "cpu", "launch": "", "lane": 0, "width": 1, "from_resource": 0.0, "resumed_from": None,
-        "resource": 1.0, "opened_at": opened * 1_000_000, "started_at": opened * 1_000_000, "reported_at": None,
-        "ended_at": None if length is None else (opened + length) * 1_000_000, **more,
+        "device": "cpu", "launch": "", "lane": 0, "width": 1, "method": "plain", "from_resource": 0.0,
+        "resumed_from": None, "resource": 1.0, "opened_at": opened * 1_000_000, "started_at": opened * 1_000_000,
+        "reported_at": None, "ended_at": None if length is None else (opened + length) * 1_000_000, **more,
     }  # fmt: skip
     return SimpleNamespace(**row)
 
@@ -90,3 +90,39 @@ def test_lanes_count_once_failures_are_counted_and_who_waits_is_counted() -> Non
     assert sent["attempts"]["worker"] == [0, 0]
     assert sent["attempts"]["end"] == [20.0, 20.0]
     assert (sent["waiting"], sent["shown"], sent["of"]) == (1, 2, 3)
+
+
+def fused(trial: int, launch: str, lane: int, **more: Any) -> Any:
+    return attempt(trial, 10, 10, launch=launch, lane=lane, width=4, method="fused", **more)
+
+
+def test_a_launch_is_told_once_with_what_became_of_its_lanes() -> None:
+    rows = [
+        attempt(9, 30, 5, launch="alone", method="plain"),
+        fused(2, "b", 2, outcome="failed", ended_at=14_000_000),
+        fused(1, "b", 1),
+        fused(0, "b", 0),
+    ]
+    sent = timeline(page(rows, [], limit=10, until=None, now=NOW), of=4, now=NOW)
+    assert sent["attempts"]["launch"] == [-1, 0, 0, 0]
+    (launch,) = sent["launches"]
+    assert launch == {
+        "id": "b", "method": "fused", "width": 4, "trials": 3, "worker": 0, "start": 10.0, "end": 20.0,
+        "outcomes": {"reached": 2, "failed": 1},
+    }  # fmt: skip
+
+
+def test_a_launch_with_an_open_lane_has_no_end() -> None:
+    rows = [fused(1, "b", 1, state="open", outcome=None, ended_at=None), fused(0, "b", 0)]
+    (launch,) = timeline(page(rows, [], limit=10, until=None, now=NOW), of=2, now=NOW)["launches"]
+    assert (launch["end"], launch["outcomes"]) == (None, {"open": 1, "reached": 1})
+
+
+@settings(deadline=None)
+@given(st.lists(st.tuples(st.sampled_from("abc"), st.integers(0, 3)), max_size=12, unique=True))
+def test_every_lane_points_at_its_launch(lanes: list[tuple[str, int]]) -> None:
+    rows = [fused(i, launch, lane) for i, (launch, lane) in enumerate(lanes)]
+    sent = timeline(page(rows, [], limit=50, until=None, now=NOW), of=len(rows), now=NOW)
+    ids = [sent["launches"][at]["id"] for at in sent["attempts"]["launch"]]
+    assert ids == [launch for launch, _ in lanes]
+    assert sum(one["trials"] for one in sent["launches"]) == len(rows)

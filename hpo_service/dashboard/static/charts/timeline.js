@@ -14,10 +14,12 @@ export const info = {
   title: "Attempts by worker",
   help:
     "Each row is a worker, each bar one attempt: a trial trained from one level to the next. Empty space is time in which the worker had nothing to do. " +
-    "Trials that train together share a row and lie above each other. Click a bar to open its trial.",
+    "A frame holds trials that were trained together, as lanes of one program: they lie above each other, lane by lane, and a lane that is empty at the end " +
+    "was done before the others. Click a bar to open its trial; its page names those that shared the launch.",
 };
 
-const LIMIT = 1000;
+const THIN = 4; // pixels of a lane below which neighbours that fared alike are drawn as one
+const NAMED = 8;
 const until = param("ti", 0);
 // Colour and pattern, so that a printed or colour-blind view tells the same.
 const OUTCOMES = {
@@ -45,7 +47,7 @@ export function mount(panel, page) {
     matches = null;
 
   async function refresh() {
-    data = await page.get("/timeline", { filter: null, until: until.get() || null, limit: LIMIT });
+    data = await page.get("/timeline", { filter: null, until: until.get() || null });
     earlier.disabled = !data.more_before;
     newest.disabled = !until.get();
     if (!data.attempts.trial.length)
@@ -57,17 +59,18 @@ export function mount(panel, page) {
   }
 
   async function render() {
-    const { workers, attempts } = data;
+    const { workers, attempts, launches } = data;
     const rows = workers.length;
+    const tall = rowHeight(rows, launches);
     const now = Math.max(data.until ?? 0, ...attempts.end.filter((one) => one !== null), ...attempts.start);
     const end = until.get() ? now : Math.max(now, Math.min(Date.now() / 1000, now + 3600) * Number(attempts.end.includes(null)));
     await plot(
       figure,
-      [...tracesOf(attempts, end), ...failures(attempts)],
+      [...tracesOf(stripsOf(data, { end, tall, faint }), end), ...framesOf(launches, end), ...failures(attempts)],
       layoutOf(workers, { from: data.from, end, seq: data.seq, until: until.get(), narrow: figure.clientWidth < 560 }),
       {
-        height: Math.min(900, 76 + rows * (rows < 5 ? 44 : 34)),
-        label: inWords(workers, attempts),
+        height: 76 + rows * tall,
+        label: inWords(workers, attempts, launches),
         onClick: (n) => Number.isInteger(n) && page.openTrial(n),
       },
     );
@@ -76,6 +79,7 @@ export function mount(panel, page) {
       noteOf(data, {
         noun: "attempts",
         more: [
+          launches.length ? `${plural(launches.length, "launch", "launches")} of several trials` : "",
           `${when(data.from)} to ${when(end)}`,
           matches ? `${plural(matches.size, "trial")} here ${matches.size === 1 ? "matches" : "match"} the filter` : "",
         ],
@@ -83,35 +87,31 @@ export function mount(panel, page) {
     );
   }
 
-  function tracesOf(attempts, end) {
+  const faint = (i) => matches !== null && !matches.has(data.attempts.trial[i]);
+
+  function tracesOf(strips, end) {
     const colour = colours();
-    const kind = (i) => (attempts.end[i] === null ? "open" : attempts.outcome[i] in OUTCOMES ? attempts.outcome[i] : "cancelled");
-    const all = attempts.trial.map((_, i) => i);
+    const { attempts, launches } = data;
     return Object.entries(OUTCOMES)
       .map(([name, { word, colour: of, pattern }]) => {
-        const some = all.filter((i) => kind(i) === name);
-        const tall = (i) => 0.78 / Math.max(1, attempts.width[i] ?? 1);
-        const faint = (i) => matches !== null && !matches.has(attempts.trial[i]);
-        const stop = (i) => attempts.end[i] ?? end;
+        const some = strips.filter((one) => one.kind === name);
+        const stop = ({ i }) => attempts.end[i] ?? end;
         return (
           some.length && {
             type: "bar",
             orientation: "h",
             name: word,
-            base: some.map((i) => local(attempts.start[i])),
-            x: some.map((i) => 1000 * Math.max(0, stop(i) - attempts.start[i])),
-            y: some.map((i) => attempts.worker[i] - 0.39 + tall(i) * ((attempts.lane[i] ?? 0) + 0.5)),
-            width: some.map((i) => tall(i) * 0.94),
-            customdata: some.map((i) => attempts.trial[i]),
+            base: some.map(({ i }) => local(attempts.start[i])),
+            x: some.map((one) => 1000 * Math.max(0, stop(one) - attempts.start[one.i])),
+            y: some.map((one) => one.y),
+            width: some.map((one) => one.height),
+            customdata: some.map(({ i }) => attempts.trial[i]),
             marker: {
-              color: some.map((i) => (faint(i) ? colour.line : of(colour))),
-              line: { color: colour.panel, width: 0.5 },
-              pattern: { shape: pattern, fillmode: "overlay", size: 6, solidity: 0.2, fgcolor: colour.panel },
+              color: some.map((one) => (one.faint ? colour.line : of(colour))),
+              line: { color: colour.panel, width: some.map((one) => (one.slim ? 0 : 0.5)) },
+              pattern: { shape: some.map((one) => (one.slim ? "" : pattern)), fillmode: "overlay", size: 6, solidity: 0.2, fgcolor: colour.panel },
             },
-            text: some.map(
-              (i) =>
-                `Trial ${attempts.trial[i]}, attempt ${attempts.fence[i]}: ${word}<br>from ${number(attempts.from_resource[i])} to ${safe(levelText(page.resourceName, attempts.resource[i]))}<br>${duration(stop(i) - attempts.start[i])}, from ${when(attempts.start[i])}`,
-            ),
+            text: some.map((one) => wordsOf(one, word, stop(one) - attempts.start[one.i], launches[attempts.launch[one.i]])),
             textposition: "none",
             hovertemplate: "%{text}<extra></extra>",
           }
@@ -120,8 +120,87 @@ export function mount(panel, page) {
       .filter(Boolean);
   }
 
+  function wordsOf({ i, members }, word, lasted, launch) {
+    const { attempts } = data;
+    const lane = launch && members.length === 1 ? `, lane ${attempts.lane[i] + 1} of ${launch.width}` : "";
+    const who = members.length > 1 ? `${members.length} lanes: trials ${named(members.map((one) => attempts.trial[one]))}` : `Trial ${attempts.trial[i]}, attempt ${attempts.fence[i]}${lane}`;
+    return [
+      `${who}: ${word}`,
+      `from ${number(attempts.from_resource[i])} to ${safe(levelText(page.resourceName, attempts.resource[i]))}`,
+      `${duration(lasted)}, from ${when(attempts.start[i])}`,
+      launch ? `${safe(launch.method)} launch ${safe(launch.id.slice(0, 8))} of ${plural(launch.trials, "trial")}: ${fates(launch.outcomes)}` : "",
+    ]
+      .filter(Boolean)
+      .join("<br>");
+  }
+
   view.onTheme(() => data && render());
   return { refresh };
+}
+
+const named = (numbers) => numbers.slice(0, NAMED).join(", ") + (numbers.length > NAMED ? ` and ${numbers.length - NAMED} more` : "");
+const fates = (outcomes) =>
+  Object.entries(outcomes)
+    .map(([name, n]) => `${n} ${OUTCOMES[name]?.word ?? name}`)
+    .join(", ");
+
+// High enough to tell lanes apart where there are few, and no higher than a screen.
+function rowHeight(rows, launches) {
+  const plain = rows < 5 ? 44 : 34;
+  const lanes = Math.max(1, ...launches.map((one) => one.width));
+  return Math.max(14, Math.min(lanes > 1 ? Math.max(plain, Math.min(96, 6 * lanes)) : plain, 824 / rows));
+}
+
+// What is drawn as one bar: an attempt; or lanes of a launch that are too thin to be seen one by one, lie side by side and fared alike.
+function stripsOf({ attempts, launches, from }, { end, tall, faint }) {
+  const kind = (i) => (attempts.end[i] === null ? "open" : attempts.outcome[i] in OUTCOMES ? attempts.outcome[i] : "cancelled");
+  const near = (end - from) / 250;
+  const strips = [];
+  const order = attempts.trial.map((_, i) => i).sort((a, b) => attempts.launch[a] - attempts.launch[b] || attempts.lane[a] - attempts.lane[b]);
+  for (const i of order) {
+    const width = Math.max(1, attempts.width[i] ?? 1);
+    const slim = (0.78 * tall) / width < THIN;
+    const last = strips.at(-1);
+    const joins =
+      slim &&
+      last?.slim &&
+      attempts.launch[i] >= 0 &&
+      attempts.launch[last.i] === attempts.launch[i] &&
+      attempts.lane[last.members.at(-1)] === attempts.lane[i] - 1 &&
+      last.kind === kind(i) &&
+      last.faint === faint(i) &&
+      Math.abs((attempts.end[last.i] ?? end) - (attempts.end[i] ?? end)) < near;
+    if (joins) last.members.push(i);
+    else strips.push({ i, members: [i], kind: kind(i), faint: faint(i), slim });
+  }
+  for (const strip of strips) {
+    const lane = 0.78 / Math.max(1, attempts.width[strip.i] ?? 1);
+    const n = strip.members.length;
+    strip.y = attempts.worker[strip.i] - 0.39 + lane * ((attempts.lane[strip.i] ?? 0) + n / 2);
+    strip.height = lane * n * (strip.slim ? 1 : 0.94);
+    strip.slim &&= lane * n * tall < 8;
+  }
+  return strips;
+}
+
+// A frame around what trained together, from its first lane to its last, clones included.
+function framesOf(launches, end) {
+  const colour = colours();
+  return launches.length
+    ? [
+        {
+          type: "bar",
+          orientation: "h",
+          name: "trained together",
+          hoverinfo: "skip",
+          base: launches.map((one) => local(one.start)),
+          x: launches.map((one) => 1000 * Math.max(0, (one.end ?? end) - one.start)),
+          y: launches.map((one) => one.worker),
+          width: 0.8,
+          marker: { color: "rgba(0,0,0,0)", line: { color: colour.quiet, width: 1 } },
+        },
+      ]
+    : [];
 }
 
 // A failed attempt may be shorter than a pixel: each has a cross at its end.
@@ -135,8 +214,8 @@ function failures(attempts) {
           showlegend: false,
           hoverinfo: "skip",
           x: some.map((i) => local(attempts.end[i] ?? attempts.start[i])),
-          y: some.map((i) => attempts.worker[i]),
-          marker: { symbol: "x", size: 8, color: markColour("failed"), line: { color: colours().panel, width: 1.5 } },
+          y: some.map((i) => attempts.worker[i] - 0.39 + (0.78 / Math.max(1, attempts.width[i] ?? 1)) * ((attempts.lane[i] ?? 0) + 0.5)),
+          marker: { symbol: "x", size: 7, color: markColour("failed"), line: { color: colours().panel, width: 1.5 } },
         },
       ]
     : [];
@@ -203,7 +282,7 @@ function tableOf(workers) {
           "tr",
           null,
           h("th", { scope: "row", class: "nowrap" }, h("bdi", null, one.id)),
-          h("td", null, h("bdi", null, one.node ?? "–")),
+          h("td", { class: "nowrap" }, h("bdi", null, one.node ?? "–")),
           h("td", null, one.device ?? "–"),
           h("td", { class: "num" }, duration(one.busy_s)),
           h(
@@ -224,9 +303,9 @@ function tableOf(workers) {
   );
 }
 
-function inWords(workers, attempts) {
+function inWords(workers, attempts, launches) {
   const failures = workers.reduce((sum, one) => sum + one.failures, 0);
-  return `${plural(attempts.trial.length, "attempt")} on ${plural(workers.length, "worker")}, ${plural(failures, "failure")}. ${workers
+  return `${plural(attempts.trial.length, "attempt")} on ${plural(workers.length, "worker")}${launches.length ? `, ${plural(launches.length, "launch", "launches")} of several trials` : ""}, ${plural(failures, "failure")}. ${workers
     .slice(0, 12)
     .map((one) => `${one.id} busy ${percent(one.utilisation, 0)}`)
     .join(", ")}`;
