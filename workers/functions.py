@@ -1,4 +1,4 @@
-"""A user's own function, found by its import path `pkg.module:name`.
+"""A user's own function or recipe, found by its import path `pkg.module:name`.
 
 Imports the module, and imports it afresh when any of its files changed since: a warm worker must not train yesterday's
 code. Calls nothing.
@@ -32,24 +32,7 @@ def find(path: str) -> Callable[..., Any]:
     Raises:
         InvalidOrderError: malformed path, no such module or name, not callable. Its own errors pass through.
     """
-    if not _PATH.fullmatch(path):
-        raise InvalidOrderError(
-            f"a function must be named 'pkg.module:name', but got {path!r}; write it like 'train:main'"
-        )
-    module_name, _, name = path.partition(":")
-    if module_name.partition(".")[0] in _OURS:
-        raise InvalidOrderError(
-            f"a function's module must not be named like the service's own packages {_OURS}, "
-            f"but got {path!r}; rename it"
-        )
-    target: Any = _module(module_name)
-    for part in name.split("."):
-        if not hasattr(target, part):
-            raise InvalidOrderError(
-                f"the function must exist in its module, but {module_name!r} has no {name!r}"
-                + (nearest(part, _functions_of(target)) or "; check the name after the colon")
-            )
-        target = getattr(target, part)
+    target = find_object(path, what="function")
     if not callable(target):
         raise InvalidOrderError(
             f"{path!r} must be a function, but it is a {type(target).__name__}; name a def train(trial)"
@@ -58,14 +41,40 @@ def find(path: str) -> Callable[..., Any]:
     return function
 
 
-def _functions_of(holder: Any) -> list[str]:
+def find_object(path: str, *, what: str) -> Any:
+    """Whatever `pkg.module:name` names; `what` says in messages what it should be.
+
+    Raises:
+        InvalidOrderError: malformed path, no such module or name. Its own errors pass through.
+    """
+    if not _PATH.fullmatch(path):
+        raise InvalidOrderError(
+            f"a {what} must be named 'pkg.module:name', but got {path!r}; write it like 'train:main'"
+        )
+    module_name, _, name = path.partition(":")
+    if module_name.partition(".")[0] in _OURS:
+        raise InvalidOrderError(
+            f"a {what}'s module must not be named like the service's own packages {_OURS}, but got {path!r}; rename it"
+        )
+    target: Any = _module(module_name, what=what)
+    for part in name.split("."):
+        if not hasattr(target, part):
+            raise InvalidOrderError(
+                f"the {what} must exist in its module, but {module_name!r} has no {name!r}"
+                + (nearest(part, _own_names(target)) or "; check the name after the colon")
+            )
+        target = getattr(target, part)
+    return target
+
+
+def _own_names(holder: Any) -> list[str]:
     """Names that may have been meant: the holder's own functions and classes, not what it imported."""
     own = getattr(holder, "__name__", "")
     return [name for name, one in vars(holder).items() if callable(one) and getattr(one, "__module__", None) == own]
 
 
 def describe(path: str) -> dict[str, Any]:
-    """Code identity of a function that `find` has imported: entry point, digest of its sources, git state."""
+    """Code identity of what `find` or `find_object` has imported: entry point, digest of its sources, git state."""
     name = path.partition(":")[0]
     files = _imported[name]
     return {"entry_point": path, **_identity(sys.modules[name].__file__, tuple(sorted(files.items())))}
@@ -82,7 +91,7 @@ _imported: dict[str, dict[str, _Stamp]] = {}  # by function module: what lies in
 _modules_then: dict[str, int] = {}
 
 
-def _module(name: str) -> ModuleType:
+def _module(name: str, *, what: str) -> ModuleType:
     if any(_stamp(stamp[0]) != stamp for stamp in _imported.get(name, {}).values()):
         for stale in _imported.pop(name):
             sys.modules.pop(stale, None)
@@ -92,7 +101,7 @@ def _module(name: str) -> ModuleType:
     except ModuleNotFoundError as error:
         if error.name is not None and (name == error.name or name.startswith(error.name + ".")):
             raise InvalidOrderError(
-                f"the function's module must be importable on the workers, but there is no module {error.name!r}; "
+                f"the {what}'s module must be importable on the workers, but there is no module {error.name!r}; "
                 "install it there, or put its folder on PYTHONPATH"
             ) from error
         raise

@@ -26,10 +26,12 @@ def checked(document: Any, caller: Principal) -> StudyDefinition:
     definition = parse(document)
     algorithms.check(definition)
     caller.require_project(definition.project)
-    if definition.trainer.function is not None and not caller.may_submit_code:
+    trainer = definition.trainer
+    if trainer.code is not None and not caller.may_submit_code:
+        field = "function" if trainer.function else "recipe"
         raise Forbidden(
-            f"trainer.function runs code on the workers, which the token {caller.name!r} may not submit",
-            remedy="use a token made with hpo token create --submit-code, or a recipe",
+            f"trainer.{field} runs code on the workers, which the token {caller.name!r} may not submit",
+            remedy="use a token made with hpo token create --submit-code, or a recipe of the service's",
         )
     return definition
 

@@ -140,5 +140,7 @@ class CreateToken(Body):
     name: str = Field(min_length=1, max_length=200, examples=["ci"])
     role: Literal["viewer", "runner", "editor", "admin"] = "viewer"
     project: str = Field(default="*", pattern=r"^(\*|[A-Za-z0-9][A-Za-z0-9_.\-]{0,62})$")
-    may_submit_code: bool = Field(default=False, description="May submit function trainers: a shell on the workers.")
+    may_submit_code: bool = Field(
+        default=False, description="May submit functions and recipes of its own: a shell on the workers."
+    )
     days: float | None = Field(default=90.0, gt=0, le=3650, description="Lifetime; null: never expires.")

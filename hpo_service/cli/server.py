@@ -149,7 +149,9 @@ def token_create(
     role: Annotated[Role, typer.Option("--role", help="viewer, runner, editor or admin.")] = Role.EDITOR,
     project: Annotated[str, typer.Option("--project", help="One project; * for all.")] = "*",
     days: Annotated[float, typer.Option("--days", min=0, help="Lifetime; 0: until revoked.")] = 90,
-    code: Annotated[bool, typer.Option("--code", help="May submit functions: a shell on the workers.")] = False,
+    code: Annotated[
+        bool, typer.Option("--code", help="May submit functions and own recipes: a shell on the workers.")
+    ] = False,
     data: Data = None,
     database_url: Database = None,
 ) -> None:

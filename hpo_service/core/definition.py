@@ -25,7 +25,7 @@ from pydantic import (
 from hpo_service.core.algorithm_specs import WITH_SCHEDULER, AlgorithmSpec, model_of
 from hpo_service.errors import FieldProblem, InvalidInput
 from search_spaces import SearchSpace, SpaceError
-from search_spaces.catalog import recipes_schema, validate_trainer
+from search_spaces.catalog import own_recipe, recipes_schema, validate_trainer
 
 MAX_DOCUMENT_DEPTH = 32
 Name = Annotated[str, Field(min_length=1, max_length=200)]
@@ -54,7 +54,9 @@ class Objective(_Model):
 class Trainer(_Model):
     """What trains a trial: exactly one of a recipe, a function by import path, or external workers."""
 
-    recipe: str | None = None
+    recipe: str | None = Field(
+        default=None, description="A recipe by name, or one of your own by import path: `package.module:name`."
+    )
     function: str | None = Field(
         default=None,
         pattern=r"^[A-Za-z_][\w.]*:[A-Za-z_][\w.]*$",
@@ -62,6 +64,13 @@ class Trainer(_Model):
     )
     external: bool = False
     params: dict[str, Any] = Field(default_factory=dict, description="Fixed arguments, shared by all trials.")
+
+    @property
+    def code(self) -> str | None:
+        """The import path of the user's own code that it runs on the workers, if it does."""
+        if self.recipe is not None and own_recipe(self.recipe):
+            return self.recipe
+        return self.function
 
     @model_validator(mode="after")
     def _one(self) -> Self:

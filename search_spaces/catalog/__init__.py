@@ -3,12 +3,21 @@
 How a recipe trains is not here.
 """
 
-from search_spaces.catalog.checks import Problem, check_params, complete, metric_names, validate_trainer
+from search_spaces.catalog.checks import (
+    Problem,
+    check_params,
+    complete,
+    lane_names,
+    metric_names,
+    own_recipe,
+    validate_trainer,
+)
 from search_spaces.catalog.declarations import (
     RECIPES,
     MetricDeclaration,
     ParameterDeclaration,
     RecipeDeclaration,
+    own_declaration,
 )
 from search_spaces.catalog.describe import recipes_schema
 
@@ -20,7 +29,10 @@ __all__ = [
     "RecipeDeclaration",
     "check_params",
     "complete",
+    "lane_names",
     "metric_names",
+    "own_declaration",
+    "own_recipe",
     "recipes_schema",
     "validate_trainer",
 ]

@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import difflib
 import math
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from search_spaces.catalog.declarations import RECIPES, ParameterDeclaration, RecipeDeclaration
 
+_IMPORT_PATH = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_][\w.]*")
 _BUNDLED_TASKS = {
     "digits": "classification",
     "iris": "classification",
@@ -45,11 +47,14 @@ def validate_trainer(
 ) -> list[Problem]:
     """All problems of a trainer: fixed `params`, search space (name → its JSON form), objectives' metrics.
 
-    `has_scheduler` says that the algorithm decides how far trials train, beside which `epochs` has no meaning.
+    `has_scheduler` says that the algorithm decides how far trials train, beside which `epochs` has no meaning. Of a
+    user's own recipe, named by its import path, only a worker knows the parameters and metrics: its preflight checks.
     """
+    if own_recipe(recipe):
+        return list(_check_epochs(params, space)) if has_scheduler else []
     declared = RECIPES.get(recipe)
     if declared is None:
-        remedy = _nearest(recipe, RECIPES) or f"use one of {', '.join(RECIPES)}"
+        remedy = _nearest(recipe, RECIPES) or f"use one of {', '.join(RECIPES)}, or a recipe of yours: pkg.module:name"
         return [Problem(path="trainer.recipe", rule="the recipe must be known", value=recipe, remedy=remedy)]
     problems = check_params(recipe, params)
     for name, spec in space.items():
@@ -62,9 +67,14 @@ def validate_trainer(
     return problems
 
 
-def check_params(recipe: str, params: Mapping[str, Any]) -> list[Problem]:
+def own_recipe(recipe: str) -> bool:
+    """True for the import path of a user's own recipe, `pkg.module:name`."""
+    return _IMPORT_PATH.fullmatch(recipe) is not None
+
+
+def check_params(recipe: str | RecipeDeclaration, params: Mapping[str, Any]) -> list[Problem]:
     """Problems of parameter values, fixed or drawn; `recipe` must be known."""
-    declared = RECIPES[recipe]
+    declared = _declared(recipe)
     problems: list[Problem] = []
     for name, value in params.items():
         path = f"trainer.params.{name}"
@@ -73,15 +83,20 @@ def check_params(recipe: str, params: Mapping[str, Any]) -> list[Problem]:
             problems.append(_unknown(path, name, declared))
         elif not (value is None and parameter.default is None):
             problems += _check_value(parameter, path, value)
-    if not problems:
+    if not problems and "val_fraction" in declared.parameters and declared.name in RECIPES:
         problems += _check_fractions(complete(recipe, params))
     return problems
 
 
-def complete(recipe: str, params: Mapping[str, Any]) -> dict[str, Any]:
+def complete(recipe: str | RecipeDeclaration, params: Mapping[str, Any]) -> dict[str, Any]:
     """The parameters with the defaults of the recipe beneath them."""
-    defaults = {name: parameter.default for name, parameter in RECIPES[recipe].parameters.items()}
+    defaults = {name: parameter.default for name, parameter in _declared(recipe).parameters.items()}
     return {**defaults, **params}
+
+
+def lane_names(recipe: str | RecipeDeclaration) -> tuple[str, ...]:
+    """The parameters in which trials may differ that train together as lanes of one program."""
+    return tuple(name for name, parameter in _declared(recipe).parameters.items() if parameter.lane)
 
 
 def metric_names(recipe: str, params: Mapping[str, Any]) -> tuple[str, ...]:
@@ -95,6 +110,10 @@ def metric_names(recipe: str, params: Mapping[str, Any]) -> tuple[str, ...]:
     return tuple(names)
 
 
+def _declared(recipe: str | RecipeDeclaration) -> RecipeDeclaration:
+    return RECIPES[recipe] if isinstance(recipe, str) else recipe
+
+
 # Values
 
 
@@ -106,6 +125,8 @@ def _check_value(parameter: ParameterDeclaration, path: str, value: Any) -> Iter
 
 def _broken_rule(parameter: ParameterDeclaration, value: Any) -> str | None:
     name = parameter.name
+    if parameter.kind == "any":
+        return None
     if parameter.kind == "choice":
         known = any(value == v and type(value) is type(v) for v in parameter.values)
         return None if known else f"{name} must be one of {', '.join(map(str, parameter.values))}"

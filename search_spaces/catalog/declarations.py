@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -16,10 +17,10 @@ AUGMENTATIONS = ("none", "flip", "shift", "flip_shift")
 class ParameterDeclaration:
     """One parameter of a recipe.
 
-    `kind` is float, int, choice or text; `low` and `high` bound numbers, both included; `values` lists choices.
-    `default` None means: not set, and `doc` says what happens then. `lane` says that trials which differ only here
-    can train together as lanes of one model; `tunable` that it may stand in a search space; `models` names
-    the models on which it has an effect (empty: all).
+    `kind` is float, int, choice, text, or any (of own recipes: not checked); `low` and `high` bound numbers, both
+    included; `values` lists choices. `default` None means: not set, and `doc` says what happens then. `lane` says that
+    trials which differ only here can train together as lanes of one model; `tunable` that it may stand in a search
+    space; `models` names the models on which it has an effect (empty: all).
     """
 
     name: str
@@ -238,6 +239,7 @@ _DATA = (
     ),
 )
 
+_OF_LOOPS = ("dropout", "label_smoothing")  # what the loops themselves do of it, whatever the network
 _IMAGE_MODELS = ("softmax", "mlp", "cnn", "resnet")
 _TABLE_MODELS = ("linear", "mlp", "resmlp")
 _CLASSES = ("classification",)
@@ -368,3 +370,24 @@ _TABULAR = RecipeDeclaration(
 )
 
 RECIPES: dict[str, RecipeDeclaration] = {recipe.name: recipe for recipe in (_IMAGE_CLASSIFIER, _TABULAR)}
+
+
+def own_declaration(
+    name: str, *, parameters: Mapping[str, Any], lanes: Iterable[str], metrics: tuple[MetricDeclaration, ...] = ()
+) -> RecipeDeclaration:
+    """The declaration of a user's own recipe: the parameters of training, and its own, each a declaration or a default.
+
+    An own parameter named like one of training takes its place, or sets its default.
+    """
+    merged = _named(*_TRAINING, *(p for p in _NETWORK if p.name in _OF_LOOPS))
+    for own, given in parameters.items():
+        if isinstance(given, ParameterDeclaration):
+            merged[own] = given
+        elif own in merged:
+            merged[own] = replace(merged[own], default=given)
+        else:
+            merged[own] = _P(name=own, kind="any", default=given, doc="")
+    merged |= {lane: replace(merged[lane], lane=True) for lane in lanes}
+    return RecipeDeclaration(
+        name=name, doc="", parameters=merged, metrics=metrics, default_metric=metrics[0].name if metrics else "val_loss"
+    )

@@ -111,8 +111,11 @@ def test_another_projects_study_does_not_exist(open_client: TestClient, bearer: 
     assert [item["id"] for item in everybody] == [theirs]
 
 
-def test_submitting_code_is_a_permission_of_its_own(open_client: TestClient, bearer: Bearer) -> None:
-    document = {**DEFINITION, "trainer": {"function": "mine:train"}}
+@pytest.mark.parametrize("trainer", [{"function": "mine:train"}, {"recipe": "mine:Recipe"}])
+def test_submitting_code_is_a_permission_of_its_own(
+    trainer: dict[str, str], open_client: TestClient, bearer: Bearer
+) -> None:
+    document = {**DEFINITION, "trainer": trainer}
     for path in ("/api/v1/studies", "/api/v1/studies/validate"):
         refused = open_client.post(path, json=document, headers=bearer("admin"))
         assert (refused.status_code, "submit-code" in refused.json()["remedy"]) == (403, True)

@@ -12,7 +12,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from search_spaces.catalog import RECIPES, check_params, complete, metric_names, validate_trainer
+from search_spaces.catalog import (
+    RECIPES,
+    ParameterDeclaration,
+    check_params,
+    complete,
+    lane_names,
+    metric_names,
+    own_declaration,
+    own_recipe,
+    validate_trainer,
+)
 
 DOC = (Path(__file__).parents[3] / "docs" / "recipes.md").read_text()
 
@@ -138,6 +148,36 @@ _JSON = (
 def test_no_input_makes_the_checks_stumble(params: dict[str, Any], spec: dict[str, Any], name: str) -> None:
     for problem in validate_trainer("tabular", params, {name: spec}, metrics=["val_loss"]):
         assert str(problem).count("; ") >= 1
+
+
+def test_of_an_own_recipe_only_a_worker_knows_the_parameters() -> None:
+    space = {"noise": {"type": "uniform", "low": 0, "high": 1}, "epochs": {"type": "integer", "low": 1, "high": 9}}
+    assert validate_trainer("mine.recipes:Spiral", {"any": 1}, space, metrics=["whatever"]) == []
+    (problem,) = validate_trainer("mine.recipes:Spiral", {}, space, has_scheduler=True)
+    assert problem.path == "space.epochs"
+
+
+@pytest.mark.parametrize("name", ["mine", "mine:", ":Spiral", "a b:c", "mine:Spi-ral", "a:b:c"])
+def test_what_is_no_import_path_is_an_unknown_recipe(name: str) -> None:
+    assert not own_recipe(name)
+    (problem,) = validate_trainer(name, {}, {})
+    assert problem.path == "trainer.recipe"
+    assert "pkg.module:name" in problem.remedy or "did you mean" in problem.remedy
+
+
+def test_own_declarations_stand_on_the_parameters_of_training() -> None:
+    bounded = ParameterDeclaration(name="depth", kind="int", low=1, high=4, default=2, doc="Layers.")
+    declared = own_declaration("m:R", parameters={"noise": 0.1, "lr": 0.5, "depth": bounded}, lanes=("noise",))
+    assert {"lr", "momentum", "dropout", "noise"} <= set(lane_names(declared))
+    assert not {"depth", "batch_size", "optimizer"} & set(lane_names(declared))
+    full = complete(declared, {"depth": 3})
+    assert (full["lr"], full["noise"], full["depth"], full["batch_size"]) == (0.5, 0.1, 3, 32)
+    assert check_params(declared, {"noise": object(), "depth": 4}) == []
+    assert [p.path for p in check_params(declared, {"depth": 9, "lr": -1.0, "nose": 1})] == [
+        "trainer.params.depth",
+        "trainer.params.lr",
+        "trainer.params.nose",
+    ]
 
 
 def test_every_parameter_and_metric_is_documented_with_range_and_default() -> None:
