@@ -31,7 +31,6 @@ from hpo_service.api.routes import (
     studies,
     surrogate,
     tokens,
-    training,
     trials,
 )
 from hpo_service.api.routing import Route
@@ -96,7 +95,6 @@ def create_app(
         definitions,
         studies,
         trials,
-        training,
         context,
         compare,
         cluster,

@@ -23,6 +23,8 @@ from search_spaces.errors import nearest
 
 ROLE, NATURAL, SECRET, LOCATED = "x-role", "x-idempotent", "x-secret", "x-located"
 MAX_KEY = 200
+SMALL = 4096
+"""Bytes of a JSON body that are read on the spot."""
 Handler = Callable[[Request], Coroutine[Any, Any, Response]]
 
 
@@ -47,7 +49,7 @@ class Route(APIRoute):
 
         async def handle(request: Request) -> Response:
             shared: Shared = request.app.state.shared
-            caller = await run_in_threadpool(_admit, shared, request.headers.get("authorization"), least)
+            caller = await _caller(shared, request.headers.get("authorization"), least)
             request.state.principal = caller
             request.state.remember = None
             _refuse_unknown(request, names)
@@ -82,6 +84,13 @@ def router(*, prefix: str = "", tag: str) -> APIRouter:
     return APIRouter(prefix=prefix, tags=[tag], route_class=Route)
 
 
+async def _caller(shared: Shared, authorization: str | None, least: Role) -> Principal:
+    """Who calls; only a token is looked up in the database, on a thread."""
+    if authorization is None or least is Role.PUBLIC:
+        return _admit(shared, None, least)
+    return await run_in_threadpool(_admit, shared, authorization, least)
+
+
 def _admit(shared: Shared, authorization: str | None, least: Role) -> Principal:
     if least is Role.PUBLIC:
         return ANONYMOUS
@@ -111,7 +120,11 @@ async def _with_document(request: Request) -> Request:
     body = await request.body()
     if not body:
         return request
-    document = await run_in_threadpool(parse_body, body, request.headers.get("content-type", ""))
+    kind = request.headers.get("content-type", "")
+    if len(body) <= SMALL and kind == "application/json":
+        document = parse_body(body, kind)  # a thread would take longer than reading it
+    else:
+        document = await run_in_threadpool(parse_body, body, kind)
     headers = [(name, value) for name, value in request.scope["headers"] if name != b"content-type"]
     scope = {**request.scope, "headers": [*headers, (b"content-type", b"application/json")]}
     prepared = Request(scope, request.receive)

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Annotated, Any
 
 from fastapi import Depends, Request
+from starlette.concurrency import run_in_threadpool
 
 from hpo_service.api.access import ANY_PROJECT, Principal
 from hpo_service.api.answers import Answers
@@ -50,8 +51,27 @@ class Shared:
     patching: threading.Lock = field(default_factory=threading.Lock)
     answers: Answers = field(default_factory=Answers)
     background: Background = field(default_factory=Background)
+    projects: Projects = field(default_factory=lambda: Projects())
     params: BestParams = field(default_factory=lambda: BestParams())
     paces: Paces = field(default_factory=Paces)
+
+
+class Projects:
+    """Projects of studies by id. They never change, so that they can be kept; at most `keep`."""
+
+    def __init__(self, keep: int = 4096) -> None:
+        self._keep = keep
+        self._known: OrderedDict[str, str] = OrderedDict()
+
+    def get(self, study_id: str) -> str | None:
+        """The project, where the study was looked up before; it may be deleted by now."""
+        return self._known.get(study_id)
+
+    def put(self, study_id: str, project: str) -> None:
+        """Keep it."""
+        self._known[study_id] = project
+        while len(self._known) > self._keep:
+            self._known.popitem(last=False)
 
 
 class BestParams:
@@ -107,4 +127,16 @@ def find_visible(state: Shared, caller: Principal, study_id: str) -> StudyRow:
     )
 
 
+async def served_study(study_id: str, state: SharedDep, caller: PrincipalDep) -> str:
+    """The id of the study in the path, for verbs that read the study themselves: looked up once in this process.
+    Raises like `visible_study`."""
+    if state.projects.get(study_id) is None:
+        row = await run_in_threadpool(find_visible, state, caller, study_id)
+        state.projects.put(study_id, row.project)
+    elif not caller.sees(state.projects.get(study_id) or ""):
+        await run_in_threadpool(find_visible, state, caller, study_id)
+    return study_id
+
+
 StudyDep = Annotated[StudyRow, Depends(visible_study)]
+ServedDep = Annotated[str, Depends(served_study)]

@@ -11,11 +11,11 @@ from fastapi import APIRouter, Response
 from starlette.concurrency import run_in_threadpool
 
 from hpo_service.api import schemas, telling
-from hpo_service.api.access import ANY_PROJECT, Principal, Role
+from hpo_service.api.access import Principal, Role
 from hpo_service.api.requests import Ask, Heartbeat, Reports, Tell
 from hpo_service.api.rounds import Wish
 from hpo_service.api.routing import role, router
-from hpo_service.api.state import PrincipalDep, Shared, SharedDep, StudyDep, find_visible
+from hpo_service.api.state import PrincipalDep, ServedDep, Shared, SharedDep, StudyDep, find_visible
 from hpo_service.core import seeds
 from hpo_service.errors import NotFound
 from hpo_service.store import external
@@ -28,10 +28,9 @@ routes: APIRouter = router(prefix="/studies/{study_id}", tag="external workers")
 
 
 @routes.post("/ask", response_model=schemas.Asked, openapi_extra=role(Role.RUNNER, natural=True))
-async def ask(study_id: str, body: Ask, shared: SharedDep, caller: PrincipalDep) -> Response:
+async def ask(study_id: ServedDep, body: Ask, shared: SharedDep, caller: PrincipalDep) -> Response:
     """Top the client's open trials up to n: asking again after a crash returns the same ones. `ended` says why there
     will be no more; an empty list without it means: ask again later."""
-    await _visible(shared, caller, study_id)
     wish = Wish(client_id=body.client_id, n=body.n, lease_s=body.lease_s)
     given = await _served(shared, caller, study_id, shared.desk.ask(study_id, wish))
     seed = int(given.study.definition.get("seed", 0))
@@ -83,21 +82,14 @@ def report(study: StudyDep, body: Reports, shared: SharedDep) -> schemas.Reporte
 
 
 @routes.post("/tell", response_model=schemas.Trial, openapi_extra=role(Role.RUNNER, natural=True))
-async def tell(study_id: str, body: Tell, shared: SharedDep, caller: PrincipalDep) -> Response:
+async def tell(study_id: ServedDep, body: Tell, shared: SharedDep, caller: PrincipalDep) -> Response:
     """Say how a trial's attempt ended. Telling the same again is fine; telling something else is a 409."""
-    await _visible(shared, caller, study_id)
     row, heard = await _served(shared, caller, study_id, shared.desk.tell(study_id, telling.telling(body)))
     telling.raise_unheard(heard)
     shared.notify(study_id)
     if row is None:
         raise NotFound(f"study {study_id} has no trial {body.trial}", remedy="list them with `hpo trials`")
     return _json(schemas.trial_answer(row))
-
-
-async def _visible(shared: Shared, caller: Principal, study_id: str) -> None:
-    """Raises NotFound where the caller may not see the study; looks only where there are some that they may not."""
-    if caller.project != ANY_PROJECT:
-        await run_in_threadpool(find_visible, shared, caller, study_id)
 
 
 async def _served(shared: Shared, caller: Principal, study_id: str, future: Future[T]) -> T:
