@@ -31,6 +31,7 @@ from hpo_service.api.routes import (
     studies,
     surrogate,
     tokens,
+    training,
     trials,
 )
 from hpo_service.api.routing import Route
@@ -95,6 +96,7 @@ def create_app(
         definitions,
         studies,
         trials,
+        training,
         context,
         compare,
         cluster,
