@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 import torch
 from torch import Tensor
+from torch.func import vmap
+
+from workers.loops.single import RowLoss, Task, row_values
 
 
 class LaneLoss(Protocol):
@@ -91,3 +94,70 @@ class SquaredError:
         error, mean, square = totals / rows
         spread = (square - mean.square()).clamp_min(1e-12)
         return [error, error.sqrt() * self._scale, 1.0 - error / spread]
+
+
+class OwnLoss:
+    """A user's own, by autograd over all lanes."""
+
+    def __init__(self, function: RowLoss) -> None:
+        self._function = function
+
+    def prepared(self, y: Tensor) -> Tensor:
+        """As they are."""
+        return y
+
+    def gradient(self, out: Tensor, target: Tensor) -> Tensor:
+        """Of the mean over rows."""
+        with torch.enable_grad():
+            leaf = out.detach().requires_grad_()
+            total = _by_lane(self._function, leaf, target).sum() / out.shape[1]
+        (found,) = torch.autograd.grad(total, leaf)
+        return found
+
+    def totals(self, out: Tensor, y: Tensor, *, smoothed: bool) -> Tensor:
+        """Loss."""
+        return _by_lane(self._function, out, y).sum(-1, dtype=torch.float64)[None]
+
+    def metrics(self, totals: Tensor, rows: int) -> list[Tensor]:
+        """Loss of each lane."""
+        return list(totals / rows)
+
+
+class Scored:
+    """A loss, and scores measured beside it."""
+
+    def __init__(self, loss: LaneLoss, scores: Mapping[str, RowLoss]) -> None:
+        self._loss, self._scores = loss, tuple(scores.values())
+        self.prepared, self.gradient = loss.prepared, loss.gradient
+
+    def totals(self, out: Tensor, y: Tensor, *, smoothed: bool) -> Tensor:
+        """Those of the loss, then one per score."""
+        scores = [_by_lane(score, out, y).sum(-1, dtype=torch.float64)[None] for score in self._scores]
+        return torch.cat([self._loss.totals(out, y, smoothed=smoothed), *scores])
+
+    def metrics(self, totals: Tensor, rows: int) -> list[Tensor]:
+        """Those of the loss, then the scores' means."""
+        own = len(totals) - len(self._scores)
+        return [*self._loss.metrics(totals[:own], rows), *(totals[own:] / rows)]
+
+
+def lane_loss(tasks: Sequence[Task], *, fold: int) -> LaneLoss:
+    """What tasks of equal structure are trained by and measured with."""
+    first = tasks[0]
+    loss: LaneLoss
+    if first.loss is not None:
+        loss = OwnLoss(first.loss)
+    elif first.data.regression:
+        loss = SquaredError(first.data.target_scale[fold])
+    else:
+        smoothing = [float(task.params["label_smoothing"]) for task in tasks]
+        loss = CrossEntropy(smoothing, classes=first.data.classes, device=first.device)
+    return Scored(loss, first.scores) if first.scores else loss
+
+
+def _by_lane(function: RowLoss, out: Tensor, y: Tensor) -> Tensor:
+    """[lanes, rows] from outputs [lanes, rows, outputs] and targets [lanes, rows], or [1, rows] shared by all."""
+    shared = len(y) == 1 < len(out)
+    mapped = vmap(lambda out, y: row_values(function, out, y), in_dims=(0, None if shared else 0))
+    values: Tensor = mapped(out, y[0] if shared else y)
+    return values

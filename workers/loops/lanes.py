@@ -15,11 +15,11 @@ import torch
 from torch import Tensor
 
 from workers.loops.lane_batches import LaneBatches, Stretch
-from workers.loops.lane_losses import CrossEntropy, LaneLoss, SquaredError
+from workers.loops.lane_losses import lane_loss
 from workers.loops.lane_networks import lane_network
 from workers.loops.lane_optimisers import LaneClipping, LaneOptimiser, LaneSettings
 from workers.loops.lane_storage import LaneStorage
-from workers.loops.progress import EVALUATED_ROWS, metric_names
+from workers.loops.progress import EVALUATED_ROWS
 from workers.loops.schedules import Schedule
 from workers.loops.single import Task, momentum_of
 from workers.streams import Streams
@@ -35,7 +35,7 @@ class LaneLearner:
 
     def __init__(self, tasks: Sequence[Task], *, fold: int, seeds: Sequence[int], horizons: Sequence[float]) -> None:
         first, each = tasks[0], [task.params for task in tasks]
-        self._rows, self._regression = first.data.folds[fold], first.data.regression
+        self._rows, self._names = first.data.folds[fold], first.metrics
         streams = [Streams(seed, fold=fold, device=first.device) for seed in seeds]
         modules = (task.build(self._rows, own.initialisation()) for task, own in zip(tasks, streams, strict=True))
         self._storage = LaneStorage(modules, lanes=len(tasks), device=first.device)
@@ -49,7 +49,7 @@ class LaneLearner:
             dropouts=[float(params["dropout"]) for params in each],
             dropout_widths=getattr(self._storage.template, "dropout_widths", ()),
         )
-        self._loss = _loss(tasks, fold)
+        self._loss = lane_loss(tasks, fold=fold)
         values, grads = self._storage.values, self._storage.grads
         self._optimiser = LaneOptimiser(str(each[0]["optimizer"]), _settings(each), values=values, grads=grads)
         self._clip = LaneClipping([float(params["grad_clip"]) for params in each], grads)
@@ -68,7 +68,7 @@ class LaneLearner:
         trained, rows = self._train(numbers, count)
         checked, val_rows = self._validate(None if most_batches is None else EVALUATED_ROWS)
         metrics = [*self._loss.metrics(trained, rows), *self._loss.metrics(checked, val_rows)]
-        names = metric_names(regression=self._regression)
+        names = self._names
         columns = zip(*torch.stack(metrics).tolist(), strict=True)
         last = [
             s.at(start + (count - 1) / self._batches.count) for s, start in zip(self._schedules, starts, strict=True)
@@ -119,14 +119,6 @@ class LaneLearner:
             for xs, ys in zip(torch.split(x, at_once), torch.split(y, at_once), strict=True)
         ]
         return torch.stack(totals).sum(0), len(y)
-
-
-def _loss(tasks: Sequence[Task], fold: int) -> LaneLoss:
-    data = tasks[0].data
-    if data.regression:
-        return SquaredError(data.target_scale[fold])
-    smoothing = [float(task.params["label_smoothing"]) for task in tasks]
-    return CrossEntropy(smoothing, classes=data.classes, device=tasks[0].device)
 
 
 def _settings(each: Sequence[Mapping[str, Any]]) -> LaneSettings:

@@ -6,7 +6,7 @@ The plain and the fused loop share this: a checkpoint of one goes on in the othe
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -73,8 +73,8 @@ def spread(each: Sequence[dict[str, float]]) -> dict[str, float]:
     return found
 
 
-def metric_names(*, regression: bool) -> tuple[str, ...]:
-    """What an epoch measures, in the order in which the loops compute it; the learning rate comes on top."""
-    if regression:
-        return ("train_loss", "train_rmse", "train_r2", "val_loss", "val_rmse", "val_r2")
-    return ("train_loss", "train_accuracy", "val_loss", "val_accuracy")
+def metric_names(*, regression: bool, own_loss: bool, scores: Iterable[str]) -> tuple[str, ...]:
+    """What an epoch measures, in the order in which the loops compute it; the learning rate comes on top. A loss of
+    the user's own says nothing of what else could be measured: that is what `scores` are for."""
+    quality = () if own_loss else ("rmse", "r2") if regression else ("accuracy",)
+    return tuple(f"{part}_{name}" for part in ("train", "val") for name in ("loss", *quality, *scores))

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -16,6 +16,7 @@ import torch.nn.functional as F  # noqa: N812 - the name that everybody knows
 from torch import Tensor, nn
 
 from workers.data import Fold, TaskData
+from workers.errors import InvalidOrderError
 from workers.loops.batches import Batches
 from workers.loops.optimisers import Optimiser
 from workers.loops.progress import EVALUATED_ROWS, PREFLIGHT_BATCHES, Progress, last_epoch, metric_names, spread
@@ -24,20 +25,34 @@ from workers.models import Network
 from workers.streams import Streams
 from workers.trial import Trial
 
+RowLoss = Callable[[Tensor, Tensor], Tensor]
+"""(outputs [rows, …], targets [rows, …]) → one value per row, [rows]; of torch operations alone."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Task:
-    """What a recipe hands to the loop: resolved parameters, data, and how to build a network for a fold."""
+    """What a recipe hands to the loop: resolved parameters, data, and how to build a network for a fold.
+
+    `loss` takes the place of the loss that the data imply (cross-entropy, or the squared error); `scores` are measured
+    beside it, as means over rows, and reported as `train_<name>` and `val_<name>`.
+    """
 
     params: Mapping[str, Any]
     data: TaskData
     device: str
     build: Callable[[Fold, torch.Generator], Network]
+    loss: RowLoss | None = None
+    scores: Mapping[str, RowLoss] = field(default_factory=dict)
 
     @property
     def data_identity(self) -> Mapping[str, Any]:
         """Names the data and its split."""
         return self.data.identity
+
+    @property
+    def metrics(self) -> tuple[str, ...]:
+        """What an epoch measures, but for the learning rate."""
+        return metric_names(regression=self.data.regression, own_loss=self.loss is not None, scores=self.scores)
 
 
 class Learner:
@@ -45,6 +60,7 @@ class Learner:
 
     def __init__(self, task: Task, *, fold: int, seed: int, horizon: float) -> None:
         params = task.params
+        self._task = task
         self._rows = task.data.folds[fold]
         self._regression = task.data.regression
         self._scale = task.data.target_scale[fold]
@@ -85,7 +101,7 @@ class Learner:
             train = self._quality(torch.cat(outputs), torch.cat(targets))
             val = self._validate(None if most_batches is None else EVALUATED_ROWS)
             values = torch.stack([train_loss, *train, *val]).tolist()
-        return {**dict(zip(metric_names(regression=self._regression), values, strict=True)), "lr": lr}
+        return {**dict(zip(self._task.metrics, values, strict=True)), "lr": lr}
 
     def state_dict(self) -> dict[str, Any]:
         """Weights, buffers and optimiser, as tensors and plain containers."""
@@ -120,6 +136,8 @@ class Learner:
         return outputs, targets, losses, lr
 
     def _loss(self, out: Tensor, y: Tensor) -> Tensor:
+        if self._task.loss is not None:
+            return row_values(self._task.loss, out, y).mean()
         if self._regression:
             return F.mse_loss(out.squeeze(-1), y)
         return F.cross_entropy(out, y, label_smoothing=self._smoothing)
@@ -128,15 +146,34 @@ class Learner:
         self.model.eval()
         x, y = self._rows.x_val[:most_rows], self._rows.y_val[:most_rows]
         out = torch.cat([self.model(part) for part in torch.split(x, EVALUATED_ROWS)])
-        loss = F.mse_loss(out.squeeze(-1), y) if self._regression else F.cross_entropy(out, y)
+        smoothed = self._task.loss is None and not self._regression
+        loss = F.cross_entropy(out, y) if smoothed else self._loss(out, y)  # validation is never smoothed
         return [loss, *self._quality(out, y)]
 
     def _quality(self, out: Tensor, y: Tensor) -> list[Tensor]:
-        """[accuracy], or [root mean squared error in the target's unit, R²]."""
+        """[accuracy], or [root mean squared error in the target's unit, R²], or neither; and the scores."""
+        scores = [row_values(score, out, y).mean() for score in self._task.scores.values()]
+        if self._task.loss is not None:
+            return scores
         if not self._regression:
-            return [(out.argmax(1) == y).float().mean()]
+            return [(out.argmax(1) == y).float().mean(), *scores]
         error = F.mse_loss(out.squeeze(-1), y)
-        return [error.sqrt() * self._scale, 1.0 - error / y.var(correction=0).clamp_min(1e-12)]
+        return [error.sqrt() * self._scale, 1.0 - error / y.var(correction=0).clamp_min(1e-12), *scores]
+
+
+def row_values(function: RowLoss, out: Tensor, y: Tensor) -> Tensor:
+    """The values of a loss or score.
+
+    Raises:
+        InvalidOrderError: it gives anything but one value per row.
+    """
+    values = function(out, y)
+    if values.shape != y.shape[:1]:
+        raise InvalidOrderError(
+            f"a loss or score must give one value per row, shape ({len(y)},), but got shape {tuple(values.shape)}; "
+            "leave the mean to the loop (reduction='none'), and take it over every dimension but the first"
+        )
+    return values
 
 
 def train(task: Task, trial: Trial) -> None:
