@@ -18,7 +18,7 @@ from hpo_service import algorithms
 from hpo_service.core.algorithm import Algorithm, RungView
 from hpo_service.core.definition import StudyDefinition, parse
 from hpo_service.core.events import DefinitionChanged, StudyCreated
-from hpo_service.core.proposals import Proposal, Start
+from hpo_service.core.proposals import Continue, Finish, Proposal, Start, Stop
 from hpo_service.core.states import StudyState
 from hpo_service.errors import Conflict, DecisionMoved
 from hpo_service.store import decisions, studies
@@ -27,6 +27,8 @@ from hpo_service.store.rows import Committed, Placement, Remember, StudyRow
 
 TRIES = 16
 Place = Callable[[Sequence[Proposal]], Mapping[int, Placement]]
+Grouping = Callable[["Fold", Sequence[Proposal]], Mapping[int, Placement] | None]
+"""The launches that proposals form; None where it is not known yet how trials are trained: then nothing is placed."""
 
 
 @dataclass
@@ -98,17 +100,29 @@ class Decider:
             self._folds.pop(study_id, None)
 
     def decide(
-        self, study: StudyRow, slots: int, place: Place | None = None, remember: Remember | None = None
+        self,
+        study: StudyRow,
+        slots: int,
+        place: Place | None = None,
+        remember: Remember | None = None,
+        *,
+        group: Grouping | None = None,
     ) -> tuple[Committed | None, tuple[Proposal, ...]]:
-        """Propose for `slots` free slots and commit. `study` must have been read before the call: its decision number
-        and epoch are what must not have moved. Returns nothing committed when there was nothing to propose.
-        Raises DecisionMoved when another decider, a user or a new lease was faster."""
+        """Propose for `slots` free slots and commit; with `group`, as many more as cohorts bring, within `parallel`.
+        `study` must have been read before the call: its decision number and epoch are what must not have moved. Returns
+        nothing committed when there was nothing to propose. Raises DecisionMoved when another decider, a user or a new
+        lease was faster."""
         with self.lock(study.id):
             fold = self.fold(study.id)
-            proposals = tuple(fold.algorithm.propose(slots))
+            most = None if group is None else study.parallel - study.open_attempts
+            proposals = tuple(fold.algorithm.propose(slots, most=most))
+            placements: Mapping[int, Placement] | None = place(proposals) if place and proposals else {}
+            if group is not None and any(isinstance(p, Start | Continue) for p in proposals):
+                placements = group(fold, proposals)
+            if placements is None:
+                proposals, placements = tuple(p for p in proposals if isinstance(p, Stop | Finish)), {}
             if not proposals:
                 return None, ()
-            placements = place(proposals) if place else {}
             try:
                 committed = decisions.commit(
                     self._db,

@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 
 from hpo_service.controller.flights import Flights
 from hpo_service.controller.orders import PREFLIGHT_TRIAL
+from hpo_service.controller.tried import Answers, Tried
 from hpo_service.core import cost
 from hpo_service.errors import Unavailable
 from hpo_service.executors.base import Executor
@@ -71,8 +72,7 @@ class Collector:
         self._prices = prices
         self._holder = holder
         self._changed = changed
-        self._guard = threading.Lock()
-        self._preflights: dict[str, Ended] = {}
+        self.answers = Answers()
 
     def run(self, stop: threading.Event) -> None:
         """Collect until `stop`; a batch that cannot be stored yet is kept."""
@@ -113,7 +113,7 @@ class Collector:
 
     def _give_up(self, message: Message, reason: str) -> None:
         """End the attempt whose message cannot be stored."""
-        if isinstance(message, WorkerSeen) or message.key.trial == PREFLIGHT_TRIAL:
+        if isinstance(message, WorkerSeen | Narrowed) or message.key.trial < 0:
             return
         key = message.key
         ended = EndedItem(
@@ -143,7 +143,7 @@ class Collector:
             if isinstance(message, WorkerSeen):
                 seen.append(message)
             elif message.key.trial < 0 or isinstance(message, Calibrated | Narrowed):
-                self._preflight(message)
+                self.answers.note(message)
             elif isinstance(message, Logged):
                 texts.append((message.key.study_id, message.key.trial, message.key.fence, message.text))
             else:
@@ -157,10 +157,9 @@ class Collector:
             logs.append_logs(self._db, texts)
         self._close(messages)
 
-    def take_preflight(self, study_id: str) -> Ended | None:
-        """The study's preflight result, once."""
-        with self._guard:
-            return self._preflights.pop(study_id, None)
+    def take_preflight(self, study_id: str) -> Tried | None:
+        """The study's newest preflight, once."""
+        return next(reversed(self.answers.take(study_id, PREFLIGHT_TRIAL)), None)
 
     def _refuse(
         self,
@@ -177,16 +176,12 @@ class Collector:
     def _close(self, messages: Sequence[Message]) -> None:
         ended = [m for m in messages if isinstance(m, Ended)]
         for message in ended:
-            whole = message.outcome in WHOLE and message.key.trial != PREFLIGHT_TRIAL
-            self._flights.remove(message.key, seconds=message.seconds if whole else None)
+            whole = message.outcome in WHOLE and message.key.trial >= 0
+            self._flights.remove(message.key, seconds=message.seconds if whole else None, charged=cost_seconds(message))
         touched = {m.key.study_id for m in ended}
+        touched |= {m.key.study_id for m in messages if isinstance(m, Narrowed)}
         if touched:
             self._changed(touched)
-
-    def _preflight(self, message: Message) -> None:
-        if isinstance(message, Ended):
-            with self._guard:
-                self._preflights[message.key.study_id] = message
 
     def _see(self, seen: Sequence[WorkerSeen]) -> None:
         now = self._db.now()
@@ -236,7 +231,7 @@ class Collector:
         flight = self._flights.get(message.key)
         charge = 0
         if flight is not None:
-            charge = self._prices.charge(message.seconds, cpu=flight.cpu, gpu=flight.gpu)
+            charge = self._prices.charge(cost_seconds(message), cpu=flight.cpu, gpu=flight.gpu)
         return EndedItem(
             study_id=message.key.study_id,
             trial=message.key.trial,
@@ -253,6 +248,11 @@ class Collector:
             gpu_peak_memory_bytes=message.gpu_peak_memory_bytes,
             gpu_utilisation=message.gpu_utilisation,
         )
+
+
+def cost_seconds(message: Ended) -> float:
+    """Seconds of a worker's time that the attempt is charged: its share, where lanes shared the worker."""
+    return message.seconds if message.charged_seconds is None else message.charged_seconds
 
 
 def _checkpoint(ref: CheckpointRef) -> CheckpointItem:

@@ -11,15 +11,18 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from hpo_service import storage
-from hpo_service.controller import orders, recovery, shares
+from hpo_service.controller import recovery, shares
+from hpo_service.controller.calibrations import Calibrations
 from hpo_service.controller.collector import Collector
 from hpo_service.controller.flights import Flights
+from hpo_service.controller.placing import Placing
 from hpo_service.controller.preflight import Preflights
 from hpo_service.controller.troubles import StudyBroken, Troubles, blamed
 from hpo_service.controller.turns import Turns, thinks_long
 from hpo_service.core.cost import Prices
 from hpo_service.core.definition import StudyDefinition, parse
-from hpo_service.core.proposals import Proposal, Stop
+from hpo_service.core.events import MethodsChosen
+from hpo_service.core.proposals import Stop
 from hpo_service.core.states import StudyState
 from hpo_service.decider import Decider, declare_spent, finish_if_over, settle
 from hpo_service.errors import Conflict, DecisionMoved, NotFound, Unavailable
@@ -28,7 +31,7 @@ from hpo_service.model_views import SurrogateViews
 from hpo_service.settings import Settings
 from hpo_service.store import decisions, external, retention, studies
 from hpo_service.store.database import Database
-from hpo_service.store.rows import OpenAttempt, Placement, StudyRow
+from hpo_service.store.rows import StudyRow
 from workers.contract import AttemptKey, CancelMode
 
 log = logging.getLogger(__name__)
@@ -84,6 +87,9 @@ class Controller:
         self.collector = Collector(
             self.db, self.executor, self.flights, self.prices, holder=self.holder, changed=self._wake
         )
+        answers = self.collector.answers
+        calibrations = Calibrations(self.db, self.executor, self.flights, answers, self.storage_root)
+        self._placing = Placing(self.db, self.executor, self.flights, self.decider, calibrations, self.storage_root)
         self._preflights = Preflights(
             db=self.db,
             executor=self.executor,
@@ -91,6 +97,7 @@ class Controller:
             flights=self.flights,
             storage_root=self.storage_root,
             joining=self._joining,
+            knows_methods=self._knows_methods,
         )
 
     def run(self, stop: threading.Event) -> None:
@@ -241,6 +248,7 @@ class Controller:
 
     def _forget(self, study_id: str) -> None:
         self._views.forget(study_id)
+        self._placing.forget(study_id)
         self.decider.forget(study_id)
 
     def _cancel_orphans(self, active: Sequence[StudyRow], led: Sequence[StudyRow]) -> None:
@@ -273,16 +281,9 @@ class Controller:
                 log.info("external study %s is looked at again: %s", row.id, error)
 
     def _demand(self, row: StudyRow) -> shares.Demand:
-        definition, led = self._definition(row), self.led.get(row.id)
-        return shares.Demand(
-            study_id=row.id,
-            cpu=definition.resources.cpu,
-            gpu=definition.resources.gpu,
-            priority=row.priority,
-            open=row.open_attempts,
-            parallel=row.open_attempts if led is not None and led.idle_seq == row.last_seq else row.parallel,
-            mean_seconds=self.flights.mean_seconds(row.id),
-        )
+        led = self.led.get(row.id)
+        idle = led is not None and led.idle_seq == row.last_seq
+        return self._placing.demand(row, self._definition(row), idle=idle)
 
     def _definition(self, row: StudyRow) -> StudyDefinition:
         led = self.led.get(row.id)
@@ -309,14 +310,21 @@ class Controller:
         led.pausing = False
         if row.state is not StudyState.RUNNING:
             return False
-        if declare_spent(self.db, row, self._definition(row)):
+        if declare_spent(self.db, row, self._definition(row)) or self._narrow(row):
             return True
         if row.last_seq == led.idle_seq or (row.last_seq, slots) == (led.seen_seq, led.seen_slots):
             return False
-        if self._reopen(row, slots) or self._decide(row, slots):
+        with blamed():
+            waiting = self._placing.waiting(row) if slots > 0 else []
+        opened = self._placing.again(row, self._definition(row), waiting, slots)
+        if opened:
+            self._placing.launch(self._definition(row), opened)
             return True
+        decided = self._decide(row, 0 if waiting else slots)  # nothing new before what waits has room
+        if decided is not None:
+            return decided
         led.seen_seq, led.seen_slots = row.last_seq, slots
-        if slots > 0:
+        if slots > 0 and not waiting:
             led.idle_seq = row.last_seq
         with blamed():
             return finish_if_over(self.db, self.decider, row)
@@ -327,41 +335,35 @@ class Controller:
         marks = external.stop_marks(self.db, study_id, [key.trial for key in keys]) if keys else {}
         self._cancel({key for key in keys if key.trial in marks}, CancelMode.STOP)
 
-    def _reopen(self, row: StudyRow, slots: int) -> bool:
-        """Place interrupted trials again; they come before anything new."""
-        waiting = decisions.interrupted(self.db, row.id)[:slots] if slots else []
-        if not waiting:
+    def _narrow(self, row: StudyRow) -> bool:
+        """Take note of launches that ran out of memory."""
+        if not self.collector.answers.has_narrowed(row.id):
             return False
-        placements = orders.place_trials(waiting, self._launch_size(row, len(waiting)))
-        opened = decisions.reopen(self.db, row.id, waiting, epoch=row.epoch, placements=placements)
-        self._launch(row, opened)
-        return bool(opened)
+        with blamed(), self.decider.lock(row.id):
+            known = self.decider.fold(row.id).algorithm.methods
+            return self._placing.calibrations.narrow(row, known)
 
-    def _decide(self, row: StudyRow, slots: int) -> bool:
-        def place(proposals: Sequence[Proposal]) -> dict[int, Placement]:
-            return orders.placements(proposals, self._launch_size(row, len(proposals)))
-
+    def _decide(self, row: StudyRow, slots: int) -> bool | None:
+        """Propose and place: whether the study is to be looked at again at once; None when there is nothing to do."""
+        definition = self._definition(row)
+        waits: list[bool] = []
         with blamed():
-            committed, proposals = self.decider.decide(row, slots, place)
+            committed, proposals = self.decider.decide(
+                row, slots, group=self._placing.grouping(row, definition, waits.append)
+            )
         if committed is None:
-            return False
+            return waits[0] if waits else None
         led = self.led.get(row.id)
         if led is not None:
             led.decision = committed.decision
         stopped = {p.trial for p in proposals if isinstance(p, Stop)}
         self._cancel({k for k in self.flights.of_study(row.id) if k.trial in stopped}, CancelMode.STOP)
-        self._launch(row, committed.opened)
+        self._placing.launch(definition, committed.opened)
         return True
 
-    def _launch_size(self, row: StudyRow, count: int) -> int:
-        places = 1.0 / max(shares.dominant(self._demand(row), self.executor.capacity()), 1e-9)
-        return shares.per_launch(self.flights.mean_seconds(row.id), count, places)
-
-    def _launch(self, row: StudyRow, opened: Sequence[OpenAttempt]) -> None:
-        definition = self._definition(row)
-        for launch in orders.launches(definition, opened, self.storage_root):
-            self.flights.add((o.key for o in launch.orders), cpu=launch.cpu, gpu=launch.gpu)
-            self.executor.launch(launch)
+    def _knows_methods(self, study_id: str) -> bool:
+        """Whether the study's log says how its trials are trained."""
+        return bool(decisions.latest_entries(self.db, study_id, kinds=(MethodsChosen.kind,), limit=1))
 
     def _check_cluster(self) -> None:
         capacity, now = self.executor.capacity(), time.monotonic()

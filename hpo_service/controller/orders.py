@@ -3,24 +3,37 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from hpo_service.core import seeds
 from hpo_service.core.definition import StudyDefinition
-from hpo_service.core.proposals import Continue, Proposal, Start
+from hpo_service.core.launches import FUSED, PLAIN, Group
 from hpo_service.store.rows import CheckpointRow, OpenAttempt, Placement
-from workers.contract import AttemptKey, CheckpointRef, Launch, TrainerSpec, WorkOrder
+from workers.contract import AttemptKey, Calibrate, CheckpointRef, Launch, TrainerSpec, WorkOrder
 
 PREFLIGHT_TRIAL = -1
 """The trial number of a preflight order, which belongs to no trial."""
+CALIBRATION_TRIAL = -2
+"""Of an order that measures how trials of one more structure are best trained."""
 PREFLIGHT_S = 1800.0
 """Longest preflight of a study without limits of its own: a trainer that hangs there must not keep it for ever."""
 
 
-def placements(proposals: Sequence[Proposal], size: int) -> dict[int, Placement]:
-    """Launches of at most `size` attempts, in the order of the proposals."""
-    return place_trials([p.trial for p in proposals if isinstance(p, Start | Continue)], size)
+def place_groups(groups: Sequence[Group], size: int) -> dict[int, Placement]:
+    """One launch for each fused group, a lane for each trial; plain ones go in launches of at most `size`."""
+    placed: dict[int, Placement] = {}
+    for group in groups:
+        if group.method == FUSED:
+            placed |= place_lanes(group.trials, len(group.trials))
+    return placed | place_trials([t for group in groups if group.method != FUSED for t in group.trials], size)
+
+
+def place_lanes(trials: Sequence[int], width: int) -> dict[int, Placement]:
+    """The trials as the first lanes of one launch of `width`; what is left of it is filled with clones."""
+    name = uuid.uuid4().hex
+    return {t: Placement(launch=name, lane=lane, width=width, method=FUSED) for lane, t in enumerate(trials)}
 
 
 def place_trials(trials: Sequence[int], size: int) -> dict[int, Placement]:
@@ -29,8 +42,52 @@ def place_trials(trials: Sequence[int], size: int) -> dict[int, Placement]:
     for first in range(0, len(trials), size):
         name = uuid.uuid4().hex
         for lane, trial in enumerate(trials[first : first + size]):
-            placed[trial] = Placement(launch=name, lane=lane, width=1, method="plain")
+            placed[trial] = Placement(launch=name, lane=lane, width=1, method=PLAIN)
     return placed
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Relaunch:
+    """Interrupted trials that go to a worker together; `width` 1 where they are trained plainly."""
+
+    trials: tuple[int, ...]
+    width: int = 1
+
+
+def relaunches(last: Mapping[int, Placement], narrowed: Callable[[int], int | None]) -> list[Relaunch]:
+    """What is trained again, in the order of the trials: the lanes of one earlier launch together and at its width,
+    for sums of numbers hang on that; unless launches of a trial's structure came to be narrower (`narrowed`, None:
+    unknown). Plain ones each by itself."""
+    by_launch: dict[tuple[str, int], list[int]] = {}
+    for trial, placement in last.items():
+        width = placement.width if placement.method == FUSED else 1
+        bound = narrowed(trial) if width > 1 else None
+        width = width if bound is None else max(1, min(width, bound))
+        by_launch.setdefault((placement.launch if width > 1 else f"plain {trial}", width), []).append(trial)
+    found: list[Relaunch] = []
+    for (_, width), trials in by_launch.items():
+        ordered = sorted(trials, key=lambda t: last[t].lane)
+        found += [Relaunch(trials=tuple(ordered[i : i + width]), width=width) for i in range(0, len(ordered), width)]
+    return found
+
+
+def place_again(
+    waiting: Sequence[Relaunch], *, slots: int, room: int, parallel: int, size: int
+) -> dict[int, Placement]:
+    """Place from the front while there are slots, each group whole; one that `parallel` can never hold goes in parts.
+    `room` is how many more attempts may be open; plain trials go in launches of at most `size`."""
+    placed: dict[int, Placement] = {}
+    plain: list[int] = []
+    for group in waiting:
+        trials = group.trials[: max(0, room)] if len(group.trials) > parallel else group.trials
+        if slots <= 0 or not trials or len(trials) > room:
+            break
+        if group.width > 1:
+            placed |= place_lanes(trials, group.width)
+        else:
+            plain += trials
+        slots, room = slots - len(trials), room - len(trials)
+    return placed | place_trials(plain, size)
 
 
 def work_order(definition: StudyDefinition, opened: OpenAttempt, storage_root: Path) -> WorkOrder:
@@ -71,6 +128,7 @@ def launches(definition: StudyDefinition, opened: Sequence[OpenAttempt], storage
             launch_id=name,
             orders=tuple(work_order(definition, a, storage_root) for a in sorted(attempts, key=lambda a: a.lane)),
             method=attempts[0].method,
+            width=attempts[0].width,
             cpu=definition.resources.cpu,
             gpu=definition.resources.gpu,
         )
@@ -86,10 +144,13 @@ def preflight_launch(
     target: float,
     number: int,
     storage_root: Path,
+    trial: int = PREFLIGHT_TRIAL,
+    calibrate: Calibrate | None = None,
 ) -> Launch:
-    """One cheap step of the trainer, to learn what only a worker can see. `number` counts the tries."""
+    """One cheap step of the trainer, to learn what only a worker can see. `number` counts the tries; `calibrate` asks
+    how trials of this structure are best trained."""
     order = WorkOrder(
-        key=AttemptKey(study_id=study_id, trial=PREFLIGHT_TRIAL, fence=number),
+        key=AttemptKey(study_id=study_id, trial=trial, fence=number),
         trainer=trainer_spec(definition),
         params=dict(params),
         seed=seeds.trial_seed(definition.seed, 0),
@@ -102,6 +163,7 @@ def preflight_launch(
         trial_timeout_s=definition.trial_timeout_s or PREFLIGHT_S,
         stall_timeout_s=definition.stall_timeout_s or PREFLIGHT_S,
         preflight=True,
+        calibrate=calibrate,
     )
     return Launch(
         launch_id=uuid.uuid4().hex,

@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 
 from hpo_service import algorithms
-from hpo_service.controller import orders
+from hpo_service.controller import calibrations, orders
 from hpo_service.controller.collector import Collector
 from hpo_service.controller.flights import Flights
+from hpo_service.controller.tried import Tried
 from hpo_service.core.definition import StudyDefinition
 from hpo_service.core.states import StudyState
 from hpo_service.executors.base import Executor
-from hpo_service.store import studies
+from hpo_service.store import decisions, studies
 from hpo_service.store.database import Database
 from hpo_service.store.rows import StudyRow
-from workers.contract import Ended, Outcome
+from workers.contract import Outcome
 
 TRIES = 3
 """How often a preflight whose worker was lost is tried."""
@@ -26,7 +27,8 @@ TRIES = 3
 
 @dataclass
 class Preflights:
-    """The preflights under way. `joining` says whether the cluster may still grow, so that lacking is not final."""
+    """The preflights under way. `joining` says whether the cluster may still grow, so that lacking is not final;
+    `knows_methods` whether a study's log says already how its trials are trained."""
 
     db: Database
     executor: Executor
@@ -34,15 +36,15 @@ class Preflights:
     flights: Flights
     storage_root: Path
     joining: Callable[[], bool]
+    knows_methods: Callable[[str], bool]
     _tries: dict[str, int] = field(default_factory=dict)
-    _open: set[str] = field(default_factory=set)
+    _open: dict[str, Mapping[str, object]] = field(default_factory=dict)  # with the configuration that is tried
 
     def step(self, row: StudyRow, definition: StudyDefinition) -> bool:
         """Move the study's preflight on; True when it should be looked at again at once."""
-        ended = self.collector.take_preflight(row.id)
-        if ended is not None:
-            self._open.discard(row.id)
-            return self._judge(row, ended)
+        tried = self.collector.take_preflight(row.id)
+        if tried is not None:
+            return self._judge(row, definition, tried, self._open.pop(row.id, None))
         if row.id in self._open:
             return False
         lacking = self.executor.can_ever_fit(definition.resources.cpu, definition.resources.gpu)
@@ -54,7 +56,7 @@ class Preflights:
     def _send(self, row: StudyRow, definition: StudyDefinition) -> None:
         params = trial_params(definition)
         self._tries[row.id] = self._tries.get(row.id, 0) + 1
-        self._open.add(row.id)
+        self._open[row.id] = params
         launch = orders.preflight_launch(
             definition,
             row.id,
@@ -62,12 +64,16 @@ class Preflights:
             target=algorithms.segment_target(definition, params),
             number=self._tries[row.id],
             storage_root=self.storage_root,
+            calibrate=None if self.knows_methods(row.id) else calibrations.request(definition),
         )
         self.flights.add((o.key for o in launch.orders), cpu=launch.cpu, gpu=launch.gpu)
         self.executor.launch(launch)
         self.executor.warm(launch.cpu, launch.gpu, row.parallel)  # the trials come right after
 
-    def _judge(self, row: StudyRow, ended: Ended) -> bool:
+    def _judge(
+        self, row: StudyRow, definition: StudyDefinition, tried: Tried, params: Mapping[str, object] | None
+    ) -> bool:
+        ended = tried.ended
         if ended.outcome is Outcome.LOST and self._tries.get(row.id, 0) < TRIES:
             return True
         if ended.outcome in (Outcome.PAUSED, Outcome.CANCELLED):  # never judged: the study was paused, or its turn lost
@@ -75,6 +81,10 @@ class Preflights:
         self._tries.pop(row.id, None)
         if ended.outcome in (Outcome.FAILED, Outcome.LOST):
             return self._fail(row, "\n".join(part for part in (ended.reason, ended.traceback) if part))
+        chosen = calibrations.first_event(params or trial_params(definition), tried)
+        if chosen is not None:
+            measured = calibrations.cached(definition, chosen.choices)
+            decisions.choose_methods(self.db, row.id, chosen, epoch=row.epoch, measured=measured)
         return self._move(row, StudyState.RUNNING, "preflight passed")
 
     def _fail(self, row: StudyRow, reason: str) -> bool:

@@ -22,7 +22,8 @@ DEEPEST = 32
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Demand:
-    """One study's wish: `open` attempts now, at most `parallel`, each occupying `cpu` and `gpu`."""
+    """One study's wish: `open` attempts now, at most `parallel`. A place occupies `cpu` and `gpu`; the open attempts
+    take `occupied` places (None: one each), and of new ones `width` share one."""
 
     study_id: str
     cpu: float
@@ -31,10 +32,17 @@ class Demand:
     open: int
     parallel: int
     mean_seconds: float | None
+    occupied: int | None = None
+    width: float = 1.0
+
+    @property
+    def places(self) -> int:
+        """Places that its open attempts take."""
+        return self.open if self.occupied is None else self.occupied
 
 
 def fractions(demand: Demand, capacity: Capacity) -> tuple[float, float]:
-    """The fractions of the cluster's CPUs and GPUs that one attempt occupies; infinite where no node can hold it."""
+    """The fractions of the cluster's CPUs and GPUs that one place occupies; infinite where no node can hold it."""
     if demand.cpu > capacity.node_cpu or demand.gpu > capacity.node_gpu:
         return math.inf, math.inf
     cpu = demand.cpu / capacity.cpu if demand.cpu else 0.0
@@ -58,6 +66,7 @@ def depth(mean_seconds: float | None) -> int:
 
 def slots(demands: Sequence[Demand], capacity: Capacity) -> dict[str, int]:
     """New attempts per study; of CPUs and of GPUs the sum of occupied fractions stays within `depth` times the cluster.
+    Where a place is free, some study that wants more gets one at least.
 
     Room that is too small for the study whose turn it is stays free until it is large enough: otherwise narrow
     attempts would take every piece that becomes free, and wide ones would wait for ever.
@@ -67,20 +76,22 @@ def slots(demands: Sequence[Demand], capacity: Capacity) -> dict[str, int]:
     fitting = [d for d in demands if math.isfinite(max(cost[d.study_id]))]
     room = [1.0, 1.0]
     for d in fitting:
-        _occupy(room, _piece(cost[d.study_id], d), d.open)
-    heap = [(d.open * max(cost[d.study_id]) / d.priority, d.study_id, d) for d in fitting if d.open < d.parallel]
+        _occupy(room, _piece(cost[d.study_id], d), d.places)
+    heap = [(d.places * max(cost[d.study_id]) / d.priority, d.study_id, d) for d in fitting if d.open < d.parallel]
     heapq.heapify(heap)
     while heap:
         weight, study_id, demand = heapq.heappop(heap)
-        piece = _piece(cost[study_id], demand)
+        whole = _piece(cost[study_id], demand)
+        piece = whole[0] / demand.width, whole[1] / demand.width
         if not _fits(piece, room):
-            if _fits(piece, _occupy([1.0, 1.0], piece, demand.open + given[study_id])):
+            if _fits(piece, _occupy([1.0, 1.0], piece, demand.places * demand.width + given[study_id])):
                 room = [max(0.0, left - part) for left, part in zip(room, piece, strict=True)]
             continue
         _occupy(room, piece, 1)
         given[study_id] += 1
         if demand.open + given[study_id] < demand.parallel:
-            heapq.heappush(heap, (weight + max(cost[study_id]) / demand.priority, study_id, demand))
+            weight += max(cost[study_id]) / demand.width / demand.priority
+            heapq.heappush(heap, (weight, study_id, demand))
     return given
 
 
@@ -89,7 +100,7 @@ def _piece(cost: tuple[float, float], demand: Demand) -> tuple[float, float]:
     return cost[0] / deep, cost[1] / deep
 
 
-def _occupy(room: list[float], piece: tuple[float, float], count: int) -> list[float]:
+def _occupy(room: list[float], piece: tuple[float, float], count: float) -> list[float]:
     for kind in (0, 1):
         room[kind] -= count * piece[kind]
     return room

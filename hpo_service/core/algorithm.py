@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from hpo_service.core.events import Event
-from hpo_service.core.launches import Group
+from hpo_service.core.launches import Group, Method, Methods
 from hpo_service.core.proposals import Proposal
 
 
@@ -72,6 +72,15 @@ class Algorithm(Protocol):
 
     def groups(self, proposals: Sequence[Proposal], *, most: int | None = None) -> Sequence[Group]:
         """The launches that the newest proposals form, at most `most` trials each where nothing else fixes them."""
+        ...
+
+    @property
+    def methods(self) -> Methods:
+        """How trials are trained, by structure, as far as the log says."""
+        ...
+
+    def method_of(self, trial: int) -> Method | None:
+        """How a known trial's structure is trained now, where that is known."""
         ...
 
     @property

@@ -27,7 +27,7 @@ from hpo_service.core.events import (
     TrialsEnqueued,
 )
 from hpo_service.core.history import History, TrialRecord
-from hpo_service.core.launches import Cohort, Group, Methods, block_size
+from hpo_service.core.launches import Cohort, Group, Method, Methods, block_size
 from hpo_service.core.proposals import UNLIMITED, Continue, Proposal, Start
 from hpo_service.core.roles import Ask, Batch, Draw, Pending, Place, Sampler, Scheduler, Viewed
 from hpo_service.core.states import Origin
@@ -87,6 +87,15 @@ class StudyFold:
     def history(self) -> History:
         """The facts as folded so far."""
         return self.state.history
+
+    @property
+    def methods(self) -> Methods:
+        """How trials are trained, by structure, as far as the log says."""
+        return self.state.methods
+
+    def method_of(self, trial: int) -> Method | None:
+        """How the trial's structure is trained now, where that is known."""
+        return self.state.methods.of(self.history[trial].params)
 
     @property
     def curves(self) -> bool:

@@ -12,7 +12,7 @@ from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from hpo_service.core.events import MethodsChosen
+from hpo_service.core.events import MethodChoice, MethodsChosen
 
 T = TypeVar("T")
 PLAIN, FUSED = "plain", "fused"
@@ -46,17 +46,30 @@ class Methods:
     def __init__(self) -> None:
         self.lanes: frozenset[str] = frozenset()
         self._by_structure: dict[str, Method] = {}
+        self._choices: dict[str, MethodChoice] = {}
 
     @property
     def fuses(self) -> bool:
         """Whether trials of this study can share a launch at all."""
         return bool(self.lanes)
 
+    @property
+    def choices(self) -> Sequence[MethodChoice]:
+        """The newest choice of every structure that is known."""
+        return tuple(self._choices.values())
+
+    @property
+    def widest(self) -> int:
+        """The greatest width of all structures that are known."""
+        return max((method.width for method in self._by_structure.values()), default=1)
+
     def take(self, event: MethodsChosen) -> None:
         """Fold an event in."""
         self.lanes = frozenset(event.lanes)
         for choice in event.choices:
-            self._by_structure[structure_key(choice.structure, ())] = Method(method=choice.method, width=choice.width)
+            key = structure_key(choice.structure, ())
+            self._by_structure[key] = Method(method=choice.method, width=choice.width)
+            self._choices[key] = choice
 
     def of(self, params: Mapping[str, Any]) -> Method | None:
         """The method of the configuration's structure, where it is known."""
