@@ -18,11 +18,14 @@ from hpo_service.executors.base import Capacity, Need, failure_of
 from hpo_service.executors.curves import Curve
 from hpo_service.executors.simulated_attempt import ENDED_BY, Attempt, Ending, Rules
 from workers.contract import (
+    FUSED,
     AttemptKey,
+    Calibrated,
     CancelMode,
     Ended,
     Launch,
     Message,
+    Narrowed,
     Outcome,
     Started,
     WorkerSeen,
@@ -36,13 +39,34 @@ _NODE = "simulated"
 class _Busy:
     """A launch on its worker."""
 
-    __slots__ = ("launch", "running", "waiting", "worker")
+    __slots__ = ("_at", "_share", "_shares", "launch", "running", "waiting", "worker")
 
     def __init__(self, launch: Launch, worker: str) -> None:
         self.launch = launch
         self.worker = worker
         self.waiting = deque(launch.orders)
         self.running: dict[AttemptKey, Attempt] = {}
+        self._share = self._at = 0.0  # what each lane so far was charged that was there from the beginning
+        self._shares: dict[AttemptKey, float] = {}
+
+    def begin(self, key: AttemptKey, attempt: Attempt, now: float) -> None:
+        """One more is in training."""
+        self._pass(now)
+        self._shares[key] = self._share
+        self.running[key] = attempt
+
+    def end(self, key: AttemptKey, now: float) -> tuple[Attempt, float] | None:
+        """The attempt in training ends, and its part of the time: lanes alive at a moment share it."""
+        attempt = self.running.get(key)
+        if attempt is None:
+            return None
+        self._pass(now)
+        del self.running[key]
+        return attempt, self._share - self._shares.pop(key)
+
+    def _pass(self, now: float) -> None:
+        self._share += (now - self._at) / max(1, len(self.running))
+        self._at = now
 
 
 class SimulatedExecutor:
@@ -53,7 +77,8 @@ class SimulatedExecutor:
     fails, or loses its worker, at a random point of its way: keyed by (seed, trial, fence). Checkpoints are kept in
     name only: one at the end of a segment, and one every `checkpoint_every` of resource where given. `poll` handles
     events until it has `batch` messages; 1 gives the most faithful timing. An idle `poll` returns at once, unless
-    `idle_waits`.
+    `idle_waits`. `calibrated` answers orders that ask how they are best trained; a fused launch for which `narrows`
+    gives a width says that it goes on in parts of that width.
     """
 
     def __init__(
@@ -70,6 +95,8 @@ class SimulatedExecutor:
         batch: int = 1,
         checkpoint_every: float | None = None,
         idle_waits: bool = False,
+        calibrated: Callable[[WorkOrder], Calibrated | None] = lambda _: None,
+        narrows: Callable[[Launch], int | None] = lambda _: None,
     ) -> None:
         if step <= 0 or batch < 1:
             raise ValueError(f"step must be > 0 and batch >= 1, but got step={step}, batch={batch}; raise them")
@@ -82,6 +109,8 @@ class SimulatedExecutor:
         self._free = [cpus, gpus]
         self._batch = batch
         self._idle_waits = idle_waits
+        self._calibrated = calibrated
+        self._narrows = narrows
         self._heap: list[tuple[float, int, Attempt]] = []
         self._scheduled = 0
         self._queue: deque[Launch] = deque()
@@ -189,6 +218,10 @@ class SimulatedExecutor:
             busy = _Busy(launch, self._take_worker())
             self._busy.update((order.key, busy) for order in launch.orders)
             self._changed[busy.worker] = ("busy", launch)
+            width = self._narrows(launch) if launch.method == FUSED else None
+            if width is not None:
+                narrowed = Narrowed(key=launch.orders[0].key, width=width, reason="out of memory (simulated)")
+                self._outbox.append(narrowed)
             self._go_on(busy)
 
     def _take_worker(self) -> str:
@@ -199,7 +232,7 @@ class SimulatedExecutor:
 
     def _go_on(self, busy: _Busy) -> None:
         """Start what the launch trains now: one order after another, or all lanes together."""
-        while busy.waiting and (not busy.running or busy.launch.method != "plain"):
+        while busy.waiting and (not busy.running or busy.launch.method == FUSED):
             order = busy.waiting.popleft()
             mode = self._modes.get(order.key)
             if mode is not None:
@@ -232,7 +265,7 @@ class SimulatedExecutor:
 
     def _begin(self, busy: _Busy, order: WorkOrder) -> None:
         attempt = Attempt(order, self._rules, now=self.now)
-        busy.running[order.key] = attempt
+        busy.begin(order.key, attempt, self.now)
         self._outbox.append(
             Started(
                 key=order.key, worker_id=busy.worker, node=_NODE, device="cpu", resumed_from=attempt.resource,
@@ -262,9 +295,12 @@ class SimulatedExecutor:
         self._start_queued()
 
     def _end(self, busy: _Busy, order: WorkOrder, ending: Ending) -> None:
-        attempt = busy.running.pop(order.key, None)
-        if attempt is not None:
+        found = busy.end(order.key, self.now)
+        charged = None
+        if found is not None:
+            attempt, share = found
             attempt.over = True
+            charged = share if busy.launch.method == FUSED else None
             resource, seconds, saved = attempt.resource, self.now - attempt.started, attempt.saved
         else:
             resource, seconds = order.from_resource, 0.0
@@ -272,10 +308,13 @@ class SimulatedExecutor:
         del self._busy[order.key]
         self._modes.pop(order.key, None)
         outcome, failure, reason = ending
+        answer = self._calibrated(order) if order.calibrate and outcome is Outcome.REACHED else None
+        if answer is not None:
+            self._outbox.append(answer)
         self._outbox.append(
             Ended(
                 key=order.key, outcome=outcome, resource=resource, seconds=seconds, failure=failure,
-                reason=reason, checkpoint=saved,
+                reason=reason, checkpoint=saved, charged_seconds=charged,
             )
         )  # fmt: skip
 
