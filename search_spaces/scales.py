@@ -53,6 +53,8 @@ class Scale(Protocol):
 
 def parse_number(value: object) -> float:
     """A finite float from a JSON number (or a number of NumPy's); anything else is refused."""
+    if type(value) is float and math.isfinite(value):
+        return value
     if isinstance(value, (bool, np.bool_)) or not isinstance(value, (int, float, np.integer, np.floating)):
         raise SpaceError("the value must be a number", value=value)
     try:
