@@ -34,16 +34,20 @@ _REPORTS = (
     "SELECT seq, at, trial, fence, step, resource, value_kind, value{metrics} FROM reports "
     "WHERE study_id = ? AND seq BETWEEN ? AND ? ORDER BY seq, trial, fence, step"
 )
-_JOINED = (
-    "SELECT r.seq, r.at, r.trial, r.fence, r.step, r.resource, r.value_kind, r.value{metrics}, "
-    "(SELECT last_seq FROM studies WHERE id = ?) FROM attempts AS a "
-    "JOIN reports AS r ON r.study_id = a.study_id AND r.trial = a.trial AND r.fence = a.fence"
+_LAST = "(SELECT last_seq FROM studies WHERE id = ?)"
+_OPEN = (
+    f"SELECT r.seq, r.at, r.trial, r.fence, r.step, r.resource, r.value_kind, r.value{{metrics}}, true, {_LAST} "
+    "FROM attempts AS a JOIN reports AS r ON r.study_id = a.study_id AND r.trial = a.trial AND r.fence = a.fence "
+    "WHERE a.study_id = ? AND a.state = 'open'"
 )
-_NEWEST = (
-    f"{_JOINED} AND r.step = a.last_step WHERE a.study_id = ? AND a.state <> 'open' UNION ALL "
-    f"{_JOINED} WHERE a.study_id = ? AND a.state = 'open' ORDER BY 1, 3, 4, 5"
+_COLUMNS = f"resource, value_kind, value{{metrics}}, false, {_LAST} FROM reports WHERE study_id = ?"
+_NEWEST_SQLITE = f"{_OPEN} UNION ALL SELECT seq, at, trial, fence, max(step), {_COLUMNS} GROUP BY trial, fence"
+_NEWEST_POSTGRESQL = (
+    f"{_OPEN} UNION ALL (SELECT DISTINCT ON (trial, fence) seq, at, trial, fence, step, {_COLUMNS} "
+    "ORDER BY trial, fence, step DESC)"
 )
-"""One statement, for a statement sees one moment: the newest reports and the end of the log that they belong to."""
+"""One statement, for a statement sees one moment: the reports of open attempts, the newest one of every attempt, and
+with each row the end of the log. SQLite gives the columns of the row that has the greatest step."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -144,17 +148,29 @@ def _page(tx: Tx, head: _Head, after: int, last: int, limit: int, *, more: str =
 
 def _newest(tx: Tx, head: _Head) -> tuple[int, list[Event]]:
     """The end of the log, and what a fold without curves needs to know of its reports."""
-    sql = _NEWEST.format(metrics=", r.metrics" if head.others else "")
+    sql = (_NEWEST_SQLITE if tx.sqlite else _NEWEST_POSTGRESQL).replace("{metrics}", ", metrics" if head.others else "")
     last = head.last_seq
-    reports: dict[tuple[int, int], list[ReportRow]] = {}
+    running: list[tuple[Any, ...]] = []
+    newest: dict[tuple[int, int], tuple[Any, ...]] = {}
     for row in tx.raw(sql, *(head.study_id,) * 4):
-        reports.setdefault((row[0], row[1]), []).append(_report(row, head))
         last = row[-1]
-    found = [
-        Event(study_id=head.study_id, seq=seq, payload=Reported(reports=tuple(rows)), at=to_datetime(at))
-        for (seq, at), rows in reports.items()
+        if row[-2]:
+            running.append(row)
+        else:
+            newest[row[2], row[3]] = row
+    for row in running:
+        newest.pop((row[2], row[3]), None)
+    reports: dict[tuple[int, int], list[ReportRow]] = {}
+    for row in (*newest.values(), *running):
+        reports.setdefault((row[0], row[1]), []).append(_report(row, head))
+    return last, [
+        Event(study_id=head.study_id, seq=seq, at=to_datetime(at), payload=_canonical(told))
+        for (seq, at), told in sorted(reports.items())
     ]
-    return last, found
+
+
+def _canonical(told: list[ReportRow]) -> Reported:
+    return Reported(reports=tuple(sorted(told, key=lambda row: (row.trial, row.fence, row.step))))
 
 
 def _report(row: Sequence[Any], head: _Head) -> ReportRow:
