@@ -7,6 +7,7 @@ that is the gradient of a residual sum. No autograd anywhere.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, Protocol
 
 import torch
@@ -17,6 +18,7 @@ from workers.models.parts import Masks
 from workers.models.steps import Activated, Affine, BatchNormed, LayerNormed, Masked, Residual, Step
 
 _aten = torch.ops.aten
+_NARROW = 16  # outputs: fewer than a CPU's vector holds
 
 
 class Rows:
@@ -36,24 +38,27 @@ class Workspace:
     def __init__(self, lanes: int, device: torch.device) -> None:
         self._lanes, self._device = lanes, device
 
-    def rows(self, rows: int, width: int) -> Rows:
-        """Zeros of [lanes, rows, width]."""
+    def rows(self, rows: int, width: int, *, across: bool = False) -> Rows:
+        """Memory for [lanes, rows, width], feature by feature where it lies `across`; holds anything."""
         numbers = self._lanes * rows * width
-        flat = torch.zeros(padded(numbers), device=self._device)
+        flat = torch.empty(padded(numbers), device=self._device)
+        flat[numbers:] = 0.0
+        if across:
+            return Rows(flat[:numbers].view(self._lanes, width, rows).mT, flat)
         return Rows(flat[:numbers].view(self._lanes, rows, width), flat)
 
 
 class Kept:
     """Memory of one width, made at the first batch of a size and used again for every other of it."""
 
-    def __init__(self, workspace: Workspace, width: int) -> None:
-        self._workspace, self._width = workspace, width
+    def __init__(self, workspace: Workspace, width: int, *, across: bool = False) -> None:
+        self._make = partial(workspace.rows, width=width, across=across)
         self._held: dict[int, Rows] = {}
 
     def at(self, rows: int) -> Rows:
         """The memory for batches of `rows` rows."""
         if rows not in self._held:
-            self._held[rows] = self._workspace.rows(rows, self._width)
+            self._held[rows] = self._make(rows)
         return self._held[rows]
 
 
@@ -74,25 +79,32 @@ class Layer(Protocol):
 
 
 class AffineLayer:
-    """x · weightᵀ + bias, lane by lane."""
+    """x · weightᵀ + bias, lane by lane. A few outputs lie output by output in memory rather than row by row: products
+    are faster so, and what the loss does over classes then runs along rows."""
 
     def __init__(self, name: str, storage: LaneStorage, workspace: Workspace, *, first: bool) -> None:
         values, grads = storage.parameters, storage.gradients
         self._weight, self._weight_grad = values[f"{name}.weight"], grads[f"{name}.weight"]
         self._transposed = self._weight.transpose(1, 2)
-        self._bias = values[f"{name}.bias"].unsqueeze(1)
-        self._bias_grad = grads[f"{name}.bias"].unsqueeze(1)
+        self._bias, self._bias_grad = values[f"{name}.bias"], grads[f"{name}.bias"].unsqueeze(1)
         self._first = first
         _, outputs, inputs = self._weight.shape
-        self._width, self._workspace = outputs, workspace
-        self._out, self._back = Kept(workspace, outputs), Kept(workspace, inputs)
+        self._narrow = outputs < _NARROW
+        self._out = Kept(workspace, outputs, across=self._narrow)
+        self._fresh = partial(workspace.rows, width=outputs, across=self._narrow)
+        self._back = Kept(workspace, inputs)
         self._x = self._weight
 
     def forward(self, x: Rows, masks: Masks) -> Rows:
         """One batched product."""
         self._x = x.view
-        out = self._out.at(x.view.shape[1])
-        torch.baddbmm(self._bias, x.view, self._transposed, out=out.view)
+        return self._product(x.view, self._out.at(x.view.shape[1]))
+
+    def _product(self, x: Tensor, out: Rows) -> Rows:
+        if self._narrow:
+            torch.baddbmm(self._bias.unsqueeze(2), self._weight, x.mT, out=out.view.mT)
+        else:
+            torch.baddbmm(self._bias.unsqueeze(1), x, self._transposed, out=out.view)
         return out
 
     def backward(self, gradient: Rows) -> Rows:
@@ -108,9 +120,7 @@ class AffineLayer:
 
     def evaluate(self, x: Rows) -> Rows:
         """Into fresh memory: the number of rows is another than in training, and this happens once an epoch."""
-        out = self._workspace.rows(x.view.shape[1], self._width)
-        torch.baddbmm(self._bias, x.view, self._transposed, out=out.view)
-        return out
+        return self._product(x.view, self._fresh(x.view.shape[1]))
 
 
 _Function = Callable[..., Any]

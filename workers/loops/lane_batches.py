@@ -58,6 +58,7 @@ class LaneBatches:
             else self._rows
         )
         self._span = masked
+        self._held: dict[int, Tensor] = {}
         self._gathered = max(1, _GATHERED_VALUES // (width * self._size * len(streams)))
         shape = (len(streams), masked, sum(self._widths))
         self._masks = torch.ones(shape, device=x.device) if self._widths else None
@@ -132,7 +133,7 @@ class LaneBatches:
             return values[:, first:last].reshape(lanes, batches, size).transpose(0, 1).reshape(-1)
 
         chosen = by_batch(order)
-        x = self._x.index_select(0, chosen)
+        x = torch.index_select(self._x, 0, chosen, out=self._memory(len(chosen)))
         if moves is not None:
             x = moved(x, moves.each(by_batch))
         return Stretch(
@@ -140,6 +141,12 @@ class LaneBatches:
             y=self._y.index_select(0, chosen).view(batches, lanes, size),
             masks=self._batch_masks(first - offset, last - offset, size),
         )
+
+    def _memory(self, rows: int) -> Tensor:
+        """For that many gathered rows: fresh pages would cost as much as the rows."""
+        if rows not in self._held:
+            self._held[rows] = torch.empty(rows, *self._x.shape[1:], dtype=self._x.dtype, device=self._x.device)
+        return self._held[rows]
 
     def _batch_masks(self, first: int, last: int, size: int) -> list[Masks]:
         if self._masks is None:

@@ -103,19 +103,19 @@ class LaneLearner:
         outputs = []
         x, target = stretch.x.unbind(0), loss.prepared(stretch.y).unbind(0)
         for i in range(steps):
-            out = network.forward(x[i], stretch.masks[i])
-            outputs.append(out.clone())
-            network.backward(loss.gradient(out, target[i]))
+            out = network.forward(x[i], stretch.masks[i]).mT
+            outputs.append(out.clone(memory_format=torch.contiguous_format))
+            network.backward(loss.gradient(outputs[i], target[i]).mT)
             self._clip()
             optimiser.step(first + i)
         y = stretch.y[:steps].transpose(0, 1).flatten(1)
-        return loss.totals(torch.cat(outputs, 1), y, smoothed=True)
+        return loss.totals(torch.cat(outputs, 2), y, smoothed=True)
 
     def _validate(self, most_rows: int | None) -> tuple[Tensor, int]:
         x, y = self._rows.x_val[:most_rows], self._rows.y_val[:most_rows]
         at_once = max(1, min(EVALUATED_ROWS, _EVALUATED_VALUES // (self._storage.lanes * x[0].numel())))
         totals = [
-            self._loss.totals(self._network.evaluate(xs), ys[None], smoothed=False)
+            self._loss.totals(self._network.evaluate(xs).mT.contiguous(), ys[None], smoothed=False)
             for xs, ys in zip(torch.split(x, at_once), torch.split(y, at_once), strict=True)
         ]
         return torch.stack(totals).sum(0), len(y)
