@@ -1,5 +1,8 @@
 """The warm worker: trains launches on a thread of its own and streams what happens, in batches.
 
+The orders of a plain launch are trained one after another, those of a fused one together. While the last checkpoints of
+a fused launch are on their way to the disk, the next launch may already train.
+
 `Worker` is a plain class, is tested as one, and knows no Ray. Wrapping, placing, watching and giving work is the
 executor's.
 
@@ -21,8 +24,10 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from workers import environment
-from workers.contract import AttemptKey, CancelMode, Ended, FailureKind, Launch, Message, Outcome, WorkOrder
+from workers.contract import FUSED, AttemptKey, CancelMode, Ended, FailureKind, Launch, Message, Outcome, WorkOrder
+from workers.saving import Saver
 from workers.session import Attempt, WorkerIdentity
+from workers.session_fused import FusedAttempts
 from workers.tracebacks import format_exception, summary
 
 BATCH_SECONDS = 0.05
@@ -31,7 +36,7 @@ _REMEMBERED_CANCELS = 4096
 
 
 class Worker:
-    """One worker process. Trains one launch at a time; its orders one after another."""
+    """One worker process. Trains one launch at a time."""
 
     def __init__(
         self,
@@ -47,7 +52,8 @@ class Worker:
         self._code_paths = tuple(code_paths)
         self._cancels: OrderedDict[AttemptKey, CancelMode] = OrderedDict()
         self._lock = threading.Lock()
-        self._current: Attempt | None = None
+        self._current: Attempt | FusedAttempts | None = None
+        self._saver = Saver()
         self._warm: dict[str, Any] | None = None
         self._jobs: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._work, name="hpo-train", daemon=True)
@@ -116,7 +122,7 @@ class Worker:
                 self._cancels.popitem(last=False)
 
     def stop(self) -> None:
-        """End the training thread after its current launch."""
+        """End the worker's threads after its current launch."""
         self._jobs.put(None)
 
     # On the caller's thread
@@ -149,15 +155,38 @@ class Worker:
     def _work(self) -> None:
         while (job := self._jobs.get()) is not None:
             job()
+        self._saver.close()
 
     def _train(self, launch: Launch, out: queue.SimpleQueue[Message | None]) -> None:
+        if launch.method == FUSED:
+            self._train_fused(launch, out)
+            return
         try:
             for order in launch.orders:
                 out.put(self._attempt(order, out.put))
-                with self._lock:
-                    self._cancels.pop(order.key, None)
+                self._forget(order)
         finally:
             out.put(None)
+
+    def _train_fused(self, launch: Launch, out: queue.SimpleQueue[Message | None]) -> None:
+        """Train the orders as lanes; the stream ends behind the last checkpoint that is still to be stored."""
+        try:
+            self._load()
+            current = FusedAttempts(launch, out.put, self._cancels.get, worker=self._me, saver=self._saver)
+            self._current = current
+            current.run()
+        except BaseException as error:  # as below: every attempt must end
+            for order in launch.orders:
+                out.put(_broken(order, error))
+        finally:
+            self._current = None
+            for order in launch.orders:
+                self._forget(order)
+            self._saver.then(lambda: out.put(None))
+
+    def _forget(self, order: WorkOrder) -> None:
+        with self._lock:
+            self._cancels.pop(order.key, None)
 
     def _attempt(self, order: WorkOrder, emit: Callable[[Message], None]) -> Ended:
         try:
@@ -165,15 +194,7 @@ class Worker:
             self._current = Attempt(order, emit, lambda: self._cancels.get(order.key), worker=self._me)
             return self._current.run()
         except BaseException as error:  # the stream must end with an Ended whatever happens
-            return Ended(
-                key=order.key,
-                outcome=Outcome.FAILED,
-                resource=0.0,
-                seconds=0.0,
-                failure=FailureKind.EXCEPTION,
-                reason=f"the worker failed: {summary(error)}",
-                traceback=format_exception(error),
-            )
+            return _broken(order, error)
         finally:
             self._current = None
 
@@ -209,3 +230,15 @@ class Worker:
             )
         torch.cuda.set_device(0)
         torch.zeros(1, device="cuda:0")
+
+
+def _broken(order: WorkOrder, error: BaseException) -> Ended:
+    return Ended(
+        key=order.key,
+        outcome=Outcome.FAILED,
+        resource=0.0,
+        seconds=0.0,
+        failure=FailureKind.EXCEPTION,
+        reason=f"the worker failed: {summary(error)}",
+        traceback=format_exception(error),
+    )

@@ -17,7 +17,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any, TextIO
+from typing import Any, Protocol, TextIO
 
 LIMIT_BYTES = 1 << 20
 _BATCH_CHARS = 8192
@@ -92,6 +92,18 @@ class LogBuffer:
             self._send(text)
 
 
+class Sink(Protocol):
+    """What an attempt's output is written to."""
+
+    def write(self, text: str) -> None:
+        """Keep `text`."""
+        ...
+
+    def flush_soon(self) -> None:
+        """Send what has gathered, as a stream's `flush` asks for."""
+        ...
+
+
 class _Outsiders:
     """Threads that are not the attempt's: those that ran before it, and those that Python did not start (Ray's)."""
 
@@ -128,7 +140,7 @@ class _Bytes(io.RawIOBase):
 class _Router(io.TextIOBase):
     """Stands in for sys.stdout or sys.stderr: the attempt's threads write to the buffer, the others past it."""
 
-    def __init__(self, buffer: LogBuffer, original: TextIO, outsiders: _Outsiders) -> None:
+    def __init__(self, buffer: Sink, original: TextIO, outsiders: _Outsiders) -> None:
         super().__init__()
         self._buffer = buffer
         self._original = original
@@ -159,7 +171,7 @@ class _Router(io.TextIOBase):
 
 
 class _Handler(logging.Handler):
-    def __init__(self, buffer: LogBuffer, outsiders: _Outsiders) -> None:
+    def __init__(self, buffer: Sink, outsiders: _Outsiders) -> None:
         super().__init__()
         self._buffer = buffer
         self._outsiders = outsiders
@@ -171,7 +183,7 @@ class _Handler(logging.Handler):
 
 
 @contextmanager
-def captured(buffer: LogBuffer) -> Iterator[None]:
+def captured(buffer: Sink) -> Iterator[None]:
     """While the block runs, the calling thread and threads it starts print and log into `buffer`."""
     outsiders = _Outsiders()
     stdout, stderr = sys.stdout, sys.stderr

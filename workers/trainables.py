@@ -1,4 +1,4 @@
-"""What trains a trial: a recipe of ours, or a user's own function. Both train through the same `Trial`.
+"""What trains a trial: a recipe of ours, or a user's own recipe or function. Both train through the same `Trial`.
 
 A trainable is resolved and prepared (imports, data, checks) before the attempt is announced as started.
 """
@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from workers import environment, functions, isolation
+from workers import functions, isolation
 from workers.contract import WorkOrder
 from workers.errors import InvalidOrderError
 from workers.trial import Trial
@@ -23,6 +23,7 @@ class Prepared:
     data: Mapping[str, Any] | None
     weights_only: bool
     run: Callable[[Trial], None]
+    task: Any = None  # of a recipe: what `recipes.train_lanes` takes; None where it cannot be trained as a lane
 
 
 class Trainable(Protocol):
@@ -50,7 +51,7 @@ class FunctionTrainable:
 
 
 class RecipeTrainable:
-    """A declarative recipe by name."""
+    """A declarative recipe by name, or a user's own by import path."""
 
     def __init__(self, name: str) -> None:
         self._name = name
@@ -63,8 +64,8 @@ class RecipeTrainable:
         def run(trial: Trial) -> None:
             recipes.train(task, trial)
 
-        code = {"recipe": self._name, "sha256": environment.own_sources_digest()}
-        return Prepared(code=code, data=task.data_identity, weights_only=True, run=run)
+        code = recipes.code_of(self._name)
+        return Prepared(code=code, data=task.data_identity, weights_only=True, run=run, task=task)
 
 
 def resolve(order: WorkOrder) -> Trainable:
@@ -83,3 +84,39 @@ def resolve(order: WorkOrder) -> Trainable:
         return FunctionTrainable(trainer.function)
     assert trainer.recipe is not None
     return RecipeTrainable(trainer.recipe)
+
+
+def lane_names(order: WorkOrder) -> tuple[str, ...]:
+    """The parameters in which trials of one fused launch may differ; empty where the trainable cannot be fused.
+
+    Raises:
+        InvalidOrderError: no such recipe.
+    """
+    if order.trainer.recipe is None:
+        return ()
+    from workers import recipes  # lazy, as above
+
+    return recipes.lane_names(order.trainer.recipe)
+
+
+def structure_of(order: WorkOrder) -> dict[str, Any]:
+    """The order's parameters without its lanes: equal for all trials of a fused launch."""
+    lanes = lane_names(order)
+    return {name: value for name, value in {**order.trainer.params, **order.params}.items() if name not in lanes}
+
+
+def require_equal_structure(first: WorkOrder, other: WorkOrder) -> None:
+    """Raises InvalidOrderError unless both can be lanes of one program."""
+    expected, found = structure_of(first), structure_of(other)
+    missing = object()
+    for name in sorted({*expected, *found}):
+        if expected.get(name, missing) != found.get(name, missing):
+            raise InvalidOrderError(
+                f"the lanes of a launch must agree in everything but {', '.join(lane_names(first))}, "
+                f"but {name} is {found.get(name)!r} and not {expected.get(name)!r}; train it in another launch"
+            )
+    if first.trainer.recipe != other.trainer.recipe:
+        raise InvalidOrderError(
+            f"the lanes of a launch must have one recipe, but got {other.trainer.recipe!r} beside "
+            f"{first.trainer.recipe!r}; train it in another launch"
+        )

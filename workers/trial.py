@@ -26,7 +26,7 @@ from workers.contract import (
 from workers.errors import AttemptEnd, ReportError, StorageError, nearest
 
 CHECKPOINT_EVERY_S = 30.0
-_KEPT_PER_ATTEMPT = 2
+KEPT_PER_ATTEMPT = 2
 _MOST_STEPS = 2**53  # what JSON and every database hold exactly
 
 
@@ -66,13 +66,16 @@ class Trial:
         device: str = "cpu",
         resumed: Resumed | None = None,
         started: float | None = None,
+        keep: Callable[[Any, int, float], None] | None = None,
     ) -> None:
+        """`keep(state, step, resource)` stores a checkpoint and says so; without it the trial does, at once."""
         self._order = order
         self._emit = emit
         self._cancelled = cancelled
         self._log = log
         self._device = device
         self._resumed = resumed
+        self._keep = keep
         self._started = time.monotonic() if started is None else started
         self._saved_at = self._started
         self._step: int | None = None
@@ -240,6 +243,9 @@ class Trial:
     # Checkpoints
 
     def _store(self, state: Any) -> None:
+        if self._keep is not None and self._step is not None:
+            self._keep(state, self._step, self._resource)
+            return
         self._discard_staged()
         self._staged = checkpoints.stage(self._order.storage_root, self._order.key, state)
         if not self._saves_before_report:
@@ -260,7 +266,7 @@ class Trial:
         ref = checkpoints.commit(staged, step=self._step, resource=self._resource)
         self._refs.append(ref)
         self._emit(Saved(key=self._order.key, checkpoint=ref))
-        while len(self._refs) > _KEPT_PER_ATTEMPT:
+        while len(self._refs) > KEPT_PER_ATTEMPT:
             checkpoints.remove(self._order.storage_root, self._refs.pop(0))
 
     def _discard_staged(self) -> None:

@@ -1,5 +1,17 @@
 """Recipes: from declared parameters to a task that a loop trains. What may be declared is in search_spaces.catalog."""
 
-from workers.recipes.registry import Recipe, build, get, train, warm_up
+from workers.recipes.own import OwnRecipe, own_task
+from workers.recipes.registry import Recipe, build, code_of, get, lane_names, train, train_lanes, warm_up
 
-__all__ = ["Recipe", "build", "get", "train", "warm_up"]
+__all__ = [
+    "OwnRecipe",
+    "Recipe",
+    "build",
+    "code_of",
+    "get",
+    "lane_names",
+    "own_task",
+    "train",
+    "train_lanes",
+    "warm_up",
+]

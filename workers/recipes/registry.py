@@ -1,18 +1,20 @@
-"""The recipes by name."""
+"""The recipes by name, and users' own by import path."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
 import torch
 
 from search_spaces import catalog
+from search_spaces.catalog import RecipeDeclaration
+from workers import environment, functions
 from workers.data import Fold, TaskData
 from workers.errors import InvalidOrderError, nearest
-from workers.loops import single
+from workers.loops import fused, single
 from workers.loops.single import Task
-from workers.recipes import image_classifier, tabular
+from workers.recipes import image_classifier, own, tabular
 from workers.trial import Trial
 
 
@@ -27,30 +29,47 @@ class Recipe(Protocol):
 _RECIPES: dict[str, Recipe] = {"image_classifier": image_classifier.build, "tabular": tabular.build}
 
 
-def get(name: str) -> Recipe:
-    """A recipe by name.
+def get(name: str) -> tuple[Recipe, RecipeDeclaration]:
+    """A recipe by name or import path, and what it declares.
 
     Raises:
         InvalidOrderError: there is none of that name.
     """
+    if ":" in name:
+        recipe, declared = own.find(name)
+        return recipe.build, declared
     if name not in _RECIPES:
         raise InvalidOrderError(
-            f"a recipe must be one of {', '.join(_RECIPES)}, but got {name!r}{nearest(name, _RECIPES)}"
+            f"a recipe must be one of {', '.join(_RECIPES)}, or one of your own by its import path pkg.module:name, "
+            f"but got {name!r}{nearest(name, _RECIPES)}"
         )
-    return _RECIPES[name]
+    return _RECIPES[name], catalog.RECIPES[name]
+
+
+def lane_names(name: str) -> tuple[str, ...]:
+    """The parameters in which trials may differ that train together. Raises InvalidOrderError as `get` does."""
+    return catalog.lane_names(get(name)[1])
+
+
+def code_of(name: str) -> dict[str, Any]:
+    """Names the code of a recipe that `build` has found: ours, and the user's own."""
+    ours = environment.own_sources_digest()
+    if ":" not in name:
+        return {"recipe": name, "sha256": ours}
+    return {"recipe": name, **functions.describe(name), "loops_sha256": ours}
 
 
 def build(name: str, params: Mapping[str, Any], *, device: str) -> Task:
-    """The task of a recipe, its parameters checked against the catalog and completed by its defaults.
+    """The task of a recipe, its parameters checked against its declaration and completed by its defaults.
 
     Raises:
         InvalidOrderError: unknown recipe or parameter, a value out of its range, unfit data.
     """
-    recipe = get(name)
-    problems = catalog.check_params(name, params)
+    recipe, declared = get(name)
+    problems = catalog.check_params(declared, params)
     if problems:
         raise InvalidOrderError(str(problems[0]))
-    full = catalog.complete(name, params)
+    full = catalog.complete(declared, params)
     # A default must not end a trial before its scheduler does: it counts where nothing else says how far to train.
     full |= {"epochs": params.get("epochs"), "default_epochs": full["epochs"]}
     return recipe(full, device=device)
@@ -59,6 +78,17 @@ def build(name: str, params: Mapping[str, Any], *, device: str) -> Task:
 def train(task: Task, trial: Trial) -> None:
     """Train the trial of an attempt on a task."""
     single.train(task, trial)
+
+
+def train_lanes(
+    tasks: Sequence[Task],
+    trials: Sequence[Trial],
+    *,
+    width: int,
+    ended: Callable[[int, BaseException | None], None],
+) -> None:
+    """Train trials as the lanes of one program of `width` lanes: see `workers.loops.fused`."""
+    fused.train(tasks, trials, width=width, ended=ended)
 
 
 def warm_up(*, device: str) -> None:
