@@ -179,7 +179,7 @@ class Driver:
         """Decide, else let the cluster go on; False when the study is over."""
         if self.random.random() < self.crashing:
             self.crash()
-        slots = self.workers - len(self.open)
+        slots = self.free()
         if self.random.random() < 0.7 or not self.open:
             proposals = self.propose(slots)
             if proposals and self.random.random() >= self.discarding:
@@ -192,6 +192,14 @@ class Driver:
             self.advance()
             return True
         return self.reopen() or bool(self.algorithm.propose(self.workers)) or self.finished()
+
+    def free(self) -> int:
+        """Slots that nothing occupies."""
+        return self.workers - len(self.open)
+
+    def ask(self, slots: int) -> list[Proposal]:
+        """What the algorithm proposes for so many slots."""
+        return list(self.algorithm.propose(slots))
 
     def finished(self) -> bool:
         """Nothing open, nothing proposed: the fold must say why. Returns False: there is no further step."""
@@ -206,10 +214,10 @@ class Driver:
 
     def propose(self, slots: int) -> list[Proposal]:
         """Proposals, held to the protocol."""
-        proposals = list(self.algorithm.propose(slots))
+        proposals = self.ask(slots)
         endings = list(self.algorithm.propose(0))
         self.algorithm.ending()
-        assert list(self.algorithm.propose(slots)) == proposals, "propose changed what it proposes"
+        assert self.ask(slots) == proposals, "propose changed what it proposes"
         assert endings == [p for p in proposals if isinstance(p, Stop | Finish)]
         self.check(proposals, slots)
         return proposals
@@ -217,7 +225,7 @@ class Driver:
     def check(self, proposals: Sequence[Proposal], slots: int) -> None:
         """The protocol's guarantees for one round."""
         placed = [p for p in proposals if isinstance(p, Start | Continue)]
-        assert len(placed) <= max(slots, 0)
+        assert len(placed) <= self.allowed(slots)
         assert len({p.trial for p in proposals}) == len(proposals), "a trial is named twice"
         number = max(self.rows, default=-1) + 1
         waiting = [r.number for r in self.rows.values() if r.state is S.WAITING and r.fence == 0]
@@ -236,6 +244,10 @@ class Driver:
                 assert row.state is S.PAUSED
                 if isinstance(proposal, Continue):
                     assert row.target < proposal.target <= row.horizon
+
+    def allowed(self, slots: int) -> int:
+        """How many attempts a round may open."""
+        return max(slots, 0)
 
     def commit(self, proposals: Sequence[Proposal], observed: int) -> None:
         """What `store.decisions.commit` does."""
