@@ -77,12 +77,12 @@ def _outcome(once: Sequence[Measured], many: Sequence[Measured], calls: dict[str
         tables=[Table(headings=("", "a trial", "a report", "1,000 reports"), rows=rows)],
         figures=[
             Figure(name="service time per empty trial", value=wall[0], unit="ms"),
-            Figure(name="service time per report", value=wall[1], unit="ms", below=call),
+            Figure(name="service time per report", value=wall[1], unit="ms", below=round(call, 3)),
             Figure(name="a bare actor call ÷ a report", value=call / wall[1], unit="×"),
             Figure(name="an empty trial ÷ a bare actor call", value=wall[0] / call, unit="×"),
             Figure(
                 name="controller CPU per 1,000 reports", value=1e3 * parts[server.CONTROLLER][1], unit="ms",
-                below=1e3 * call,
+                below=round(1e3 * call),
             ),
         ],
         notes=[
