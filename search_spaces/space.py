@@ -196,18 +196,25 @@ class SearchSpace:
             {name: self.parameters[name].scale.coordinate(value) for name, value in params.items()}
         )
 
-    def sample(self, rng: np.random.Generator) -> dict[str, Any]:
+    def sample(self, rng: np.random.Generator, *, given: Mapping[str, Any] | None = None) -> dict[str, Any]:
         """Draw an allowed configuration (its active parameters).
 
         Every try takes one number per parameter, by sorted name, whether it is active or not. After 32
-        forbidden tries, blocks of 4,096 are drawn at once; SpaceError after 25 of them.
+        forbidden tries, blocks of 4,096 are drawn at once; SpaceError after 25 of them. `given` are values that
+        some parameters have already: the others are drawn as they are distributed beside these.
         """
+        known = given or {}
+        columns = [k for k, name in enumerate(self.names) if name in known]
+        places = [self.parameters[self.names[k]].to_unit(known[self.names[k]]) for k in columns]
         for _ in range(TRIES):
-            params = self.from_unit(rng.random(len(self.names)))
+            point = rng.random(len(self.names))
+            point[columns] = places
+            params = self.from_unit(point)
             if self._broken(params) is None:
                 return params
         for _ in range(BLOCKS):
             block = rng.random((BLOCK, len(self.names)))
+            block[:, columns] = places
             for row in np.flatnonzero(self._allowed(block)):
                 params = self.from_unit(block[row])
                 if self._broken(params) is None:
