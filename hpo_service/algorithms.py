@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from hpo_service.core import algorithm_specs as specs
+from hpo_service.core import blocks
 from hpo_service.core.algorithm import Algorithm
 from hpo_service.core.budget import Ledger, Standing
 from hpo_service.core.definition import StudyDefinition
@@ -18,7 +19,7 @@ from hpo_service.core.roles import Ask, Batch, Sampler, Scheduler
 from hpo_service.core.suitability import check, check_change, segment_target
 from hpo_service.core.tables import HalvingTable, HyperbandTable, halving, hyperband_round, levels_up
 from hpo_service.samplers.grid import GridSampler
-from hpo_service.samplers.independent import RandomSampler
+from hpo_service.samplers.independent import Blocks, RandomSampler
 from hpo_service.samplers.sobol import SobolSampler
 from hpo_service.samplers.surrogate import STARTUP_TRIALS, SurrogateSampler
 from hpo_service.schedulers.asynchronous import AsynchronousHalving
@@ -105,7 +106,9 @@ def _sampler(state: State) -> Sampler:
         return SobolSampler(seed, state.history, repeats=repeats)
     name = surrogate(definition)
     if name is None:
-        return RandomSampler(seed, repeats=repeats)
+        size = blocks.size(definition)
+        shared = blocks.shared(definition)
+        return RandomSampler(seed, repeats=repeats, blocks=Blocks(size=size, shared=shared) if size > 1 else None)
     startup = spec.startup_trials if isinstance(spec, specs.BayesianSpec) else None
     return SurrogateSampler(
         seed,

@@ -21,6 +21,21 @@ class _SingleSegment(_Spec):
     )
 
 
+class _Blocks(_Spec):
+    block: int = Field(
+        default=1,
+        ge=1,
+        le=1024,
+        description="So many trials with consecutive numbers share their draw of the parameters that are no lanes, so "
+        "that they can train together in one launch. Every trial keeps the declared distribution.",
+    )
+    block_on: tuple[Annotated[str, Field(min_length=1, max_length=128)], ...] | None = Field(
+        default=None,
+        max_length=1000,
+        description="What a block shares. Left out: the tuned parameters that are no lanes of the recipe.",
+    )
+
+
 class GridSpec(_SingleSegment):
     """Every combination, in an order shuffled by the seed."""
 
@@ -28,7 +43,7 @@ class GridSpec(_SingleSegment):
     points: int = Field(default=5, ge=2, le=1000, description="Values per continuous parameter.")
 
 
-class RandomSpec(_SingleSegment):
+class RandomSpec(_SingleSegment, _Blocks):
     """Independent draws (Bergstra & Bengio 2012)."""
 
     name: Literal["random"] = "random"
@@ -64,7 +79,7 @@ class _Halving(_Spec):
         return self
 
 
-class SuccessiveHalvingSpec(_Halving):
+class SuccessiveHalvingSpec(_Halving, _Blocks):
     """Train many a little and few a lot, in synchronous rungs (Jamieson & Talwalkar 2016)."""
 
     name: Literal["successive_halving"] = "successive_halving"
@@ -72,7 +87,7 @@ class SuccessiveHalvingSpec(_Halving):
     keep: int = Field(default=1, ge=1, description="At least this many reach max_resource.")
 
 
-class HyperbandSpec(_Halving):
+class HyperbandSpec(_Halving, _Blocks):
     """Brackets of successive halving from bold to careful, repeated until the budget ends (Li et al. 2018)."""
 
     name: Literal["hyperband"] = "hyperband"
@@ -85,13 +100,13 @@ class BohbSpec(_Halving):
     sampler: Literal["tpe"] = "tpe"
 
 
-class AshaSpec(_Halving):
+class AshaSpec(_Halving, _Blocks):
     """Asynchronous successive halving: promotes whenever a rung allows it, never waits (Li et al. 2020)."""
 
     name: Literal["asha"] = "asha"
 
 
-class MedianSpec(_Spec):
+class MedianSpec(_Blocks):
     """Stops a trial whose best value is worse than the median of the others' running means (Golovin et al. 2017)."""
 
     name: Literal["median"] = "median"

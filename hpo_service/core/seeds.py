@@ -20,6 +20,7 @@ class Purpose(IntEnum):
     SCRAMBLE = 4  # the scrambling of a Sobol sequence
     UNTRIED = 5  # the choice among the configurations left in a small space
     SIMULATION = 6  # synthetic curves and virtual workers
+    BLOCK = 7  # what a block of trials shares; keyed by the block's number
 
 
 def sequence(study_seed: int, *key: int) -> np.random.SeedSequence:

@@ -9,6 +9,7 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from hpo_service.core import blocks
 from hpo_service.core.algorithm_specs import (
     AshaSpec,
     BohbSpec,
@@ -36,6 +37,7 @@ def check(definition: StudyDefinition) -> None:
     if unsupported:
         raise Unsupported.of(*unsupported)
     problems = [*_levels(definition), *_grid(definition), *_horizon(definition), *_defaults(definition)]
+    problems += blocks.problems(definition)
     if not problems:
         problems = list(_budget(definition))
     if problems:
