@@ -7,12 +7,9 @@ attempt that is over takes nothing more.
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any
-
-from sqlalchemy import Row
 
 from hpo_service.core.events import EndedAttempt
 from hpo_service.core.states import TERMINAL_TRIAL, TrialState
@@ -27,7 +24,7 @@ from hpo_service.store.rows import (
     StartedItem,
 )
 from hpo_service.store.scoring import Goals, Number, improves, jsonable
-from hpo_service.store.tx import clean
+from hpo_service.store.tx import clean, load_numbers
 
 STORED, REPEATED = Collected(status="stored"), Collected(status="repeated")
 AFTER: dict[str, TrialState] = {
@@ -39,6 +36,9 @@ AFTER: dict[str, TrialState] = {
     "lost": TrialState.WAITING,
 }
 """What a trial becomes after an attempt's outcome, before losses, stop marks and values are looked at."""
+
+
+_STATES = {state.value: state for state in TrialState}
 
 
 @dataclass(slots=True)
@@ -85,17 +85,16 @@ class Work:
     ended_reason: str = ""
 
     @classmethod
-    def of(cls, r: Row[Any]) -> Work:
-        metrics = json.loads(r.metrics)
-        state = TrialState(r.state)
+    def of(cls, row: tuple[Any, ...]) -> Work:
+        """Of the columns in the order of the fields, state and metrics as stored."""
+        number, state, fence, resource, step, document, losses, cost, seconds, stop_reason, *attempt = row
+        attempt_state, outcome, last_step, attempt_resource, started_at, reported_at, lease_s, attempt_seconds = attempt
+        metrics = load_numbers(document)
+        known = _STATES[state]
         return cls(
-            number=r.number, state=state, fence=r.fence, resource=r.resource, step=r.step, metrics=metrics,
-            losses=r.losses, cost=r.cost_microdollars, seconds=r.seconds, stop_reason=r.stop_reason,
-            open=r.attempt_state == "open", outcome=r.outcome, last_step=r.last_step,
-            attempt_resource=r.attempt_resource or 0.0, started=r.attempt_started_at is not None,
-            reported_at=r.reported_at, lease_s=r.lease_s, attempt_seconds=r.attempt_seconds or 0.0,
-            before=dict(metrics), old_state=state,
-            old_resource=r.resource,
+            number, known, fence, resource, step, metrics, losses, cost, seconds, stop_reason, attempt_state == "open",
+            outcome, last_step, attempt_resource or 0.0, started_at is not None, reported_at, lease_s,
+            attempt_seconds or 0.0, dict(metrics), known, resource,
         )  # fmt: skip
 
     @property

@@ -32,6 +32,14 @@ _ATTEMPT_END = (
 _ATTEMPT_START = (
     "worker_id", "node", "device", "resumed_from", "environment_digest", "code_digest", "data_digest", "started_at",
 )  # fmt: skip
+_WORKS = (
+    "SELECT t.number, t.state, t.fence, t.resource, t.step, t.metrics, t.losses, t.cost_microdollars, t.seconds, "
+    "t.stop_reason, a.state, a.outcome, a.last_step, a.resource, a.started_at, a.reported_at, a.lease_s, a.seconds "
+    "FROM trials AS t LEFT JOIN attempts AS a "
+    "ON a.study_id = t.study_id AND a.trial = t.number AND a.fence = t.fence "
+    "WHERE t.study_id = ? AND t.number {among}"
+)
+"""Trials with their newest attempt, in the order of `Work.of`."""
 _ATTEMPT_KEYS = ("study_id", "trial", "fence")
 _REPORT = ("study_id", "trial", "fence", "step", "seq", "resource", "value_kind", "value", "metrics", "at")
 _VALUE = ("study_id", "trial", "name", "kind", "number")
@@ -103,20 +111,9 @@ def lose_attempts(
 
 def _load(tx: Tx, study: Row[Any], items: Sequence[CollectItem]) -> Batch:
     """What the items of one study need to know of it."""
-    t, a = trials.c, attempts.c
-    numbers = {item.trial for item in items}
-    newest = (a.study_id == t.study_id) & (a.trial == t.number) & (a.fence == t.fence)
-    statement = (
-        select(
-            t.number, t.state, t.fence, t.resource, t.step, t.metrics, t.losses, t.cost_microdollars, t.seconds,
-            t.stop_reason, a.state.label("attempt_state"), a.outcome, a.last_step, a.reported_at, a.lease_s,
-            a.resource.label("attempt_resource"), a.started_at.label("attempt_started_at"),
-            a.seconds.label("attempt_seconds"),
-        )
-        .join(attempts, newest, isouter=True)
-        .where(t.study_id == study.id, tx.among(t.number, numbers))
-    )  # fmt: skip
-    works = {row.number: Work.of(row) for row in tx.all(statement)}
+    numbers = sorted({item.trial for item in items})
+    rows = tx.raw(_WORKS.format(among=tx.in_list), study.id, tx.listed(numbers))
+    works = {row[0]: Work.of(row) for row in rows}
     batch = Batch(study_id=study.id, goals=_goals(study.objectives), retries=study.retries, now=tx.now, works=works)
     _load_doubtful(tx, batch, items)
     holding = {i.trial for i in items if isinstance(i, SavedItem) or (isinstance(i, EndedItem) and i.checkpoint)}
@@ -305,15 +302,17 @@ def _write_starts(tx: Tx, batch: Batch) -> None:
     if not batch.started:
         return
     documents: dict[str, Mapping[str, Any]] = {}
+    told: dict[int, tuple[str | None, str | None, str | None]] = {}  # by the document's identity: lanes share theirs
     rows: list[tuple[Any, ...]] = []
     for item in batch.started:
-        digest = _environment_digest(item)
-        if digest is not None:
-            documents.setdefault(digest, item.environment)
+        digests = told.get(id(item.environment))
+        if digests is None:
+            digests = told[id(item.environment)] = _digests(item)
+            if digests[0] is not None:
+                documents.setdefault(digests[0], item.environment)
         rows.append(
             (
-                clean(item.worker_id), clean(item.node), clean(item.device), item.resumed_from, digest,
-                _part_digest(item.environment.get("code")), _part_digest(item.environment.get("data")), batch.now,
+                clean(item.worker_id), clean(item.node), clean(item.device), item.resumed_from, *digests, batch.now,
                 item.study_id, item.trial, item.fence,
             )
         )  # fmt: skip
@@ -321,6 +320,12 @@ def _write_starts(tx: Tx, batch: Batch) -> None:
     new = [(digest, _canonical(document), batch.now) for digest, document in documents.items() if digest not in known]
     tx.insert(environments, ("digest", "document", "created_at"), new, conflict="ON CONFLICT DO NOTHING")
     tx.update(attempts, _ATTEMPT_KEYS, _ATTEMPT_START, rows)
+
+
+def _digests(item: StartedItem) -> tuple[str | None, str | None, str | None]:
+    """Of the environment, its code and its data."""
+    code, data = item.environment.get("code"), item.environment.get("data")
+    return _environment_digest(item), _part_digest(code), _part_digest(data)
 
 
 def _canonical(document: Any) -> str:
