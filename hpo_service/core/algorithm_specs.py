@@ -26,6 +26,7 @@ class _Blocks(_Spec):
         default=1,
         ge=1,
         le=1024,
+        exclude_if=lambda size: size == 1,  # without blocks a document does not speak of them
         description="So many trials with consecutive numbers share their draw of the parameters that are no lanes, so "
         "that they can train together in one launch. Every trial keeps the declared distribution.",
     )

@@ -108,6 +108,8 @@ def test_what_is_shared() -> None:
 def test_a_definition_with_blocks_is_read_back() -> None:
     definition = parse(with_blocks(FUNCTION, block=4, block_on=["batch_size"]))
     assert parse(definition.to_document()) == definition
+    assert definition.to_document()["algorithm"]["block"] == 4
+    assert "block" not in parse(with_blocks(FUNCTION, block=1)).to_document()["algorithm"]
 
 
 def test_the_schema_says_what_blocks_are() -> None:
