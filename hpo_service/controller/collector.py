@@ -140,7 +140,10 @@ class Collector:
         texts: list[tuple[str, int, int, str]] = []
         seen: list[WorkerSeen] = []
         for message in messages:
-            if isinstance(message, WorkerSeen):
+            if isinstance(message, Reported) and message.key.trial >= 0:  # most of them are
+                items.append(self._item(message))
+                keys.append(message.key)
+            elif isinstance(message, WorkerSeen):
                 seen.append(message)
             elif message.key.trial < 0 or isinstance(message, Calibrated | Narrowed):
                 self.answers.note(message)
@@ -168,6 +171,8 @@ class Collector:
         results: Sequence[collecting.Collected],
     ) -> None:
         for key, item, result in zip(keys, items, results, strict=True):
+            if result.status == "stored":
+                continue
             if result.status in REFUSED and not isinstance(item, EndedItem):
                 self._executor.cancel(key, CancelMode.STOP)
             if result.status == "contradicted":
@@ -203,6 +208,15 @@ class Collector:
 
     def _item(self, message: Started | Reported | Saved | Ended) -> CollectItem:
         study_id, trial, fence = message.key.study_id, message.key.trial, message.key.fence
+        if isinstance(message, Reported):
+            return ReportItem(
+                study_id=study_id,
+                trial=trial,
+                fence=fence,
+                step=message.step,
+                resource=message.resource,
+                metrics=message.metrics,
+            )
         if isinstance(message, Started):
             return StartedItem(
                 study_id=study_id,
@@ -213,15 +227,6 @@ class Collector:
                 device=message.device,
                 resumed_from=message.resumed_from,
                 environment=message.environment,
-            )
-        if isinstance(message, Reported):
-            return ReportItem(
-                study_id=study_id,
-                trial=trial,
-                fence=fence,
-                step=message.step,
-                resource=message.resource,
-                metrics=message.metrics,
             )
         if isinstance(message, Saved):
             return SavedItem(study_id=study_id, trial=trial, fence=fence, checkpoint=_checkpoint(message.checkpoint))

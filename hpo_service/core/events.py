@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 from hpo_service.core import proposals as proposals_module
 from hpo_service.core.proposals import Proposal
@@ -208,8 +208,7 @@ class AttemptsReopened:
         )
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class ReportRow:
+class ReportRow(NamedTuple):
     """The objective's value of one report. All metrics are rows in the store; folds need the objectives' alone."""
 
     trial: int
@@ -243,8 +242,7 @@ class Reported:
         )
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class EndedAttempt:
+class EndedAttempt(NamedTuple):
     """`trial_state` is what the trial became: paused (the algorithm decides), waiting (goes on), failed or stopped."""
 
     trial: int

@@ -80,6 +80,7 @@ class StudyFold:
         self._scheduler = scheduler
         self._segment_target = segment_target
         self._drawn: dict[int, Draw | None] = {}  # draws since the last event: asking again costs nothing
+        self._chosen: dict[int, Draw] = {}  # draws since the last decision, whose keys need not be computed again
         self._cohorts: dict[int, Cohort] = {}  # of the newest round of proposals, where they come in cohorts
         self._underway: dict[int, str] = {}  # trials in their first segment, and why they were started; for views
 
@@ -115,6 +116,7 @@ class StudyFold:
         elif isinstance(payload, Decided):
             for proposal in payload.proposals:
                 self._apply(proposal, payload.observed_seq)
+            self._chosen = {}
         elif isinstance(payload, AttemptsReopened):
             for change in payload.attempts:
                 self.history.reopened(change.trial, change.fence)
@@ -270,7 +272,7 @@ class StudyFold:
             origin, draw = Origin.SAMPLED, self._draw(ask)
         if draw is None:
             return None
-        self._drawn[number] = draw
+        self._drawn[number] = self._chosen[number] = draw
         return self._start(number, draw.params, place, draw.reason, origin, ask.space_version)
 
     def _draw(self, ask: Ask) -> Draw | None:
@@ -349,7 +351,9 @@ class StudyFold:
 
     def _apply(self, proposal: Proposal, observed_seq: int) -> None:
         if isinstance(proposal, Start):
-            trial = self.history.start(proposal)
+            chosen = self._chosen.get(proposal.trial)
+            same = chosen is not None and chosen.params is proposal.params  # the proposal itself, not one read back
+            trial = self.history.start(proposal, key=chosen.key if chosen is not None and same else None)
             self._underway[trial.number] = proposal.reason
             self.state.ledger.reserve(trial)
             self._scheduler.started(trial, proposal, observed_seq)

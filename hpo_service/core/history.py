@@ -137,11 +137,11 @@ class History:
         self.waiting[record.number] = record
         return record
 
-    def start(self, proposal: Start) -> TrialRecord:
-        """A new trial, or an enqueued one that waited, begins its first segment."""
+    def start(self, proposal: Start, *, key: str | None = None) -> TrialRecord:
+        """A new trial, or an enqueued one that waited, begins its first segment. `key`: its configuration's, if known."""
         record = self.waiting.pop(proposal.trial, None)
         if record is None:
-            record = self._add(proposal.trial, proposal.params, proposal.origin, proposal.space_version)
+            record = self._add(proposal.trial, proposal.params, proposal.origin, proposal.space_version, key=key)
             self.sampled += 1
         record.started = True
         record.state = TrialState.RUNNING
@@ -218,8 +218,10 @@ class History:
         except SpaceError:
             return json.dumps(dict(params), sort_keys=True)
 
-    def _add(self, number: int, params: Mapping[str, Any], origin: Origin, version: int) -> TrialRecord:
-        record = TrialRecord(number, dict(params), self.key_of(params, version), origin)
+    def _add(
+        self, number: int, params: Mapping[str, Any], origin: Origin, version: int, *, key: str | None = None
+    ) -> TrialRecord:
+        record = TrialRecord(number, params, key or self.key_of(params, version), origin)
         record.space_version = version
         self.trials[number] = record
         self.next_number = max(self.next_number, number + 1)

@@ -76,7 +76,10 @@ class PowerLaw:
 
     def error(self, params: Mapping[str, Any], resource: float) -> float:
         """The error without noise."""
-        cost = sum(term.cost(params[name]) for name, term in self.terms.items() if name in params)
+        cost = 0.0
+        for name, term in self.terms.items():
+            if name in params:
+                cost += term.cost(params[name])
         span = self.start - self.floor
         limit = self.floor + span * math.tanh(cost / span)
         rate = self.rate * (1.0 + self.crossing * cost / span)
