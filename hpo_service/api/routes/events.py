@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from typing import Annotated, Any
 
@@ -87,14 +88,23 @@ def read_events(
 
 
 def _shortened(payload: dict[str, Any]) -> dict[str, Any]:
-    """The payload with at most `MAX_LISTED` of any list in it; `NAME_more` says how many are left out."""
+    """The payload with at most `MAX_LISTED` of any list in it; `NAME_more` says how many are left out, `NAME_counts`
+    of how many kinds they all are, where they have any: of proposals and methods, and states of attempts that ended."""
     found: dict[str, Any] = {}
     for name, value in payload.items():
         if isinstance(value, list) and len(value) > MAX_LISTED:
             found |= {name: value[:MAX_LISTED], f"{name}_more": len(value) - MAX_LISTED}
+            counts = Counter(kind for kind in map(_kind_of, value) if kind is not None)
+            found |= {f"{name}_counts": dict(counts)} if counts else {}
         else:
             found[name] = value
     return found
+
+
+def _kind_of(item: Any) -> str | None:
+    if isinstance(item, dict):
+        return item.get("kind") or item.get("method")
+    return str(item[3]) if isinstance(item, list) and len(item) > 3 else None
 
 
 def _kinds(text: str) -> tuple[str, ...]:

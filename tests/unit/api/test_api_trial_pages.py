@@ -81,6 +81,15 @@ def test_long_lists_of_the_log_are_cut() -> None:
     assert _shortened({"a": list(range(23))}) == {"a": list(range(20)), "a_more": 3}
 
 
+def test_what_is_cut_from_the_log_is_counted_by_kind() -> None:
+    proposals = [{"kind": "stop", "trial": n} for n in range(19)] + [{"kind": "start", "trial": n} for n in range(30)]
+    found = _shortened({"proposals": proposals})
+    assert (len(found["proposals"]), found["proposals_more"]) == (20, 29)
+    assert found["proposals_counts"] == {"stop": 19, "start": 30}
+    ended = [[n, 1, "reached", "paused" if n % 2 else "failed", 3.0, "", 0] for n in range(21)]
+    assert _shortened({"attempts": ended})["attempts_counts"] == {"paused": 10, "failed": 11}
+
+
 @pytest.mark.usefixtures("trials")
 def test_changes_tell_trials_as_pages_do(client: httpx.Client, study: str) -> None:
     """Also those whose value is not finite, so that what is patched and what is asked for look the same."""

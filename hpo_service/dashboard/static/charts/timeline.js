@@ -109,7 +109,13 @@ export function mount(panel, page) {
             marker: {
               color: some.map((one) => (one.faint ? colour.line : of(colour))),
               line: { color: colour.panel, width: some.map((one) => (one.slim ? 0 : 0.5)) },
-              pattern: { shape: some.map((one) => (one.slim ? "" : pattern)), fillmode: "overlay", size: 6, solidity: 0.2, fgcolor: colour.panel },
+              pattern: {
+                shape: some.map((one) => (one.slim ? "" : pattern)),
+                fillmode: "overlay",
+                size: 6,
+                solidity: 0.2,
+                fgcolor: colour.panel,
+              },
             },
             text: some.map((one) => wordsOf(one, word, stop(one) - attempts.start[one.i], launches[attempts.launch[one.i]])),
             textposition: "none",
@@ -123,12 +129,17 @@ export function mount(panel, page) {
   function wordsOf({ i, members }, word, lasted, launch) {
     const { attempts } = data;
     const lane = launch && members.length === 1 ? `, lane ${attempts.lane[i] + 1} of ${launch.width}` : "";
-    const who = members.length > 1 ? `${members.length} lanes: trials ${named(members.map((one) => attempts.trial[one]))}` : `Trial ${attempts.trial[i]}, attempt ${attempts.fence[i]}${lane}`;
+    const who =
+      members.length > 1
+        ? `${members.length} lanes: trials ${named(members.map((one) => attempts.trial[one]))}`
+        : `Trial ${attempts.trial[i]}, attempt ${attempts.fence[i]}${lane}`;
     return [
       `${who}: ${word}`,
       `from ${number(attempts.from_resource[i])} to ${safe(levelText(page.resourceName, attempts.resource[i]))}`,
       `${duration(lasted)}, from ${when(attempts.start[i])}`,
-      launch ? `${safe(launch.method)} launch ${safe(launch.id.slice(0, 8))} of ${plural(launch.trials, "trial")}: ${fates(launch.outcomes)}` : "",
+      launch
+        ? `${safe(launch.method)} launch ${safe(launch.id.slice(0, 8))} of ${plural(launch.trials, "trial")}: ${fates(launch.outcomes)}`
+        : "",
     ]
       .filter(Boolean)
       .join("<br>");
@@ -156,7 +167,9 @@ function stripsOf({ attempts, launches, from }, { end, tall, faint }) {
   const kind = (i) => (attempts.end[i] === null ? "open" : attempts.outcome[i] in OUTCOMES ? attempts.outcome[i] : "cancelled");
   const near = (end - from) / 250;
   const strips = [];
-  const order = attempts.trial.map((_, i) => i).sort((a, b) => attempts.launch[a] - attempts.launch[b] || attempts.lane[a] - attempts.lane[b]);
+  const order = attempts.trial
+    .map((_, i) => i)
+    .sort((a, b) => attempts.launch[a] - attempts.launch[b] || attempts.lane[a] - attempts.lane[b]);
   for (const i of order) {
     const width = Math.max(1, attempts.width[i] ?? 1);
     const slim = (0.78 * tall) / width < THIN;

@@ -1,7 +1,7 @@
 // The study's event log, newest first: what happened and why, page by page.
 
 import { h, replace } from "../core/dom.js";
-import { ago, when } from "../core/format.js";
+import { ago, integer, when } from "../core/format.js";
 import { param } from "../core/url.js";
 import { button, chip, panel, segmented } from "../core/ui.js";
 import { tell } from "./eventwords.js";
@@ -12,7 +12,8 @@ const SHOWN = [
   {
     id: "all",
     label: "All",
-    kinds: "study_created,definition_changed,study_state_changed,ending_declared,trials_enqueued,decided,attempts_reopened,attempts_ended",
+    kinds:
+      "study_created,definition_changed,study_state_changed,ending_declared,trials_enqueued,methods_chosen,decided,attempts_reopened,attempts_ended",
     title: "Everything except reports",
   },
   {
@@ -21,7 +22,12 @@ const SHOWN = [
     kinds: "study_created,definition_changed,study_state_changed,ending_declared,trials_enqueued",
     title: "What people did, and the study's states",
   },
-  { id: "decisions", label: "Decisions", kinds: "decided", title: "What the algorithm decided, with its reasons" },
+  {
+    id: "decisions",
+    label: "Decisions",
+    kinds: "decided,methods_chosen",
+    title: "What the algorithm decided, and how trials are trained, with the reasons",
+  },
   { id: "attempts", label: "Attempts", kinds: "attempts_reopened,attempts_ended", title: "How attempts ended, and what was placed again" },
   { id: "reports", label: "Reports", kinds: "reported", title: "Batches of reports" },
 ];
@@ -128,9 +134,10 @@ export async function mount(node, page) {
 }
 
 function entry(event, page) {
-  const { label, tone, sentence, lines } = tell(event, page.trialUrl);
+  const { label, tone, sentence, lines, more } = tell(event, page.trialUrl);
   const words = h("p", null, sentence);
-  const rest = lines.length ? h("details", null, h("summary", null, lines.length === 1 ? "More" : `All ${lines.length}`)) : null;
+  const count = more ? `The first ${lines.length} of ${integer(lines.length + more)}` : lines.length === 1 ? "More" : `All ${lines.length}`;
+  const rest = lines.length ? h("details", null, h("summary", null, count)) : null;
   rest?.addEventListener("toggle", () => {
     if (rest.open && rest.children.length === 1)
       rest.append(

@@ -1,9 +1,10 @@
 // What an event of a study's log says, as a sentence and, where there is more, its lines. Builds nodes; asks nothing.
 //
-// tell(event, trialUrl) → {label, tone, sentence: [nodes], lines: [[nodes]]}
+// tell(event, trialUrl) → {label, tone, sentence: [nodes], lines: [[nodes]], more: how many lines there would be besides}
 
 import { h } from "../core/dom.js";
 import { integer, money, number, plural, value } from "../core/format.js";
+import { source, step } from "./methodwords.js";
 
 const MOST_NAMED = 6;
 
@@ -11,15 +12,22 @@ export function tell(event, trialUrl) {
   const words = KINDS[event.kind];
   const link = (n) => h("a", { href: trialUrl(n) }, String(n));
   return words
-    ? { lines: [], tone: "", ...words(event.payload, { link, one: (n) => ["trial ", link(n)], many: (numbers) => named(numbers, link) }) }
-    : { label: event.kind.replaceAll("_", " "), tone: "", sentence: ["This page does not know this kind of event."], lines: [] };
+    ? {
+        lines: [],
+        tone: "",
+        more: 0,
+        ...words(event.payload, { link, one: (n) => ["trial ", link(n)], many: (numbers, more = 0) => named(numbers, link, more) }),
+      }
+    : { label: event.kind.replaceAll("_", " "), tone: "", more: 0, sentence: ["This page does not know this kind of event."], lines: [] };
 }
 
-function named(numbers, link) {
+// `more`: how many there are beside those that were sent.
+function named(numbers, link, more = 0) {
   const all = [...new Set(numbers)];
-  if (all.length === 1) return ["trial ", link(all[0])];
+  if (all.length === 1 && !more) return ["trial ", link(all[0])];
   const shown = all.slice(0, MOST_NAMED).flatMap((n, i) => [i ? ", " : "", link(n)]);
-  return ["trials ", ...shown, all.length > MOST_NAMED ? ` and ${integer(all.length - MOST_NAMED)} more` : ""];
+  const rest = Math.max(0, all.length - MOST_NAMED) + more;
+  return ["trials ", ...shown, rest ? ` and ${integer(rest)} more` : ""];
 }
 
 const upto = (target) => (target === null || target === undefined ? "" : ` to ${number(target)}`);
@@ -65,7 +73,7 @@ const KINDS = {
     sentence: reason ? ["Nothing more is started", ...because(reason)] : ["There is budget again; the study goes on."],
   }),
 
-  trials_enqueued: ({ trials }, { link, many }) => {
+  trials_enqueued: ({ trials, trials_more: more = 0 }, { link, many }) => {
     const retries = trials.filter((one) => one.retry_of !== null);
     if (retries.length)
       return {
@@ -73,43 +81,92 @@ const KINDS = {
         sentence:
           retries.length === 1
             ? ["Trial ", link(retries[0].retry_of), " is tried again as ", ...many([retries[0].trial]), "."]
-            : [`${plural(retries.length, "trial")} are tried again, as `, ...many(retries.map((one) => one.trial)), "."],
+            : [
+                `${plural(retries.length + more, "trial")} are tried again, as `,
+                ...many(
+                  retries.map((one) => one.trial),
+                  more,
+                ),
+                ".",
+              ],
         lines: retries.length > 1 ? retries.map((one) => ["trial ", link(one.retry_of), " again as trial ", link(one.trial)]) : [],
       };
     return {
       label: "enqueued",
       sentence: [
-        trials.length === 1 ? "A configuration was given by hand: " : `${integer(trials.length)} configurations were given by hand: `,
-        ...many(trials.map((one) => one.trial)),
+        trials.length === 1
+          ? "A configuration was given by hand: "
+          : `${integer(trials.length + more)} configurations were given by hand: `,
+        ...many(
+          trials.map((one) => one.trial),
+          more,
+        ),
         ".",
       ],
       lines: trials.map((one) => ["trial ", link(one.trial), ": ", h("bdi", null, cut(parameters(one.params)))]),
+      more,
     };
   },
 
-  decided: ({ proposals, algorithm }, { link, many }) => {
+  methods_chosen: ({ choices, choices_more: more = 0, choices_counts: counts = null }) => {
+    const line = ({ structure, method, width, reason, source: from, measured }) => [
+      h("bdi", null, cut(parameters(structure) || "every trial", 200)),
+      method === "fused" ? `: fused, up to ${integer(width)} lanes` : ": plain",
+      times(measured, width),
+      ` (${source(from)})`,
+      ...because(reason),
+    ];
+    const fused = counts ? (counts.fused ?? 0) : choices.filter((one) => one.method === "fused").length;
+    return {
+      label: "method",
+      tone: "accent",
+      sentence:
+        choices.length === 1
+          ? ["Trials of ", ...line(choices[0])]
+          : [
+              `How trials of ${plural(choices.length + more, "structure")} are trained was chosen: `,
+              `${integer(fused)} fused, ${integer(choices.length + more - fused)} plain`,
+            ],
+      lines: choices.length === 1 ? [] : choices.map(line),
+      more,
+    };
+  },
+
+  decided: ({ proposals, algorithm, proposals_more: more = 0, proposals_counts: counts = {} }, { link, many }) => {
     const of = (kind) => proposals.filter((one) => one.kind === kind);
+    const size = (kind) => counts[kind] ?? of(kind).length;
+    const unnamed = (kind) =>
+      of(kind).length
+        ? many(
+            of(kind).map((one) => one.trial),
+            size(kind) - of(kind).length,
+          )
+        : [plural(size(kind), "trial")];
     const parts = [
       ["start", "started"],
       ["continue", "promoted or continued"],
       ["stop", "stopped early"],
       ["finish", "finished"],
     ]
-      .filter(([kind]) => of(kind).length)
-      .map(([kind, verb]) => [...many(of(kind).map((one) => one.trial)), ` ${verb}`]);
+      .filter(([kind]) => size(kind))
+      .map(([kind, verb]) => [...unnamed(kind), ` ${verb}`]);
     const sentence = proposals.length === 1 ? [proposal(proposals[0], link)] : parts.flatMap((part, i) => [i ? "; " : "", ...part]);
     return {
       label: algorithm === "user" ? "by hand" : "decision",
       tone: "accent",
       sentence: capital(sentence),
       lines: proposals.length === 1 ? [] : proposals.map((one) => proposal(one, link)),
+      more,
     };
   },
 
-  attempts_reopened: ({ attempts }, { link, many }) => ({
+  attempts_reopened: ({ attempts, attempts_more: more = 0 }, { link, many }) => ({
     label: "placed again",
     sentence: capital([
-      ...many(attempts.map((one) => one.trial)),
+      ...many(
+        attempts.map((one) => one.trial),
+        more,
+      ),
       attempts.length === 1 ? " was interrupted and is placed again" : " were interrupted and are placed again",
     ]),
     lines: attempts.map((one) => [
@@ -118,6 +175,7 @@ const KINDS = {
       `, attempt ${one.fence}, from ${number(one.from_resource)}${upto(one.target)}`,
       one.worker ? [" by ", h("bdi", null, cut(one.worker, 80))] : "",
     ]),
+    more,
   }),
 
   reported: ({ reports }, { link, many }) => ({
@@ -132,8 +190,8 @@ const KINDS = {
       ]),
   }),
 
-  attempts_ended: ({ attempts }, { link, many }) => {
-    const bad = attempts.filter(([, , , state]) => state === "failed");
+  attempts_ended: ({ attempts, attempts_more: more = 0, attempts_counts: counts = null }, { link, many }) => {
+    const bad = counts ? (counts.failed ?? 0) : attempts.filter(([, , , state]) => state === "failed").length;
     const line = ([trial, fence, outcome, state, resource, reason, cost]) => [
       "trial ",
       link(trial),
@@ -141,19 +199,30 @@ const KINDS = {
       cost ? ` (${money(cost)})` : "",
       ...because(reason === outcome ? "" : reason),
     ];
-    if (attempts.length === 1) return { label: "attempt", tone: bad.length ? "bad" : "", sentence: capital(line(attempts[0])) };
+    if (attempts.length === 1) return { label: "attempt", tone: bad ? "bad" : "", sentence: capital(line(attempts[0])) };
     return {
       label: "attempts",
-      tone: bad.length ? "bad" : "",
+      tone: bad ? "bad" : "",
       sentence: [
-        `${integer(attempts.length)} attempts ended: `,
-        ...many(attempts.map(([trial]) => trial)),
-        bad.length ? `; ${integer(bad.length)} failed` : "",
+        `${integer(attempts.length + more)} attempts ended: `,
+        ...many(
+          attempts.map(([trial]) => trial),
+          more,
+        ),
+        bad ? `; ${integer(bad)} failed` : "",
       ],
       lines: attempts.map(line),
+      more,
     };
   },
 };
+
+// What a step of the optimiser takes, plainly and in the lanes that were chosen.
+function times(measured, width) {
+  const { plain, fused } = step(measured, width);
+  if (plain === null) return "";
+  return fused === null ? `; ${plain} a step` : `; ${plain} a step plainly, ${fused} fused`;
+}
 
 function proposal({ kind, trial, target, reason, parent }, link) {
   const verb = { start: "starts", continue: "goes on", stop: "stops", finish: "is finished" }[kind] ?? kind;

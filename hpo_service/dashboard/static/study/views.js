@@ -40,6 +40,7 @@ export const VIEWS = [
     holds: () => [
       part("notes", "Notes and tags", { wide: false }),
       part("definition", "Definition", { wide: false }),
+      part("methods", "How trials are trained"),
       part("events", "Event log"),
     ],
   },

@@ -3,15 +3,17 @@
 import { h, replace } from "../core/dom.js";
 import { bytes, duration, money, NONE, number, percent, when } from "../core/format.js";
 import { badge, copyButton, emptyState, panel } from "../core/ui.js";
+import { launches } from "./launches.js";
 
 export function mount(node, page) {
   const frame = panel({
     id: "attempts",
     title: "Attempts",
     wide: true,
-    help: "An attempt is one placement of the trial on a worker, from one resource level to a target. What comes under an older number (fence) than the newest is refused.",
+    help: "An attempt is one placement of the trial on a worker, from one resource level to a target. What comes under an older number (fence) than the newest is refused. Fused attempts were trained together, as lanes of one program: each costs its share of the time.",
   });
   replace(node, frame.node);
+  const together = launches(page);
   const draw = () => {
     const rows = [...page.trial().attempt_rows].reverse();
     if (!rows.length) return frame.empty(emptyState({ title: "Not started yet", text: "The trial waits for a free place." }));
@@ -19,6 +21,7 @@ export function mount(node, page) {
     return replace(
       frame.body,
       table(rows, page),
+      together.of(rows),
       rows
         .filter((one) => one.traceback)
         .slice(0, 5)
@@ -40,7 +43,7 @@ function table(rows, page) {
     "From – to",
     "Worker",
     "Device",
-    wide && "Lane",
+    wide && "Trained",
     "Time",
     memory && "Memory",
     "Cost",
@@ -97,7 +100,12 @@ function row(one, { memory, wide }) {
     ),
     h("td", { class: "name" }, worker ? h("bdi", { title: worker.slice(0, 500) }, worker.slice(0, 60)) : NONE),
     h("td", { class: "name" }, device ? device.slice(0, 60) : NONE),
-    wide && h("td", null, one.width > 1 ? `${one.lane + 1} of ${one.width}` : NONE),
+    wide &&
+      h(
+        "td",
+        { class: "nowrap" },
+        one.width > 1 ? [one.method, h("span", { class: "quiet" }, `, lane ${one.lane + 1} of ${one.width}`)] : one.method,
+      ),
     h("td", { class: "num" }, duration(open ? null : one.seconds)),
     memory && h("td", { class: "num" }, memoryOf(one)),
     h("td", { class: "num" }, open ? NONE : money(one.cost_microdollars)),

@@ -138,7 +138,7 @@ function workerRow(worker) {
       worker.device ? h("span", { class: "quiet small" }, ` ${worker.device}`) : null,
     ),
     h("td", null, badge(worker.state)),
-    h("td", null, trials.length ? h("ul", { class: "runs" }, trials.map(run)) : h("span", { class: "quiet" }, "nothing")),
+    h("td", null, trials.length ? h("ul", { class: "runs" }, runs(trials)) : h("span", { class: "quiet" }, "nothing")),
     h(
       "td",
       { class: "use" },
@@ -156,6 +156,15 @@ function workerRow(worker) {
 }
 
 const since = (at) => h("span", { dataset: { at: String(seconds(at)) } }, lasting(seconds(at)));
+
+// Of trials that train together the first few are named: a launch may have hundreds of lanes.
+const NAMED = 4;
+
+function runs(trials) {
+  const shown = trials.length > NAMED + 1 ? trials.slice(0, NAMED) : trials;
+  const more = trials.length - shown.length;
+  return [...shown.map(run), more ? h("li", { class: "quiet small" }, `and ${integer(more)} more in the same launch or behind it`) : null];
+}
 
 function run({ study, study_name: name, trial, since: from }) {
   return h(
