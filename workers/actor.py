@@ -13,6 +13,7 @@ go to the concurrency group "control", so that they are answered while `run` tra
 from __future__ import annotations
 
 import contextlib
+import gc
 import os
 import queue
 import socket
@@ -217,6 +218,7 @@ class Worker:
         for path in reversed(self._code_paths):
             if path not in sys.path:
                 sys.path.insert(0, path)
+        gc.freeze()  # what is loaded by now stays: a full collection would look at all of it, for 0.1 s
         self._warm = {"gpu": found["gpu"]}
 
     def _pin(self, torch: Any) -> None:

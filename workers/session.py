@@ -83,7 +83,10 @@ class Attempt:
         try:
             prepared = self._prepare()
             with isolation.computing(cpu=self._worker.cpu, deterministic=self._order.deterministic):
-                self._train(prepared)
+                try:
+                    self._train(prepared)
+                finally:
+                    self._calibrate(prepared)
         except BaseException as error:
             return self._concluded(error)
         return self._concluded(None)
@@ -128,6 +131,15 @@ class Attempt:
             prepared.run(self._trial)
         else:  # the end of an earlier attempt was lost, not its training
             self._trial.ending = Ending(outcome=Outcome.REACHED)
+
+    def _calibrate(self, prepared: trainables.Prepared) -> None:
+        """Measure how such trials are best trained, where that was asked for and the preflight went well."""
+        ending = self._trial.ending if self._trial is not None else None
+        if self._order.calibrate is None or ending is None or ending.outcome is not Outcome.REACHED:
+            return
+        from workers import calibration  # lazy: it needs torch, functions may not
+
+        self._send(calibration.calibrate(self._order, prepared, device=self._worker.device))
 
     def _emit(self, message: Message) -> None:
         if isinstance(message, Reported):

@@ -14,6 +14,7 @@ import pytest
 from workers import functions
 from workers.actor import Worker
 from workers.contract import (
+    FUSED,
     AttemptKey,
     CancelMode,
     Ended,
@@ -182,6 +183,76 @@ def test_gpu_worker_without_gpu_says_so(code: Path) -> None:
     with pytest.raises(RuntimeError, match="ask for gpu: 0"):
         worker.warm()
     worker.stop()
+
+
+# Fused launches
+
+
+@pytest.fixture
+def fused(tmp_path: Path) -> Callable[..., Launch]:
+    def make(*lrs: float, to: float = 2.0) -> Launch:
+        orders = tuple(
+            WorkOrder(
+                key=AttemptKey(study_id="f", trial=number, fence=1),
+                trainer=TrainerSpec(recipe="tabular", params={"hidden_units": 4}),
+                params={"lr": lr},
+                seed=number,
+                metric="val_loss",
+                metrics=("val_loss",),
+                from_resource=0.0,
+                target_resource=to,
+                horizon=9.0,
+                storage_root=str(tmp_path),
+            )
+            for number, lr in enumerate(lrs)
+        )
+        return Launch(launch_id="f", orders=orders, method=FUSED, width=4)
+
+    return make
+
+
+def test_lanes_of_a_fused_launch_each_end(worker: Worker, fused: Make, tmp_path: Path) -> None:
+    messages = [m for batch in worker.run(fused(0.01, -1.0, 0.02)) for m in batch]
+    ends = {m.key.trial: m for m in messages if isinstance(m, Ended)}
+    assert {trial: end.outcome for trial, end in ends.items()} == {
+        0: Outcome.REACHED,
+        1: Outcome.FAILED,
+        2: Outcome.REACHED,
+    }
+    assert ends[1].failure is FailureKind.INVALID
+    for trial in (0, 2):
+        checkpoint = ends[trial].checkpoint
+        assert checkpoint is not None
+        assert (tmp_path / checkpoint.path).is_file()
+        assert [m.step for m in messages if isinstance(m, Reported) and m.key.trial == trial] == [1, 2]
+    assert not worker.ping()["busy"]
+
+
+def test_cancel_reaches_one_lane(worker: Worker, fused: Make) -> None:
+    sent = fused(0.01, 0.02, to=1e9)
+    stream = worker.run(sent)
+    ends: dict[int, Ended] = {}
+    seen: list[Message] = []
+    while not any(isinstance(m, Reported) for m in seen):
+        seen += next(stream)
+    assert worker.ping()["busy"]
+    worker.cancel(sent.orders[1].key, CancelMode.PAUSE)
+    for batch in stream:
+        ends |= {m.key.trial: m for m in batch if isinstance(m, Ended)}
+        if 1 in ends and 0 not in ends:
+            worker.cancel(sent.orders[0].key, CancelMode.STOP)
+    assert (ends[1].outcome, ends[0].outcome) == (Outcome.PAUSED, Outcome.CANCELLED)
+    assert ends[1].checkpoint is not None
+    assert ends[0].resource > ends[1].resource
+
+
+def test_an_abandoned_fused_stream_frees_the_worker(worker: Worker, fused: Make, launch: Make) -> None:
+    stream = worker.run(fused(0.01, 0.02, to=1e9))
+    next(stream)
+    stream.close()  # type: ignore[attr-defined]  # run is a generator
+    messages = [m for batch in worker.run(launch("quick")) for m in batch]
+    assert isinstance(messages[-1], Ended)
+    assert messages[-1].outcome is Outcome.REACHED
 
 
 # Functions

@@ -1,0 +1,249 @@
+"""How a structure's method and width are chosen: by measuring, within a bound, and never against what was measured."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from workers import calibration
+from workers.contract import (
+    FUSED,
+    PLAIN,
+    AttemptKey,
+    Calibrate,
+    Calibrated,
+    Ended,
+    Message,
+    Outcome,
+    TrainerSpec,
+    WorkOrder,
+)
+from workers.session import run_order
+
+BLANK = Calibrated(
+    key=AttemptKey(study_id="s", trial=-1, fence=1), lanes=("lr",), method=PLAIN, width=1, device="cpu", reason=""
+)
+SECONDS = st.floats(1e-6, 10.0)
+
+
+class Machine:
+    """A clock that only training moves: `epoch_s` for every epoch, and so much per step by number of lanes."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.now = 0.0
+        self.step_s: dict[int, float] = {1: 1e-3, 8: 2e-3, 32: 4e-3, 128: 64e-3}
+        self.epoch_s = 5e-3
+        self.trained: list[tuple[int, int | None]] = []
+        self.fails: dict[int, Exception] = {}
+        self.steps = 0
+        monkeypatch.setattr("time.monotonic", lambda: self.now)
+        monkeypatch.setattr("workers.calibration._clock", lambda device: lambda: self.now)
+        monkeypatch.setattr("workers.calibration.Learner", lambda task, **_: self.learner(task, 1))
+        monkeypatch.setattr("workers.calibration.LaneLearner", lambda tasks, **_: self.learner(tasks[0], len(tasks)))
+
+    def learner(self, task: Any, width: int) -> Any:
+        steps = -(-len(task.data.folds[0].x_train) // task.params["batch_size"])
+        machine = self
+
+        class Stub:
+            """Costs time."""
+
+            def epoch(self, number: int | Sequence[int], *, most_batches: int | None = None) -> None:
+                if width in machine.fails:
+                    raise machine.fails[width]
+                machine.trained.append((width, most_batches))
+                machine.now += machine.epoch_s + machine.step_s[width] * min(steps, most_batches or steps)
+
+        return Stub()
+
+
+@pytest.fixture(autouse=True)
+def _afresh() -> Iterator[None]:
+    calibration.forget()
+    yield
+    calibration.forget()
+
+
+@pytest.fixture
+def ask(tmp_path: Path) -> Callable[..., tuple[Calibrated, Ended]]:
+    def run(
+        trainer: TrainerSpec | None = None, *, params: dict[str, Any] | None = None, **asked: Any
+    ) -> tuple[Calibrated, Ended]:
+        order = WorkOrder(
+            key=AttemptKey(study_id="s", trial=-1, fence=3),
+            trainer=trainer or TrainerSpec(recipe="tabular", params={"hidden_units": 4}),
+            params=params or {},
+            seed=1,
+            metric="val_loss",
+            metrics=("val_loss",),
+            from_resource=0.0,
+            target_resource=9.0,
+            horizon=9.0,
+            storage_root=str(tmp_path),
+            preflight=True,
+            calibrate=Calibrate(**{"most": 256, "seconds": 1.0, **asked}),
+        )
+        messages: list[Message] = []
+        ended = run_order(order, messages.append, lambda: None)
+        answers = [m for m in messages if isinstance(m, Calibrated)]
+        assert len(answers) == 1
+        assert answers[0] is messages[-1]
+        assert answers[0].key == order.key
+        return answers[0], ended
+
+    return run
+
+
+Ask = Callable[..., tuple[Calibrated, Ended]]
+
+
+@given(plain=SECONDS, fused=st.dictionaries(st.sampled_from([2, 8, 32, 128, 512]), SECONDS, min_size=1))
+def test_lanes_are_chosen_only_where_they_are_faster(plain: float, fused: dict[int, float]) -> None:
+    chosen = calibration._chosen(BLANK, calibration._Measured(until=0.0, plain=plain, fused=fused))
+    good = {width: each for width, each in fused.items() if min(fused.values()) / each >= calibration.NEARLY_BEST}
+    if chosen.method == FUSED:
+        assert chosen.width == min(good)
+        assert plain / fused[chosen.width] >= calibration.WORTH_IT
+    else:
+        assert chosen.width == 1
+        assert plain / fused[min(good)] < calibration.WORTH_IT
+        assert "not worth it" in chosen.reason
+    assert (chosen.plain_s, chosen.fused_s) == (plain, fused)
+
+
+def test_really_measured_lanes_name_what_was_measured(ask: Ask) -> None:
+    answer, ended = ask(most=8)
+    assert ended.outcome is Outcome.REACHED
+    assert {"lr", "dropout", "weight_decay"} <= set(answer.lanes)
+    assert "hidden_units" not in answer.lanes
+    assert answer.plain_s is not None
+    assert answer.plain_s > 0
+    assert set(answer.fused_s) == {8}
+    assert answer.device == "cpu"
+    assert answer.seconds > 0
+    assert (answer.method, answer.width) in ((FUSED, 8), (PLAIN, 1))
+
+
+def test_figures_hold_what_an_epoch_costs_beside_its_steps(ask: Ask, monkeypatch: pytest.MonkeyPatch) -> None:
+    machine = Machine(monkeypatch)
+    answer, _ = ask(seconds=1e9)  # iris: 98 training rows, so 4 steps
+    assert answer.plain_s == pytest.approx(1e-3 + 5e-3 / 4)
+    assert answer.fused_s == pytest.approx({8: (2e-3 + 5e-3 / 4) / 8, 32: (4e-3 + 5e-3 / 4) / 32})
+    assert (answer.method, answer.width) == (FUSED, 32)
+    assert machine.trained[0] == (1, 1)
+
+
+def test_long_epochs_are_estimated_from_shorter_ones(ask: Ask, monkeypatch: pytest.MonkeyPatch) -> None:
+    machine = Machine(monkeypatch)
+    answer, _ = ask(params={"batch_size": 1}, seconds=1e9)
+    assert answer.plain_s == pytest.approx(1e-3 + 5e-3 / 98)
+    assert answer.fused_s[8] == pytest.approx((2e-3 + 5e-3 / 98) / 8)
+    assert max(most or 98 for _, most in machine.trained) < 98
+
+
+def test_of_widths_alike_the_smaller_is_taken(ask: Ask, monkeypatch: pytest.MonkeyPatch) -> None:
+    machine = Machine(monkeypatch)
+    machine.epoch_s, machine.step_s = 0.0, {1: 1e-3, 8: 2e-3, 32: 7.6e-3}
+    answer, _ = ask(seconds=1e9)
+    assert (answer.method, answer.width) == (FUSED, 8)
+
+
+def test_what_loses_is_not_fused(ask: Ask, monkeypatch: pytest.MonkeyPatch) -> None:
+    machine = Machine(monkeypatch)
+    machine.step_s = {1: 1e-3, 8: 20e-3}
+    answer, _ = ask(seconds=1e9)
+    assert (answer.method, answer.width) == (PLAIN, 1)
+    assert set(answer.fused_s) == {8}, "wider ones are not tried after the first has lost"
+
+
+def test_measuring_is_bounded(ask: Ask, monkeypatch: pytest.MonkeyPatch) -> None:
+    machine = Machine(monkeypatch)
+    machine.step_s, machine.epoch_s = {1: 2.0, 8: 4.0, 32: 8.0}, 1.0
+    answer, _ = ask(seconds=30.0)
+    assert (answer.method, answer.width, answer.fused_s) == (PLAIN, 1, {})
+    assert "8 lanes were not tried for lack of time" in answer.reason
+    assert answer.seconds <= 45.0
+
+
+def test_lanes_that_fail_are_not_fused(ask: Ask, monkeypatch: pytest.MonkeyPatch) -> None:
+    machine = Machine(monkeypatch)
+    machine.fails = {8: RuntimeError("vmap: cannot do this")}
+    answer, ended = ask(seconds=1e9)
+    assert ended.outcome is Outcome.REACHED
+    assert (answer.method, answer.width) == (PLAIN, 1)
+    assert "cannot do this" in answer.reason
+
+
+def test_memory_bounds_the_width(ask: Ask, monkeypatch: pytest.MonkeyPatch) -> None:
+    machine = Machine(monkeypatch)
+    machine.fails = {32: torch.OutOfMemoryError("CUDA out of memory")}
+    answer, _ = ask(seconds=1e9)
+    assert (answer.method, answer.width) == (FUSED, 8)
+    assert "32 lanes fail" in answer.reason
+
+
+@pytest.mark.parametrize(("most", "tried"), [(1, set()), (5, {5}), (8, {8}), (31, {8}), (32, {8, 32})])
+def test_no_width_beyond_the_most_is_tried(
+    most: int, tried: set[int], ask: Ask, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    machine = Machine(monkeypatch)
+    machine.step_s[5] = 1e-3
+    assert set(ask(most=most, seconds=1e9)[0].fused_s) == tried
+
+
+def test_a_width_that_is_set_is_not_measured(ask: Ask) -> None:
+    answer, _ = ask(width=3)
+    assert (answer.method, answer.width, answer.plain_s, answer.fused_s) == (FUSED, 3, None, {})
+    assert (ask(width=1)[0].method, ask(width=1)[0].width) == (PLAIN, 1)
+
+
+def test_a_width_that_is_set_needs_lanes(ask: Ask, monkeypatch: pytest.MonkeyPatch) -> None:
+    machine = Machine(monkeypatch)
+    machine.fails = {2: RuntimeError("cannot")}
+    assert ask(width=4)[0].method == PLAIN
+
+
+def test_functions_have_no_lanes(ask: Ask, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "calibrated_function.py").write_text("def train(trial):\n    trial.report(1, val_loss=1.0)\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    answer, ended = ask(TrainerSpec(function="calibrated_function:train"))
+    assert ended.outcome is Outcome.REACHED
+    assert (answer.lanes, answer.method, answer.width) == ((), PLAIN, 1)
+
+
+def test_answers_are_kept_by_structure(ask: Ask, monkeypatch: pytest.MonkeyPatch) -> None:
+    machine = Machine(monkeypatch)
+    first, _ = ask(params={"lr": 0.1})
+    machine.trained.clear()
+    again, _ = ask(params={"lr": 0.2})
+    assert machine.trained == []
+    assert again == replace(first, seconds=0.0)
+    ask(params={"batch_size": 16})
+    assert len(machine.trained) > 2
+
+
+def test_a_preflight_that_fails_is_not_measured(tmp_path: Path) -> None:
+    order = WorkOrder(
+        key=AttemptKey(study_id="s", trial=-1, fence=3),
+        trainer=TrainerSpec(recipe="tabular"),
+        params={},
+        seed=1,
+        metric="val_los",
+        metrics=("val_los",),
+        from_resource=0.0,
+        target_resource=9.0,
+        horizon=9.0,
+        storage_root=str(tmp_path),
+        preflight=True,
+        calibrate=Calibrate(most=8),
+    )
+    messages: list[Message] = []
+    assert run_order(order, messages.append, lambda: None).outcome is Outcome.FAILED
+    assert not [m for m in messages if isinstance(m, Calibrated)]

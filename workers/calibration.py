@@ -1,0 +1,214 @@
+"""How trials of a structure are best trained on this device, found by trying: one by one, or as how many lanes.
+
+What is measured, on made-up copies of the preflight's own trial (its model, data and batches, fold 0): the time of an
+epoch, its drawing of batches and its validation included, divided by its steps and by the trials trained in it. Where
+a whole epoch takes long, two shorter ones say what a step costs and what an epoch costs beside its steps; the longer
+takes at least twice as long as the shorter. A warm-up does not count, and what is quickly measured is measured again
+until that finds nothing less. On a CPU with one computing thread figures are processor time, which other processes
+disturb least; else they are wall time.
+
+The width is the smallest whose throughput is within 10 % of the best one's, and trials are fused only where that is 1.1
+times as fast as training them one by one: what it costs to put lanes together and to share caches with other workers is
+not measured. Answers are kept for the life of the process; what a study chose is in its log.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+
+import torch
+
+from workers import memory, trainables
+from workers.contract import FUSED, PLAIN, Calibrate, Calibrated, WorkOrder
+from workers.loops.lanes import LaneLearner
+from workers.loops.progress import EVALUATED_ROWS
+from workers.loops.single import Learner, Task
+from workers.tracebacks import summary
+
+CPU_WIDTHS = (8, 32)
+GPU_WIDTHS = (8, 32, 128, 512)
+WORTH_IT = 1.1  # how many times as fast the lanes must be
+NEARLY_BEST = 0.9  # of the best throughput: the smallest such width is taken
+_MOST_OF_MEMORY = 0.8
+_CHEAP_S = 0.03  # what takes less is measured again until that finds nothing less
+_SAME = 0.95
+_REMEMBERED = 256
+_answers: OrderedDict[str, Calibrated] = OrderedDict()
+
+
+def calibrate(order: WorkOrder, prepared: trainables.Prepared, *, device: str) -> Calibrated:
+    """The answer to `order.calibrate`. Never raises for what goes wrong while measuring: such trials are not fused."""
+    asked = order.calibrate
+    assert asked is not None
+    began = time.monotonic()
+    lanes = trainables.lane_names(order) if prepared.task is not None else ()
+    blank = Calibrated(key=order.key, lanes=lanes, method=PLAIN, width=1, device=_device_name(device), reason="")
+    if prepared.task is None:
+        return replace(blank, reason="a function is trained one by one: only recipes have lanes")
+    name = _name(order, prepared, asked, blank.device)
+    known = _answers.get(name)
+    if known is not None:
+        return replace(known, key=order.key, seconds=0.0)
+    try:
+        found = _found(blank, _Trials(prepared.task, order), asked, device=device)
+    except Exception as error:
+        found = replace(blank, reason=f"its trials cannot be lanes: {summary(error)}")
+    if device.startswith("cuda"):
+        torch.cuda.empty_cache()  # of the networks that were tried
+    found = replace(found, seconds=time.monotonic() - began)
+    _answers[name] = found
+    while len(_answers) > _REMEMBERED:
+        _answers.popitem(last=False)
+    return found
+
+
+def _name(order: WorkOrder, prepared: trainables.Prepared, asked: Calibrate, device: str) -> str:
+    structure = trainables.structure_of(order)
+    parts = [dict(prepared.code), structure, device, torch.get_num_threads(), asked.most, asked.width]
+    return json.dumps(parts, sort_keys=True, default=repr)
+
+
+def _found(blank: Calibrated, trials: _Trials, asked: Calibrate, *, device: str) -> Calibrated:
+    if asked.width is not None:
+        if asked.width == 1:
+            return replace(blank, reason="one lane was asked for")
+        trials.lanes(2)(1)  # whether they can be lanes at all
+        return replace(blank, method=FUSED, width=asked.width, reason=f"{asked.width} lanes were asked for")
+    if asked.most < 2:
+        return replace(blank, reason="at most one lane is allowed")
+    clock = _clock(device)
+    measured = _Measured(until=time.monotonic() + asked.seconds)
+    measured.plain, measured.one = _step_seconds(trials.plain(), trials, clock, until=measured.until)
+    _measure_widths(measured, trials, asked.most, clock, device=device)
+    return _chosen(blank, measured)
+
+
+@dataclass
+class _Measured:
+    """Seconds per step and trial."""
+
+    until: float
+    plain: float = 0.0
+    one: float = 0.0  # an epoch of one step, plainly, its validation included
+    fused: dict[int, float] = field(default_factory=dict)
+    stopped: str = ""
+
+
+class _Trials:
+    """Copies of one trial: alone, or as lanes. What they return trains (at most so many batches of) an epoch."""
+
+    def __init__(self, task: Task, order: WorkOrder) -> None:
+        self._task, self._order = task, order
+        self._horizon = order.horizon if order.horizon < float("inf") else 1.0
+        rows = task.data.folds[0]
+        size = min(int(task.params["batch_size"]), len(rows.x_train))
+        self.steps = max(1, -(-len(rows.x_train) // size))
+        self.unseen = max(1.0, len(rows.x_val) / EVALUATED_ROWS)  # how much longer a whole validation takes
+
+    def plain(self) -> Callable[[int | None], object]:
+        """One trial."""
+        learner = Learner(self._task, fold=0, seed=self._order.seed, horizon=self._horizon)
+        return lambda most: learner.epoch(1, most_batches=most)
+
+    def lanes(self, width: int) -> Callable[[int | None], object]:
+        """`width` trials that differ in their seeds."""
+        seeds = [self._order.seed + lane for lane in range(width)]
+        learner = LaneLearner([self._task] * width, fold=0, seeds=seeds, horizons=[self._horizon] * width)
+        return lambda most: learner.epoch([1] * width, most_batches=most)
+
+
+def _measure_widths(
+    measured: _Measured, trials: _Trials, most: int, clock: Callable[[], float], *, device: str
+) -> None:
+    widths = [w for w in (CPU_WIDTHS if device == "cpu" else GPU_WIDTHS) if w <= most] or [most]
+    for width in widths:
+        before = measured.fused[max(measured.fused)] if measured.fused else measured.plain
+        if time.monotonic() + 2 * measured.one * width > measured.until:
+            measured.stopped = f"; {width} lanes were not tried for lack of time"
+            return
+        if not _fits(width, max(measured.fused, default=0), device):
+            measured.stopped = f"; {width} lanes do not fit into memory"
+            return
+        try:
+            each, _ = _step_seconds(trials.lanes(width), trials, clock, until=measured.until)
+        except Exception as error:
+            if not measured.fused and not memory.is_out_of_memory(error):
+                raise
+            measured.stopped = f"; {width} lanes fail: {summary(error)}"
+            return
+        measured.fused[width] = each / width
+        if measured.fused[width] > before:
+            return  # more lanes will not do what these did not
+
+
+def _fits(width: int, tried: int, device: str) -> bool:
+    """Whether `width` lanes should fit on a GPU, by the peak memory that `tried` lanes took."""
+    if device == "cpu" or not tried:
+        return True
+    free, _ = torch.cuda.mem_get_info()
+    held = torch.cuda.memory_reserved() - torch.cuda.memory_allocated()
+    return torch.cuda.max_memory_allocated() * width / tried <= _MOST_OF_MEMORY * (free + held)
+
+
+def _step_seconds(
+    train: Callable[[int | None], object], trials: _Trials, clock: Callable[[], float], *, until: float
+) -> tuple[float, float]:
+    """Of all who are trained: seconds per step (an epoch's, divided by its steps), and of an epoch of one step."""
+    train(1)  # the first steps load and allocate what later ones find ready
+    one = _timed(train, 1, clock)
+    steps, long = 1, one
+    while steps < trials.steps and long < 2 * one and (steps == 1 or time.monotonic() < until):
+        steps = min(trials.steps, 4 * steps)
+        long = _timed(train, _shortened(steps, trials), clock)
+    while long < _CHEAP_S and time.monotonic() < until:
+        one, again = min(one, _timed(train, 1, clock)), _timed(train, _shortened(steps, trials), clock)
+        if again > _SAME * long:
+            break
+        long = again
+    if steps == trials.steps:
+        return long / steps, one
+    step = max(0.0, long - one) / (steps - 1)
+    return step + max(0.0, one - step) * trials.unseen / trials.steps, one
+
+
+def _shortened(steps: int, trials: _Trials) -> int | None:
+    return None if steps == trials.steps else steps
+
+
+def _timed(train: Callable[[int | None], object], most: int | None, clock: Callable[[], float]) -> float:
+    began = clock()
+    train(most)
+    return clock() - began
+
+
+def _chosen(blank: Calibrated, measured: _Measured) -> Calibrated:
+    plain, fused = measured.plain, measured.fused
+    answer = replace(blank, plain_s=plain, fused_s=dict(fused))
+    if not fused:
+        return replace(answer, reason=f"nothing was measured{measured.stopped}")
+    best = min(fused.values())
+    width = min(w for w, each in fused.items() if each * NEARLY_BEST <= best)
+    gain = plain / fused[width]
+    said = f"{width} lanes are {gain:.2g} times as fast as one by one{measured.stopped}"
+    if gain < WORTH_IT:
+        return replace(answer, reason=f"{said}: that is not worth it")
+    return replace(answer, method=FUSED, width=width, reason=said)
+
+
+def _clock(device: str) -> Callable[[], float]:
+    """Processor time where there is one computing thread, else wall time (an epoch ends with its values, so
+    the device has finished)."""
+    return time.process_time if device == "cpu" and torch.get_num_threads() == 1 else time.perf_counter
+
+
+def _device_name(device: str) -> str:
+    return torch.cuda.get_device_name(0) if device.startswith("cuda") else "cpu"
+
+
+def forget() -> None:
+    """Measure afresh from now on."""
+    _answers.clear()
