@@ -22,6 +22,7 @@ from hpo_service.settings import Settings
 from hpo_service.store import collecting, decisions, reading, studies
 from hpo_service.store.database import Database, open_database
 from hpo_service.store.rows import Collected, CollectItem, ReportItem, TrialRow
+from workers.contract import Calibrated, Launch, WorkOrder
 
 PASSES = 20_000
 
@@ -76,6 +77,9 @@ class World:
     failure_rate: float = 0.0
     holder: str = "controller"
     lease_s: float = 60.0
+    calibrated: Callable[[WorkOrder], Calibrated | None] = lambda _: None
+    narrows: Callable[[Launch], int | None] = lambda _: None
+    launches: list[Launch] = field(default_factory=list)  # all that were sent
     idle_s: float = 0.0  # how long to wait when there is nothing to do, where another controller may lead
     acknowledged: set[tuple[str, int, int, int]] = field(default_factory=set)
     crashes: int = 0
@@ -114,7 +118,16 @@ class World:
             loss_rate=self.loss_rate,
             failure_rate=self.failure_rate,
             checkpoint_every=1.0,
+            calibrated=self.calibrated,
+            narrows=self.narrows,
         )
+        send = executor.launch
+
+        def launch(sent: Launch) -> None:
+            self.launches.append(sent)
+            send(sent)
+
+        executor.launch = launch  # type: ignore[method-assign]
         controller = Controller(
             db=db,
             executor=executor,
