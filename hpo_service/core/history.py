@@ -138,7 +138,7 @@ class History:
         return record
 
     def start(self, proposal: Start, *, key: str | None = None) -> TrialRecord:
-        """A new trial, or an enqueued one that waited, begins its first segment. `key`: its configuration's, if known."""
+        """A new trial, or an enqueued one that waited, begins its first segment. `key`: that of its configuration."""
         record = self.waiting.pop(proposal.trial, None)
         if record is None:
             record = self._add(proposal.trial, proposal.params, proposal.origin, proposal.space_version, key=key)
