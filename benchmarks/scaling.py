@@ -82,7 +82,8 @@ NOTES = (
 )
 RATIO_HEADINGS = (
     "database", "seconds a trial", "messages/s", "to a transaction", "controller CPU ms/trial",
-    "CPU % of the controller", "PostgreSQL CPU %", "GPU hours per CPU second", "GPUs per controller CPU",
+    "of it deciding", "CPU % of the controller", "PostgreSQL CPU %", "GPU hours per CPU second",
+    "GPUs per controller CPU",
 )  # fmt: skip
 
 
@@ -139,8 +140,8 @@ def _costs(
 def _per_commit(
     large: dict[str, Any], ratio: Sequence[dict[str, Any]], trials: int, cpu_s: Callable[[dict[str, Any]], float]
 ) -> float:
-    """What a transaction costs in itself: the runs with few messages to a transaction, less what as many trials cost in
-    large ones; the median."""
+    """What a transaction costs in itself, with its share of the decisions that follow: the runs with few messages to a
+    transaction, less what as many trials cost in large ones; the median."""
 
     def one_of(one: dict[str, Any]) -> float:
         share = one["trials"] / trials
@@ -175,6 +176,7 @@ def _ratio_row(one: dict[str, Any]) -> tuple[Any, ...]:
         one["per_s"],
         one["batch"],
         1e3 * one["cpu_s"] / one["trials"],
+        1e3 * one["deciding_s"] / one["trials"],
         100 * share,
         100 * one["server_s"] / one["virtual_s"] if one["server_s"] else None,
         plan.gpu_hours_per_cpu_second(workers=GPUS, virtual_s=one["virtual_s"], cpu_s=one["cpu_s"]),
@@ -204,7 +206,7 @@ def _cost_table(costs: dict[str, Costs]) -> Table:
             cost: Cost = getattr(one, name)
             if cost.trial or cost.report:
                 rows.append((f"{kind}: {words}", cost.trial, cost.report, cost.of(REPORTS[0])))
-        rows.append((f"{kind}: a transaction of the collector, ms", None, None, one.commit_ms))
+        rows.append((f"{kind}: a small transaction, with what is decided after it, ms", None, None, one.commit_ms))
         if one.server_commit_ms:
             rows.append((f"{kind}: the same, of the database server, ms", None, None, one.server_commit_ms))
         rows.append((f"{kind}: a pass with nothing to do, ms", None, None, one.idle_pass_ms))
