@@ -117,11 +117,7 @@ class RayExecutor:
             place = self._where.get(key)
             if place is None or isinstance(place, Launch):
                 return
-            worker, flight = place
-            in_training = worker.in_training()
-            self._send_out([flight.fail(key, reason, time.monotonic())])
-            worker.remote.kill()
-            self._lose(worker, in_training, f"its worker was killed because another attempt on it {reason}")
+            self._kill(*place, [(key, reason)])
 
     def poll(self, timeout_s: float) -> Sequence[Message]:
         """What came; waits up to `timeout_s` for the first message."""
@@ -183,7 +179,10 @@ class RayExecutor:
             in_training, blamed = owner.in_training(), ray_losses.out_of_memory(error)
             if blamed and owner.flights:
                 first, now = owner.flights[0], time.monotonic()
-                self._send_out([first.fail(order.key, blamed, now) for order in first.current()])
+                if first.fused and first.launch.width > 1:
+                    self._send_out(first.narrow(blamed, now))
+                else:
+                    self._send_out([first.fail(order.key, blamed, now) for order in first.current()])
             owner.remote.kill()
             self._lose(owner, in_training, ray_losses.reason(owner, error))
 
@@ -220,11 +219,19 @@ class RayExecutor:
         """Kill a worker whose attempt hangs; ask an idle one whether it still lives."""
         if worker.flights and worker.flights[0] in silent:
             late = worker.flights[0].overdue(now)
-            if late is not None:
-                self.kill(*late)
+            if late:
+                self._kill(worker, worker.flights[0], late)
         elif worker.state == "idle" and worker.answer is None and now - worker.ping_at > PING_EVERY_S:
             worker.answer = worker.remote.ping()
             self._reader.add(worker.answer, worker, None)
+
+    def _kill(self, worker: PooledWorker, flight: Flight, late: Sequence[tuple[AttemptKey, str]]) -> None:
+        """End a worker because of some of its attempts."""
+        in_training = worker.in_training()
+        now = time.monotonic()
+        self._send_out([flight.fail(key, reason, now) for key, reason in late])
+        worker.remote.kill()
+        self._lose(worker, in_training, f"its worker was killed because another attempt on it {late[0][1]}")
 
     def _answered(self, worker: PooledWorker, who: dict[str, Any], now: float) -> None:
         if worker.state == "starting":

@@ -11,6 +11,7 @@ from typing import Any
 
 from hpo_service.executors.base import failure_of
 from workers.contract import (
+    FUSED,
     AttemptKey,
     AttemptMessage,
     CancelMode,
@@ -18,6 +19,7 @@ from workers.contract import (
     FailureKind,
     Launch,
     Message,
+    Narrowed,
     Outcome,
     Reported,
     Started,
@@ -39,7 +41,17 @@ def shape_of(launch: Launch) -> Shape:
 class Flight:
     """A launch on a worker. `unfinished` holds, in order, the attempts that have not ended."""
 
-    __slots__ = ("_heard_at", "_resource", "_since", "begun_at", "generator", "launch", "progress", "unfinished")
+    __slots__ = (
+        "_heard_at",
+        "_resource",
+        "_sharing",
+        "_since",
+        "begun_at",
+        "generator",
+        "launch",
+        "progress",
+        "unfinished",
+    )
 
     def __init__(self, launch: Launch, generator: Any, *, now: float) -> None:
         self.launch = launch
@@ -47,6 +59,7 @@ class Flight:
         self.progress = 0.0  # resource that its ended attempts trained
         self.unfinished: dict[AttemptKey, WorkOrder] = {order.key: order for order in launch.orders}
         self._resource: dict[AttemptKey, float] = {}
+        self._sharing: int | None = None  # lanes that were in training when this side ended the first
         self.begun_at = self._since = self._heard_at = now  # the last two: of the attempt in training
 
     @property
@@ -54,9 +67,20 @@ class Flight:
         """Whose launch it is."""
         return self.launch.orders[0].key.study_id
 
+    @property
+    def fused(self) -> bool:
+        """Whether its attempts are the lanes of one program."""
+        return self.launch.method == FUSED
+
+    @property
+    def load(self) -> int:
+        """How many things its worker still has to train for it, one after another."""
+        return min(1, len(self.unfinished)) if self.fused else len(self.unfinished)
+
     def to_train(self) -> float:
-        """Resource that its unfinished attempts have to train."""
-        return sum(order.target_resource - order.from_resource for order in self.unfinished.values())
+        """Resource that its worker has yet to go through: of all unfinished attempts, or of the longest lane."""
+        ways = [order.target_resource - order.from_resource for order in self.unfinished.values()]
+        return max(ways, default=0.0) if self.fused else sum(ways)
 
     def taken_up(self, now: float) -> None:
         """The worker is free for this launch from now on: its first attempt's clock starts."""
@@ -65,7 +89,7 @@ class Flight:
     def current(self) -> Sequence[WorkOrder]:
         """The attempts in training: the first unfinished one, or every lane of a fused launch."""
         orders = list(self.unfinished.values())
-        return orders[:1] if self.launch.method == "plain" else orders
+        return orders if self.fused else orders[:1]
 
     def take(self, batch: Sequence[Message], now: float) -> list[Message]:
         """What of a batch is to be passed on: all but messages of attempts that this side has ended."""
@@ -87,42 +111,60 @@ class Flight:
             self._heard_at = now
         elif isinstance(message, Ended):
             order = self.unfinished.pop(message.key)
-            self.progress += max(0.0, message.resource - order.from_resource)
-            if self.launch.method == "plain":
+            way = max(0.0, message.resource - order.from_resource)
+            if self.fused:
+                self.progress = max(self.progress, way)
+            else:
+                self.progress += way
                 self._since = self._heard_at = now
 
-    def overdue(self, now: float) -> tuple[AttemptKey, str] | None:
-        """An attempt in training that broke a limit of time, and the reason. Ask of a worker's first flight only."""
-        for order in self.current():
-            silent, ran = now - self._heard_at, now - self._since
-            if order.stall_timeout_s is not None and silent > order.stall_timeout_s:
-                return order.key, (
-                    f"stalled: a report must come within stall_timeout_s={order.stall_timeout_s:g}, "
-                    f"but none came for {silent:.1f} s; raise the limit or report more often"
-                )
-            if order.trial_timeout_s is not None and ran > order.trial_timeout_s + GRACE_S:
-                return order.key, (
-                    f"timed_out: an attempt must end within trial_timeout_s={order.trial_timeout_s:g}, "
-                    f"but it has run for {ran:.1f} s; raise the limit or train less"
-                )
+    def overdue(self, now: float) -> list[tuple[AttemptKey, str]]:
+        """Attempts in training that broke a limit of time, and why. Ask of a worker's first flight only. Lanes are
+        silent together: nobody can tell which one the program hangs in."""
+        return [(order.key, late) for order in self.current() if (late := self._late(order, now))]
+
+    def _late(self, order: WorkOrder, now: float) -> str | None:
+        silent, ran = now - self._heard_at, now - self._since
+        if order.stall_timeout_s is not None and silent > order.stall_timeout_s:
+            return (
+                f"stalled: a report must come within stall_timeout_s={order.stall_timeout_s:g}, "
+                f"but none came for {silent:.1f} s; raise the limit or report more often"
+            )
+        if order.trial_timeout_s is not None and ran > order.trial_timeout_s + GRACE_S:
+            return (
+                f"timed_out: an attempt must end within trial_timeout_s={order.trial_timeout_s:g}, "
+                f"but it has run for {ran:.1f} s; raise the limit or train less"
+            )
         return None
 
     def end(self, key: AttemptKey, outcome: Outcome, failure: FailureKind | None, reason: str, now: float) -> Ended:
         """End an unfinished attempt from this side."""
-        seconds = now - self._since if any(order.key == key for order in self.current()) else 0.0
+        current = self.current()
+        seconds = max(0.0, now - self._since) if any(order.key == key for order in current) else 0.0
+        if self._sharing is None:
+            self._sharing = len(current)
         order = self.unfinished.pop(key)
         return Ended(
             key=key,
             outcome=outcome,
             resource=self._resource.get(key, order.from_resource),
-            seconds=max(0.0, seconds),
+            seconds=seconds,
             failure=failure,
             reason=reason,
+            charged_seconds=seconds / self._sharing if self.fused else None,
         )
 
     def fail(self, key: AttemptKey, reason: str, now: float) -> Ended:
         """The attempt is to blame, in the way that the first word of the reason says."""
         return self.end(key, Outcome.FAILED, failure_of(reason), reason, now)
+
+    def narrow(self, reason: str, now: float) -> list[Message]:
+        """The program was too large for its node: its lanes are interrupted, to go on in half as many."""
+        keys = list(self.unfinished)
+        width = max(1, self.launch.width // 2)
+        paused = f"its launch is placed again with {width} lanes: {reason}"
+        ended = [self.end(key, Outcome.PAUSED, None, paused, now) for key in keys]
+        return [Narrowed(key=keys[0], width=width, reason=reason), *ended]
 
     def lose(self, reason: str, in_training: Collection[AttemptKey], now: float) -> Iterator[Ended]:
         """End whatever is unfinished: LOST what was in training, and as interrupted what had not had its turn."""

@@ -7,10 +7,10 @@ Not safe for threads: the executor holds its lock around every call.
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Iterator, Sequence
 
 from hpo_service.executors.ray_flights import Flight, Shape, shape_of
+from hpo_service.executors.ray_queue import Queue
 from hpo_service.executors.ray_session import Node
 from hpo_service.executors.ray_workers import PooledWorker, Starter
 from workers.contract import Launch
@@ -33,34 +33,32 @@ class Pool:
         self.changed: set[PooledWorker] = set()
         self._start = start
         self._idle_s = idle_s
-        self._waiting: dict[Shape, deque[tuple[float, Launch]]] = {}
-        self._rates: dict[str, float] = {}  # seconds per unit of resource of each study, a moving mean
+        self._waiting: dict[Shape, Queue] = {}
+        self._rates: dict[tuple[str, bool], float] = {}  # seconds per resource of each study, plain and fused
 
     # Launches that wait
 
     def add(self, launch: Launch, now: float) -> None:
         """Queue a launch; `place` sends it."""
-        self._waiting.setdefault(shape_of(launch), deque()).append((now, launch))
+        self._waiting.setdefault(shape_of(launch), Queue()).add(launch, now)
 
     def replace(self, old: Launch, new: Launch | None) -> None:
         """Put another launch in the place of one that waits, or take it out."""
-        queue = self._waiting[shape_of(old)]
-        kept = [(since, new if launch is old else launch) for since, launch in queue]
-        self._waiting[shape_of(old)] = deque((since, launch) for since, launch in kept if launch is not None)
+        self._waiting[shape_of(old)].replace(old, new)
 
     def waiting(self) -> Iterator[Launch]:
         """Every launch that was not sent yet."""
         for queue in self._waiting.values():
-            for _, launch in queue:
-                yield launch
+            yield from queue.launches()
 
     def take_waiting(self, shape: Shape) -> list[Launch]:
         """Take out all that waits for this shape."""
-        return [launch for _, launch in self._waiting.pop(shape, ())]
+        queue = self._waiting.pop(shape, None)
+        return list(queue.launches()) if queue else []
 
     def waits_since(self) -> dict[Shape, float]:
         """Shapes with launches waiting, and since when the oldest waits."""
-        return {shape: queue[0][0] for shape, queue in self._waiting.items() if queue}
+        return {shape: queue.since() for shape, queue in self._waiting.items() if len(queue)}
 
     # Placing
 
@@ -70,10 +68,10 @@ class Pool:
         claimed = self._starving()
         for shape, since in sorted(self.waits_since().items(), key=lambda item: item[1]):
             queue = self._waiting[shape]
-            while queue and (worker := self._slot(shape, claimed, now)):
-                sent.append((worker, worker.send(queue.popleft()[1], now)))
+            while len(queue) and (worker := self._slot(shape, claimed, now)):
+                sent.append((worker, worker.send(queue.take(), now)))
                 self.changed.add(worker)
-            if queue:
+            if len(queue):
                 self._grow(shape, len(queue), now)
                 if now - since > TENURE_S:
                     claimed |= _kinds(shape)
@@ -90,14 +88,14 @@ class Pool:
         for worker in self.workers.values():
             if worker.shape != shape or worker.state == "starting" or self._is_claimed(worker, claimed, now):
                 continue
-            load = sum(len(flight.unfinished) for flight in worker.flights)
+            load = sum(flight.load for flight in worker.flights)
             if not load or (len(worker.flights) < DEPTH and self._ends_soon(worker.flights[0], now)):
                 best = min(best, (load, worker.worker_id)) if best else (load, worker.worker_id)
         return self.workers[best[1]] if best else None
 
     def _ends_soon(self, flight: Flight, now: float) -> bool:
         """Whether its study's rate says so; never of a study that nothing is known of."""
-        rate = self._rates.get(flight.study_id)
+        rate = self._rates.get((flight.study_id, flight.fused))
         return rate is not None and max(rate * flight.to_train(), now - flight.begun_at) < AHEAD_BELOW_S
 
     @staticmethod
@@ -153,7 +151,7 @@ class Pool:
         return None
 
     def _spare(self, shape: Shape, now: float) -> list[PooledWorker]:
-        needed = {other for other, queue in self._waiting.items() if queue}
+        needed = {other for other, queue in self._waiting.items() if len(queue)}
         return [
             worker
             for worker in self.workers.values()
@@ -175,9 +173,9 @@ class Pool:
     def finished(self, worker: PooledWorker, flight: Flight, now: float) -> None:
         """A flight is over."""
         if flight.progress > 0:
-            rate = (now - flight.begun_at) / flight.progress
-            mean = self._rates.get(flight.study_id, rate)
-            self._rates[flight.study_id] = mean + 0.2 * (rate - mean)
+            rate, kind = (now - flight.begun_at) / flight.progress, (flight.study_id, flight.fused)
+            mean = self._rates.get(kind, rate)
+            self._rates[kind] = mean + 0.2 * (rate - mean)
         worker.done(flight, now)
         self.changed.add(worker)
 

@@ -15,6 +15,7 @@ from workers.contract import (
     Ended,
     FailureKind,
     Launch,
+    Narrowed,
     Outcome,
     Reported,
     Started,
@@ -31,8 +32,8 @@ def order(trial: int, **more: float) -> WorkOrder:
     return replace(plain, **more)  # type: ignore[arg-type]
 
 
-def flight(*orders: WorkOrder, method: str = "plain") -> Flight:
-    return Flight(Launch(launch_id="l", orders=orders, method=method), None, now=0.0)
+def flight(*orders: WorkOrder, method: str = "plain", width: int = 1) -> Flight:
+    return Flight(Launch(launch_id="l", orders=orders, method=method, width=width), None, now=0.0)
 
 
 def started(of: WorkOrder) -> Started:
@@ -71,25 +72,23 @@ def test_a_stall_is_measured_from_the_last_report_of_the_attempt_in_training() -
     first, second = order(1, stall_timeout_s=5.0), order(2, stall_timeout_s=5.0)
     sent = flight(first, second)
     sent.taken_up(100.0)
-    assert sent.overdue(104.0) is None
+    assert sent.overdue(104.0) == []
     sent.take([started(first), reported(first, 3)], 104.0)
-    assert sent.overdue(108.0) is None
+    assert sent.overdue(108.0) == []
     sent.take([ended(first)], 108.0)
-    assert sent.overdue(112.0) is None
-    late = sent.overdue(113.5)
-    assert late is not None
-    assert late[0] == second.key
-    assert failure_of(late[1]) is FailureKind.STALLED
+    assert sent.overdue(112.0) == []
+    [(late, why)] = sent.overdue(113.5)
+    assert late == second.key
+    assert failure_of(why) is FailureKind.STALLED
 
 
 def test_the_whole_time_is_limited_too_with_some_grace() -> None:
     only = order(1, trial_timeout_s=5.0)
     sent = flight(only)
     sent.take([started(only), reported(only, 3)], 4.9)
-    assert sent.overdue(5.0 + GRACE_S / 2) is None
-    late = sent.overdue(5.1 + GRACE_S)
-    assert late is not None
-    assert failure_of(late[1]) is FailureKind.TIMED_OUT
+    assert sent.overdue(5.0 + GRACE_S / 2) == []
+    [(_, why)] = sent.overdue(5.1 + GRACE_S)
+    assert failure_of(why) is FailureKind.TIMED_OUT
 
 
 def test_only_what_was_in_training_is_lost_with_its_worker() -> None:
@@ -130,3 +129,45 @@ def test_an_attempt_that_was_never_sent_keeps_its_checkpoint() -> None:
 )
 def test_the_first_word_of_a_reason_names_the_failure(reason: str, kind: str) -> None:
     assert failure_of(reason) == kind
+
+
+def test_a_fused_launch_is_one_load_as_long_as_its_longest_lane() -> None:
+    lanes = [order(1, target_resource=4.0), order(2, target_resource=9.0)]
+    fused, plain = flight(*lanes, method="fused", width=2), flight(*lanes)
+    assert (fused.load, plain.load) == (1, 2)
+    assert (fused.to_train(), plain.to_train()) == (7.0, 9.0)
+    fused.take([started(lane) for lane in lanes] + [replace(ended(lanes[0]), resource=4.0)], 1.0)
+    assert (fused.load, fused.to_train(), fused.progress) == (1, 7.0, 2.0)
+    fused.take([ended(lanes[1])], 2.0)
+    assert (fused.load, fused.progress) == (0, 7.0)
+
+
+def test_the_lanes_of_a_lost_launch_share_what_it_took() -> None:
+    lanes = [order(n) for n in range(4)]
+    sent = flight(*lanes, method="fused", width=4)
+    sent.take([started(lane) for lane in lanes] + [ended(lanes[0])], 1.0)
+    lost = list(sent.lose("the worker died", {lane.key for lane in lanes}, 9.0))
+    assert [(e.outcome, e.seconds, e.charged_seconds) for e in lost] == [(Outcome.LOST, 9.0, 3.0)] * 3
+
+
+def test_a_fused_launch_that_hangs_ends_with_all_of_its_lanes() -> None:
+    lanes = [order(n, stall_timeout_s=5.0) for n in range(3)]
+    sent = flight(*lanes, method="fused", width=4)
+    sent.take([started(lane) for lane in lanes] + [ended(lanes[0])], 1.0)
+    assert sent.overdue(5.9) == []
+    assert [key for key, _ in sent.overdue(6.1)] == [lanes[1].key, lanes[2].key]
+
+
+def test_lanes_whose_node_ran_out_of_memory_are_interrupted_and_go_on_in_half_as_many() -> None:
+    lanes = [order(n) for n in range(3)]
+    sent = flight(*lanes, method="fused", width=8)
+    sent.take([started(lane) for lane in lanes] + [reported(lanes[0], 5)], 1.0)
+    narrowed, *ends = sent.narrow("out_of_memory: too much", 4.0)
+    assert isinstance(narrowed, Narrowed)
+    assert narrowed.width == 4
+    assert [(e.outcome, e.resource) for e in ends if isinstance(e, Ended)] == [
+        (Outcome.PAUSED, 5.0),
+        (Outcome.PAUSED, 2.0),
+        (Outcome.PAUSED, 2.0),
+    ]
+    assert not sent.unfinished
