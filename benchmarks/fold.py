@@ -1,6 +1,6 @@
 """An algorithm with a past, in memory: a log of finished trials for it to fold, and one proposal after another on top.
 
-The past is drawn by random search (a surrogate would take hours to draw its own), or by the algorithm itself where it
+A past is drawn by random search (a surrogate would take hours to draw its own), or by the algorithm itself where it
 must have: grid and Sobol count on from what they proposed. No store and no controller.
 """
 
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
@@ -39,7 +39,7 @@ SPACE = {
 }
 
 
-def definition(algorithm: dict[str, Any]) -> dict[str, Any]:
+def definition(algorithm: dict[str, Any], **more: Any) -> dict[str, Any]:
     return {
         "objective": {"metric": "val_loss", "direction": "minimize"},
         "space": SPACE,
@@ -47,14 +47,22 @@ def definition(algorithm: dict[str, Any]) -> dict[str, Any]:
         "trainer": {"external": True},
         "budget": {"trials": 1_000_000},
         "parallel": 8,
+        **more,
     }
+
+
+def bowl(params: dict[str, Any]) -> float:
+    """Smooth; best at lr 0.01, batch size 64, momentum 0.9."""
+    lr, batch_size, momentum = float(params["lr"]), float(params["batch_size"]), float(params["momentum"])
+    return (math.log10(lr) + 2) ** 2 + 0.1 * (math.log2(batch_size) - 6) ** 2 + 100 * (momentum - 0.9) ** 2
 
 
 @dataclass
 class Past:
-    """A live fold, the trials in its log, and how long folding the log took."""
+    """A live fold, the trials in its log, how long folding the log took, and what trials are worth."""
 
     algorithm: Algorithm
+    value: Callable[[dict[str, Any]], float] = bowl
     events: list[Event] = field(default_factory=list)
     trials: list[tuple[dict[str, Any], float]] = field(default_factory=list)
     fold_s: float = 0.0
@@ -63,27 +71,32 @@ class Past:
     def of(cls, algorithm: dict[str, Any], size: int) -> Past:
         """`algorithm` after `size` finished trials."""
         own = algorithm["name"] in OWN_PAST
-        drawn = cls._began(algorithm if own else {"name": "random", "max_resource": 1})
+        drawn = cls.begun(definition(algorithm if own else {"name": "random", "max_resource": 1}))
         while len(drawn.trials) < size:
             drawn._round(min(256, size - len(drawn.trials)))
-        fresh = cls(algorithms.build(parse(definition(algorithm))), trials=drawn.trials)
+        return drawn.folded_again(definition(algorithm))
+
+    @classmethod
+    def begun(cls, document: dict[str, Any], value: Callable[[dict[str, Any]], float] = bowl) -> Past:
+        """A study without trials."""
+        past = cls(algorithms.build(parse(document)), value=value)
+        past._emit(StudyCreated(definition=document))
+        past._emit(StudyStateChanged(state=StudyState.RUNNING, reason="benchmark"))
+        return past
+
+    def folded_again(self, document: dict[str, Any]) -> Past:
+        """Another algorithm with the same past."""
+        fresh = Past(algorithms.build(parse(document)), value=self.value, trials=list(self.trials))
         began = time.perf_counter()
-        for event in drawn.events:
+        for event in self.events:
             fresh.algorithm.observe(event)
         fresh.fold_s = time.perf_counter() - began
-        fresh.events = drawn.events
+        fresh.events = list(self.events)
         return fresh
 
     def propose_one(self) -> None:
         """One proposal and everything that follows from it."""
         self._round(1)
-
-    @classmethod
-    def _began(cls, algorithm: dict[str, Any]) -> Past:
-        past = cls(algorithms.build(parse(definition(algorithm))))
-        past._emit(StudyCreated(definition=definition(algorithm)))
-        past._emit(StudyStateChanged(state=StudyState.RUNNING, reason="benchmark"))
-        return past
 
     def _emit(self, payload: Payload) -> None:
         event = Event(study_id="benchmark", seq=len(self.events) + 1, payload=payload, at=AT)
@@ -96,7 +109,7 @@ class Past:
             raise RuntimeError(f"{self.algorithm.name} proposed {len(starts)} trials for {slots} slots")
         rows, ended = [], []
         for start in starts:
-            value = _value(dict(start.params))
+            value = self.value(dict(start.params))
             self.trials.append((dict(start.params), value))
             rows.append(ReportRow(trial=start.trial, fence=1, step=1, resource=1.0, values=(value,)))
             ended.append(
@@ -115,9 +128,3 @@ class Past:
                 )
             )  # fmt: skip
         return [p for p in proposals if isinstance(p, Start)]
-
-
-def _value(params: dict[str, Any]) -> float:
-    """A smooth bowl: best at lr 0.01, batch size 64, momentum 0.9."""
-    lr, batch_size, momentum = float(params["lr"]), float(params["batch_size"]), float(params["momentum"])
-    return (math.log10(lr) + 2) ** 2 + 0.1 * (math.log2(batch_size) - 6) ** 2 + 100 * (momentum - 0.9) ** 2

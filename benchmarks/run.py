@@ -15,7 +15,7 @@ from benchmarks import harness
 
 NAMES = (
     "training", "hyperband", "overhead", "empty_trials", "report_latency", "listing", "engine", "scaling", "suggesting",
-    "looking", "watching",
+    "feeding", "looking", "watching",
 )  # fmt: skip
 
 
