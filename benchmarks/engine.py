@@ -1,9 +1,9 @@
 """The service without training and without HTTP: controller, fold and store on the simulated executor's virtual clock.
 
 Random search and asha with ten reports a trial or more; SQLite on disk with every commit synchronised. The rate of the
-last tenth beside the first shows what grows with the study. The controller is then gone as if it had been killed, and a
-new process takes the study up again: how long until trials run again, and how much of that is the log's. One process per
-run, for its peak memory; what the simulation itself takes of the CPU is told apart.
+last tenth beside the first shows what grows with the study. The controller is then gone as if it had been killed, and
+a new process takes the study up: how long until trials run again, and how much of that is the log's. One process per run,
+for its peak memory; what the simulation itself takes of the CPU is told apart.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ def run(options: Options) -> Outcome:
         rows.append((name, *(found[key] for key in COLUMNS)))
         figures += _figures(name, found)
     notes = [
-        f"{PARALLEL} trials in parallel, {BATCH} messages a transaction; deciding and collecting take turns on a thread.",
+        f"{PARALLEL} trials in parallel, {BATCH} messages a transaction; deciding and collecting take turns.",
         "CPU is the controller's and the database's, without the simulation; rates include the simulation.",
     ]
     return Outcome(tables=[Table(headings=("algorithm", *COLUMNS.values()), rows=rows)], figures=figures, notes=notes)
@@ -134,8 +134,8 @@ def play(*, algorithm: str, trials: int, folder: str) -> dict[str, Any]:
 
 
 def restart(*, folder: str, asked_at: float) -> dict[str, Any]:
-    """Take the study up as a supervised controller does whose predecessor was killed. Seconds since `asked_at`, when this
-    process was asked for, until the log is folded and trials are launched again, and seconds of folding alone."""
+    """Take the study up as a supervised controller does whose predecessor was killed. Seconds since `asked_at`, when
+    this process was asked for, until the log is folded and trials are launched again, and seconds of folding alone."""
     db, controller, _ = _controller(folder)
     decisions.release_leases(db)
     (study,) = studies.active_studies(db)
