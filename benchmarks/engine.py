@@ -2,8 +2,8 @@
 
 Random search and asha with ten reports a trial or more; SQLite on disk with every commit synchronised. The rate of the
 last tenth beside the first shows what grows with the study. The controller is then gone as if it had been killed, and
-a new process takes the study up: how long until trials run again, and how much of that is the log's. One process per run,
-for its peak memory; what the simulation itself takes of the CPU is told apart.
+a new process takes the study up: how long until trials run again, and how much of that is the log's. One process per
+run, for its peak memory; what the simulation itself takes of the CPU is told apart.
 """
 
 from __future__ import annotations

@@ -93,10 +93,12 @@ def to_json(proposal: Proposal) -> dict[str, Any]:
 
 def from_json(document: Mapping[str, Any]) -> Proposal:
     """Inverse of `to_json`."""
-    fields = {name: value for name, value in document.items() if name != "kind"}
-    for name in ("target", "horizon"):
-        if name in fields and fields[name] is None:
-            fields[name] = UNLIMITED
+    fields = dict(document)
+    kind = _KINDS[fields.pop("kind")]
+    if fields.get("target", 0.0) is None:
+        fields["target"] = UNLIMITED
+    if fields.get("horizon", 0.0) is None:
+        fields["horizon"] = UNLIMITED
     if "origin" in fields:
         fields["origin"] = Origin(fields["origin"])
-    return _KINDS[document["kind"]](**fields)
+    return kind(**fields)
