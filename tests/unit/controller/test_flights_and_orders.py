@@ -25,7 +25,7 @@ DEFINITION = parse(
 )
 
 
-def opened(trial: int, launch: str, lane: int, fence: int = 1) -> OpenAttempt:
+def opened(trial: int, launch: str, lane: int, fence: int = 1, width: int = 1) -> OpenAttempt:
     checkpoint = CheckpointRow(trial=trial, fence=1, step=3, resource=3.0, path="c.pt", digest="d", size_bytes=7)
     return OpenAttempt(
         study_id="s1",
@@ -37,8 +37,8 @@ def opened(trial: int, launch: str, lane: int, fence: int = 1) -> OpenAttempt:
         horizon=9.0,
         launch=launch,
         lane=lane,
-        width=1,
-        method="plain",
+        width=width,
+        method="plain" if width == 1 else "fused",
         checkpoints=(checkpoint,),
     )
 
