@@ -22,9 +22,8 @@ class DenseLanes:
 
     def __init__(self, storage: LaneStorage, steps: Sequence[Step]) -> None:
         self._lanes = storage.lanes
-        self._layers: tuple[Layer, ...] = layers_of(
-            steps, storage, Workspace(storage.lanes, storage.values.flat.device)
-        )
+        self._workspace = Workspace(storage.lanes, storage.values.flat.device)
+        self._layers: tuple[Layer, ...] = layers_of(steps, storage, self._workspace)
 
     def forward(self, x: Tensor, masks: Masks) -> Tensor:
         """[lanes, rows, …] → [lanes, rows, outputs]; valid until the next call."""
@@ -35,7 +34,7 @@ class DenseLanes:
 
     def backward(self, gradient: Tensor) -> None:
         """Write all gradients; `gradient` is that of the outputs."""
-        rows = Rows(gradient)
+        rows = self._workspace.aligned(gradient)
         for layer in reversed(self._layers):
             rows = layer.backward(rows)
 

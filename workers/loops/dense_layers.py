@@ -13,7 +13,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
-from workers.loops.lane_storage import LaneStorage, padded
+from workers.loops.lane_storage import LINE, LaneStorage, whole_lines, whole_vectors
 from workers.models.parts import Masks
 from workers.models.steps import Activated, Affine, BatchNormed, LayerNormed, Masked, Residual, Step
 
@@ -40,12 +40,24 @@ class Workspace:
 
     def rows(self, rows: int, width: int, *, across: bool = False) -> Rows:
         """Memory for [lanes, rows, width], feature by feature where it lies `across`; holds anything."""
-        numbers = self._lanes * rows * width
-        flat = torch.empty(padded(numbers), device=self._device)
-        flat[numbers:] = 0.0
+        apart = whole_lines(rows * width)
+        numbers = whole_vectors(self._lanes * apart)
+        flat = (
+            torch.empty(numbers, device=self._device)
+            if apart == rows * width
+            else torch.zeros(numbers, device=self._device)
+        )
         if across:
-            return Rows(flat[:numbers].view(self._lanes, width, rows).mT, flat)
-        return Rows(flat[:numbers].view(self._lanes, rows, width), flat)
+            return Rows(flat.as_strided((self._lanes, width, rows), (apart, rows, 1)).mT, flat)
+        return Rows(flat.as_strided((self._lanes, rows, width), (apart, width, 1)), flat)
+
+    def aligned(self, values: Tensor) -> Rows:
+        """[lanes, rows, width] that came from elsewhere, copied where its lanes do not lie alike."""
+        if values.stride(0) % LINE == 0:
+            return Rows(values)
+        kept = self.rows(values.shape[1], values.shape[2], across=values.stride(2) != 1)
+        kept.view.copy_(values)
+        return kept
 
 
 class Kept:
@@ -237,6 +249,7 @@ class LayerNormLayer:
         assert isinstance(module, nn.LayerNorm)
         self._eps = module.eps
         self._affine = _Scaling(name, storage, workspace)
+        self._workspace = workspace
         self._scaled = Kept(workspace, self._affine.width)
         self._x = self._normal = self._mean = self._root = torch.empty(0)
 
@@ -255,7 +268,7 @@ class LayerNormLayer:
         back, _, _ = torch.ops.aten.native_layer_norm_backward(
             scaled, self._x, [self._affine.width], self._mean, self._root, None, None, [True, False, False]
         )
-        return Rows(back, None)
+        return self._workspace.aligned(back)
 
     def evaluate(self, x: Rows) -> Rows:
         """As `forward`."""

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from workers.loops.batches import Moves, drawn_moves, moved, planned_rows, rows_drawn_at_once
+from workers.loops.lane_storage import LINE
 from workers.models.parts import Masks
 from workers.streams import Streams
 
@@ -22,7 +23,7 @@ _GATHERED_VALUES = 1 << 22  # of all lanes: at most about 16 MiB of float32 at a
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Stretch:
-    """Batches of equal size: `x` [batches, lanes, rows, …], `y` [batches, lanes, rows], and each batch's masks."""
+    """Batches of equal size: `x` and `y` [batches, lanes, rows, …], and each batch's masks."""
 
     x: Tensor
     y: Tensor
@@ -48,7 +49,7 @@ class LaneBatches:
         self._augmentation = augmentation
         self._keeps = [1.0 - rate for rate in dropouts]
         self._widths = dropout_widths if any(dropouts) else ()
-        width = x[0].numel()
+        self._width = width = x[0].numel()
         self._drawn = [
             rows_drawn_at_once(self._size, width + (sum(dropout_widths) if rate else 0)) for rate in dropouts
         ]
@@ -129,16 +130,20 @@ class LaneBatches:
         size = min(self._size, last - first)
         batches = (last - first) // size
 
+        # A few rows more, so that lanes lie whole lines apart: see lane_storage.
+        more = next(n for n in range(LINE) if (size + n) * self._width % LINE == 0)
+
         def by_batch(values: Tensor) -> Tensor:
-            return values[:, first:last].reshape(lanes, batches, size).transpose(0, 1).reshape(-1)
+            cut = values[:, first:last].reshape(lanes, batches, size).transpose(0, 1)
+            return torch.nn.functional.pad(cut, (0, more)).reshape(-1)
 
         chosen = by_batch(order)
         x = torch.index_select(self._x, 0, chosen, out=self._memory(len(chosen)))
         if moves is not None:
             x = moved(x, moves.each(by_batch))
         return Stretch(
-            x=x.view(batches, lanes, size, *self._x.shape[1:]),
-            y=self._y.index_select(0, chosen).view(batches, lanes, size),
+            x=x.view(batches, lanes, size + more, *self._x.shape[1:])[:, :, :size],
+            y=self._y.index_select(0, chosen).view(batches, lanes, size + more, *self._y.shape[1:])[:, :, :size],
             masks=self._batch_masks(first - offset, last - offset, size),
         )
 

@@ -5,13 +5,15 @@ Outputs are handed in as [lanes, outputs, rows] here: what works over the few ou
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Protocol
 
 import torch
 from torch import Tensor
 from torch.func import vmap
 
+from workers.loops import placement
 from workers.loops.single import RowLoss, Task, row_values
 
 
@@ -84,12 +86,12 @@ class SquaredError:
 
     def gradient(self, out: Tensor, target: Tensor) -> Tensor:
         """2 (out - target) / rows."""
-        return (out - target.unsqueeze(1)).mul_(2.0 / out.shape[2])
+        return (out.flatten(1) - target).mul_(2.0 / out.shape[-1]).view_as(out)
 
     def totals(self, out: Tensor, y: Tensor, *, smoothed: bool) -> Tensor:
         """Squared error, targets, squared targets (for their variance)."""
         y = y.double().expand(len(out), -1)
-        return torch.stack([(out.squeeze(1) - y).square_(), y, y.square()]).sum(-1)
+        return torch.stack([(out.flatten(1) - y).square_(), y, y.square()]).sum(-1)
 
     def metrics(self, totals: Tensor, rows: int) -> list[Tensor]:
         """Loss, root mean squared error in the target's unit and R² of each lane."""
@@ -99,10 +101,10 @@ class SquaredError:
 
 
 class OwnLoss:
-    """A user's own, by autograd over all lanes."""
+    """A user's own, by autograd."""
 
     def __init__(self, function: RowLoss) -> None:
-        self._function = function
+        self._function = _ByLane(function)
 
     def prepared(self, y: Tensor) -> Tensor:
         """As they are."""
@@ -110,15 +112,11 @@ class OwnLoss:
 
     def gradient(self, out: Tensor, target: Tensor) -> Tensor:
         """Of the mean over rows."""
-        with torch.enable_grad():
-            leaf = out.detach().requires_grad_()
-            total = _by_lane(self._function, leaf, target).sum() / out.shape[2]
-        (found,) = torch.autograd.grad(total, leaf)
-        return found
+        return self._function.gradient(out, target).div_(out.shape[-1])
 
     def totals(self, out: Tensor, y: Tensor, *, smoothed: bool) -> Tensor:
         """Loss."""
-        return _by_lane(self._function, out, y).sum(-1, dtype=torch.float64)[None]
+        return self._function.sums(out, y)
 
     def metrics(self, totals: Tensor, rows: int) -> list[Tensor]:
         """Loss of each lane."""
@@ -129,12 +127,12 @@ class Scored:
     """A loss, and scores measured beside it."""
 
     def __init__(self, loss: LaneLoss, scores: Mapping[str, RowLoss]) -> None:
-        self._loss, self._scores = loss, tuple(scores.values())
+        self._loss, self._scores = loss, [_ByLane(score) for score in scores.values()]
         self.prepared, self.gradient = loss.prepared, loss.gradient
 
     def totals(self, out: Tensor, y: Tensor, *, smoothed: bool) -> Tensor:
         """Those of the loss, then one per score."""
-        scores = [_by_lane(score, out, y).sum(-1, dtype=torch.float64)[None] for score in self._scores]
+        scores = [score.sums(out, y) for score in self._scores]
         return torch.cat([self._loss.totals(out, y, smoothed=smoothed), *scores])
 
     def metrics(self, totals: Tensor, rows: int) -> list[Tensor]:
@@ -157,9 +155,43 @@ def lane_loss(tasks: Sequence[Task], *, fold: int) -> LaneLoss:
     return Scored(loss, first.scores) if first.scores else loss
 
 
-def _by_lane(function: RowLoss, out: Tensor, y: Tensor) -> Tensor:
-    """[lanes, rows] from outputs [lanes, outputs, rows] and targets [lanes, rows], or [1, rows] shared by all."""
-    shared = len(y) == 1 < len(out)
-    mapped = vmap(lambda out, y: row_values(function, out, y), in_dims=(0, None if shared else 0))
-    values: Tensor = mapped(out.mT, y[0] if shared else y)
-    return values
+class _ByLane:
+    """A user's row function over all lanes at once; lane by lane on a CPU at sizes at which lanes would not be treated
+    alike (see `placement`)."""
+
+    def __init__(self, function: RowLoss) -> None:
+        self._function = function
+        self._alike: dict[tuple[object, ...], bool] = {}
+
+    def sums(self, out: Tensor, y: Tensor) -> Tensor:
+        """[1, lanes], over the rows of outputs [lanes, …, rows] and targets [lanes, rows, …], or [1, rows, …]."""
+        return self._way(self._sums, out, y)[None]
+
+    def gradient(self, out: Tensor, y: Tensor) -> Tensor:
+        """Of each lane's sum over rows, by its outputs."""
+        return self._way(self._gradient, out, y)
+
+    def _way(self, work: Callable[[Tensor, Tensor], Tensor], out: Tensor, y: Tensor) -> Tensor:
+        y = y.expand(len(out), *y.shape[1:])
+        key = (work, out.shape)
+        if key not in self._alike:
+            with placement.Watch() as watch:
+                work(out, y)
+            self._alike[key] = out.device.type != "cpu" or watch.alike
+        if self._alike[key]:
+            return work(out, y)
+        return torch.cat([work(out[lane, None].clone(), y[lane, None].clone()) for lane in range(len(out))])
+
+    def _sums(self, out: Tensor, y: Tensor) -> Tensor:
+        return self._values(out, y).sum(-1, dtype=torch.float64)
+
+    def _gradient(self, out: Tensor, y: Tensor) -> Tensor:
+        with torch.enable_grad():
+            leaf = out.detach().requires_grad_()
+            total = self._values(leaf, y).sum()
+        (found,) = torch.autograd.grad(total, leaf)
+        return found
+
+    def _values(self, out: Tensor, y: Tensor) -> Tensor:
+        values: Tensor = vmap(partial(row_values, self._function))(out.movedim(-1, 1), y)
+        return values

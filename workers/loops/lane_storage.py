@@ -14,24 +14,30 @@ import torch
 from torch import Tensor, nn
 
 VECTOR = 32  # numbers that the CPU's elementwise loops take at a time; what is left over may round otherwise
+LINE = 16  # numbers in 64 bytes: matrix products may round otherwise where operands lie differently against these
 
 
-def padded(numbers: int) -> int:
+def whole_vectors(numbers: int) -> int:
     """`numbers`, rounded up to whole vectors."""
     return -(-numbers // VECTOR) * VECTOR
 
 
+def whole_lines(numbers: int) -> int:
+    """`numbers`, rounded up to whole lines: so far apart, all lanes lie alike."""
+    return -(-numbers // LINE) * LINE
+
+
 class Blocks:
-    """Blocks [lanes, n] for every n of `sizes`, all within `flat` (zeros between them)."""
+    """Blocks [lanes, n] for every n of `sizes`, all within `flat` (what lies between them means nothing)."""
 
     def __init__(self, sizes: Sequence[int], lanes: int, *, device: str | torch.device) -> None:
         self.sizes, self.lanes = tuple(sizes), lanes
         starts = [0]
         for size in sizes:
-            starts.append(starts[-1] + padded(lanes * size))
+            starts.append(starts[-1] + whole_vectors(lanes * whole_lines(size)))
         self.flat = torch.zeros(starts[-1], device=device)
         self.each = [
-            self.flat[start : start + lanes * size].view(lanes, size)
+            self.flat.as_strided((lanes, size), (whole_lines(size), 1), start)
             for start, size in zip(starts, sizes, strict=False)
         ]
 

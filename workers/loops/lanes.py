@@ -7,7 +7,8 @@ neighbours never change a bit of it; between widths, and against the plain loop,
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -35,6 +36,7 @@ class LaneLearner:
 
     def __init__(self, tasks: Sequence[Task], *, fold: int, seeds: Sequence[int], horizons: Sequence[float]) -> None:
         first, each = tasks[0], [task.params for task in tasks]
+        self._device = first.device
         self._rows, self._names = first.data.folds[fold], first.metrics
         streams = [Streams(seed, fold=fold, device=first.device) for seed in seeds]
         modules = (task.build(self._rows, own.initialisation()) for task, own in zip(tasks, streams, strict=True))
@@ -60,6 +62,10 @@ class LaneLearner:
 
         Nothing waits for the device but the one transfer of all metrics at the end.
         """
+        with one_thread(self._device):
+            return self._epoch(numbers, most_batches)
+
+    def _epoch(self, numbers: Sequence[int], most_batches: int | None) -> list[dict[str, float]]:
         count = self._batches.count if most_batches is None else min(most_batches, self._batches.count)
         starts = [number - 1 for number in numbers]
         done = np.arange(count) / self._batches.count
@@ -103,22 +109,36 @@ class LaneLearner:
         outputs = []
         x, target = stretch.x.unbind(0), loss.prepared(stretch.y).unbind(0)
         for i in range(steps):
-            out = network.forward(x[i], stretch.masks[i]).mT
+            out = network.forward(x[i], stretch.masks[i]).movedim(1, -1)
             outputs.append(out.clone(memory_format=torch.contiguous_format))
-            network.backward(loss.gradient(outputs[i], target[i]).mT)
+            network.backward(loss.gradient(outputs[i], target[i]).movedim(-1, 1))
             self._clip()
             optimiser.step(first + i)
-        y = stretch.y[:steps].transpose(0, 1).flatten(1)
-        return loss.totals(torch.cat(outputs, 2), y, smoothed=True)
+        y = stretch.y[:steps].transpose(0, 1).flatten(1, 2)
+        return loss.totals(torch.cat(outputs, -1), y, smoothed=True)
 
     def _validate(self, most_rows: int | None) -> tuple[Tensor, int]:
         x, y = self._rows.x_val[:most_rows], self._rows.y_val[:most_rows]
         at_once = max(1, min(EVALUATED_ROWS, _EVALUATED_VALUES // (self._storage.lanes * x[0].numel())))
         totals = [
-            self._loss.totals(self._network.evaluate(xs).mT.contiguous(), ys[None], smoothed=False)
+            self._loss.totals(self._network.evaluate(xs).movedim(1, -1).contiguous(), ys[None], smoothed=False)
             for xs, ys in zip(torch.split(x, at_once), torch.split(y, at_once), strict=True)
         ]
         return torch.stack(totals).sum(0), len(y)
+
+
+@contextmanager
+def one_thread(device: str) -> Iterator[None]:
+    """On a CPU, one computing thread: several share out sums and products by place, so that a lane's would matter."""
+    before = torch.get_num_threads()
+    if device != "cpu" or before == 1:
+        yield
+        return
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def _settings(each: Sequence[Mapping[str, Any]]) -> LaneSettings:
