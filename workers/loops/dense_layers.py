@@ -91,17 +91,17 @@ class Layer(Protocol):
 
 
 class AffineLayer:
-    """x · weightᵀ + bias, lane by lane. A few outputs lie output by output in memory rather than row by row: products
-    are faster so, and what the loss does over classes then runs along rows."""
+    """x · weightᵀ + bias, lane by lane. The few outputs of a network lie output by output in memory rather than row by
+    row: products are faster so, and what the loss does over classes then runs along rows."""
 
-    def __init__(self, name: str, storage: LaneStorage, workspace: Workspace, *, first: bool) -> None:
+    def __init__(self, name: str, storage: LaneStorage, workspace: Workspace, *, first: bool, last: bool) -> None:
         values, grads = storage.parameters, storage.gradients
         self._weight, self._weight_grad = values[f"{name}.weight"], grads[f"{name}.weight"]
         self._transposed = self._weight.transpose(1, 2)
         self._bias, self._bias_grad = values[f"{name}.bias"], grads[f"{name}.bias"].unsqueeze(1)
         self._first = first
         _, outputs, inputs = self._weight.shape
-        self._narrow = outputs < _NARROW
+        self._narrow = last and outputs < _NARROW
         self._out = Kept(workspace, outputs, across=self._narrow)
         self._fresh = partial(workspace.rows, width=outputs, across=self._narrow)
         self._back = Kept(workspace, inputs)
@@ -370,17 +370,19 @@ class ResidualLayer:
 
 def layers_of(steps: Sequence[Step], storage: LaneStorage, workspace: Workspace) -> tuple[Layer, ...]:
     """The layers of a chain of steps, which must begin with a linear one."""
-    return tuple(_chain(steps, storage, workspace, width=0, first=True)[0])
+    return tuple(_chain(steps, storage, workspace, width=0, whole=True)[0])
 
 
 def _chain(
-    steps: Sequence[Step], storage: LaneStorage, workspace: Workspace, *, width: int, first: bool
+    steps: Sequence[Step], storage: LaneStorage, workspace: Workspace, *, width: int, whole: bool
 ) -> tuple[list[Layer], int]:
     found: list[Layer] = []
-    for step in steps:
+    for i, step in enumerate(steps):
         match step:
             case Affine(name=name):
-                found.append(AffineLayer(name, storage, workspace, first=first))
+                found.append(
+                    AffineLayer(name, storage, workspace, first=whole and i == 0, last=whole and i == len(steps) - 1)
+                )
                 width = storage.parameters[f"{name}.weight"].shape[1]
             case Activated(kind=kind):
                 found.append(ActivationLayer(kind, width, workspace))
@@ -391,7 +393,6 @@ def _chain(
             case Masked(index=index):
                 found.append(MaskLayer(index, width, workspace))
             case Residual(inner=inner):
-                layers, width = _chain(inner, storage, workspace, width=width, first=False)
+                layers, width = _chain(inner, storage, workspace, width=width, whole=False)
                 found.append(ResidualLayer(layers))
-        first = False
     return found, width
