@@ -29,13 +29,15 @@ from workers.loops.progress import EVALUATED_ROWS
 from workers.loops.single import Learner, Task
 from workers.tracebacks import summary
 
-CPU_WIDTHS = (8, 32)
+CPU_WIDTHS = (16, 4)  # few lanes are tried only where many are not worth it: what they lose to caches, few may not
 GPU_WIDTHS = (8, 32, 128, 512)
 WORTH_IT = 1.1  # how many times as fast the lanes must be
 NEARLY_BEST = 0.9  # of the best throughput: the smallest such width is taken
 _MOST_OF_MEMORY = 0.8
 _CHEAP_S = 0.03  # what takes less is measured again until that finds nothing less
 _SAME = 0.95
+_WHOLE_S = 0.1  # epochs that are surely shorter are measured as they are
+_EPOCHS = 3
 _REMEMBERED = 256
 _answers: OrderedDict[str, Calibrated] = OrderedDict()
 
@@ -124,8 +126,7 @@ class _Trials:
 def _measure_widths(
     measured: _Measured, trials: _Trials, most: int, clock: Callable[[], float], *, device: str
 ) -> None:
-    widths = [w for w in (CPU_WIDTHS if device == "cpu" else GPU_WIDTHS) if w <= most] or [most]
-    for width in widths:
+    for width in _widths(most, device=device):
         before = measured.fused[max(measured.fused)] if measured.fused else measured.plain
         if time.monotonic() + 2 * measured.one * width > measured.until:
             measured.stopped = f"; {width} lanes were not tried for lack of time"
@@ -141,8 +142,16 @@ def _measure_widths(
             measured.stopped = f"; {width} lanes fail: {summary(error)}"
             return
         measured.fused[width] = each / width
-        if measured.fused[width] > before:
-            return  # more lanes will not do what these did not
+        worth_it = measured.fused[width] * WORTH_IT <= measured.plain
+        if worth_it if device == "cpu" else measured.fused[width] > before:
+            return  # on a CPU there is little more to gain; on a GPU more lanes will not do what these did not
+
+
+def _widths(most: int, *, device: str) -> list[int]:
+    """What is tried, in this order."""
+    if device == "cpu":
+        return list(dict.fromkeys(min(width, most) for width in CPU_WIDTHS))
+    return [width for width in GPU_WIDTHS if width <= most] or [most]
 
 
 def _fits(width: int, tried: int, device: str) -> bool:
@@ -160,6 +169,8 @@ def _step_seconds(
     """Of all who are trained: seconds per step (an epoch's, divided by its steps), and of an epoch of one step."""
     train(1)  # the first steps load and allocate what later ones find ready
     one = _timed(train, 1, clock)
+    if one * trials.steps <= _WHOLE_S:
+        return _least(train, clock, until=until) / trials.steps, one
     steps, long = 1, one
     while steps < trials.steps and long < 2 * one and (steps == 1 or time.monotonic() < until):
         steps = min(trials.steps, 4 * steps)
@@ -173,6 +184,19 @@ def _step_seconds(
         return long / steps, one
     step = max(0.0, long - one) / (steps - 1)
     return step + max(0.0, one - step) * trials.unseen / trials.steps, one
+
+
+def _least(train: Callable[[int | None], object], clock: Callable[[], float], *, until: float) -> float:
+    """Seconds of a whole epoch: the least of a few, for whatever disturbs one makes it longer."""
+    least = _timed(train, None, clock)
+    for _ in range(_EPOCHS - 1):
+        if time.monotonic() > until:
+            break
+        again = _timed(train, None, clock)
+        least, settled = min(least, again), _SAME * least <= again <= least / _SAME
+        if settled:
+            break
+    return least
 
 
 def _shortened(steps: int, trials: _Trials) -> int | None:

@@ -38,7 +38,7 @@ class Machine:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.now = 0.0
-        self.step_s: dict[int, float] = {1: 1e-3, 8: 2e-3, 32: 4e-3, 128: 64e-3}
+        self.step_s: dict[int, float] = {1: 1e-3, 4: 1.5e-3, 16: 3e-3}
         self.epoch_s = 5e-3
         self.trained: list[tuple[int, int | None]] = []
         self.fails: dict[int, Exception] = {}
@@ -135,46 +135,69 @@ def test_figures_hold_what_an_epoch_costs_beside_its_steps(ask: Ask, monkeypatch
     machine = Machine(monkeypatch)
     answer, _ = ask(seconds=1e9)  # iris: 98 training rows, so 4 steps
     assert answer.plain_s == pytest.approx(1e-3 + 5e-3 / 4)
-    assert answer.fused_s == pytest.approx({8: (2e-3 + 5e-3 / 4) / 8, 32: (4e-3 + 5e-3 / 4) / 32})
-    assert (answer.method, answer.width) == (FUSED, 32)
+    assert answer.fused_s == pytest.approx({16: (3e-3 + 5e-3 / 4) / 16})
+    assert (answer.method, answer.width) == (FUSED, 16)
     assert machine.trained[0] == (1, 1)
 
 
 def test_long_epochs_are_estimated_from_shorter_ones(ask: Ask, monkeypatch: pytest.MonkeyPatch) -> None:
     machine = Machine(monkeypatch)
+    machine.step_s[1] = 2e-3
     answer, _ = ask(params={"batch_size": 1}, seconds=1e9)
-    assert answer.plain_s == pytest.approx(1e-3 + 5e-3 / 98)
-    assert answer.fused_s[8] == pytest.approx((2e-3 + 5e-3 / 98) / 8)
+    assert answer.plain_s == pytest.approx(2e-3 + 5e-3 / 98)
+    assert answer.fused_s[16] == pytest.approx((3e-3 + 5e-3 / 98) / 16)
     assert max(most or 98 for _, most in machine.trained) < 98
 
 
-def test_of_widths_alike_the_smaller_is_taken(ask: Ask, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_short_epochs_are_measured_whole_and_the_least_counts(ask: Ask, monkeypatch: pytest.MonkeyPatch) -> None:
     machine = Machine(monkeypatch)
-    machine.epoch_s, machine.step_s = 0.0, {1: 1e-3, 8: 2e-3, 32: 7.6e-3}
+    disturbed = iter([0.05, 0.02])
+    epoch = machine.learner
+
+    def learner(task: Any, width: int) -> Any:
+        stub = epoch(task, width)
+        quiet = stub.epoch
+
+        def noisy(number: Any, *, most_batches: int | None = None) -> None:
+            quiet(number, most_batches=most_batches)
+            machine.now += next(disturbed, 0.0) if width == 1 and most_batches is None else 0.0
+
+        stub.epoch = noisy
+        return stub
+
+    monkeypatch.setattr(machine, "learner", learner)
     answer, _ = ask(seconds=1e9)
-    assert (answer.method, answer.width) == (FUSED, 8)
+    assert answer.plain_s == pytest.approx(1e-3 + 5e-3 / 4)
+
+
+def test_where_many_lanes_are_not_worth_it_few_are_tried(ask: Ask, monkeypatch: pytest.MonkeyPatch) -> None:
+    machine = Machine(monkeypatch)
+    machine.epoch_s, machine.step_s = 0.0, {1: 1e-3, 4: 2e-3, 16: 16e-3}
+    answer, _ = ask(seconds=1e9)
+    assert (answer.method, answer.width) == (FUSED, 4)
+    assert set(answer.fused_s) == {4, 16}
 
 
 def test_what_loses_is_not_fused(ask: Ask, monkeypatch: pytest.MonkeyPatch) -> None:
     machine = Machine(monkeypatch)
-    machine.step_s = {1: 1e-3, 8: 20e-3}
+    machine.epoch_s, machine.step_s = 0.0, {1: 1e-3, 4: 5e-3, 16: 20e-3}
     answer, _ = ask(seconds=1e9)
     assert (answer.method, answer.width) == (PLAIN, 1)
-    assert set(answer.fused_s) == {8}, "wider ones are not tried after the first has lost"
+    assert set(answer.fused_s) == {4, 16}
 
 
 def test_measuring_is_bounded(ask: Ask, monkeypatch: pytest.MonkeyPatch) -> None:
     machine = Machine(monkeypatch)
-    machine.step_s, machine.epoch_s = {1: 2.0, 8: 4.0, 32: 8.0}, 1.0
+    machine.step_s, machine.epoch_s = {1: 2.0, 4: 4.0, 16: 8.0}, 1.0
     answer, _ = ask(seconds=30.0)
     assert (answer.method, answer.width, answer.fused_s) == (PLAIN, 1, {})
-    assert "8 lanes were not tried for lack of time" in answer.reason
+    assert "16 lanes were not tried for lack of time" in answer.reason
     assert answer.seconds <= 45.0
 
 
 def test_lanes_that_fail_are_not_fused(ask: Ask, monkeypatch: pytest.MonkeyPatch) -> None:
     machine = Machine(monkeypatch)
-    machine.fails = {8: RuntimeError("vmap: cannot do this")}
+    machine.fails = {16: RuntimeError("vmap: cannot do this")}
     answer, ended = ask(seconds=1e9)
     assert ended.outcome is Outcome.REACHED
     assert (answer.method, answer.width) == (PLAIN, 1)
@@ -183,13 +206,15 @@ def test_lanes_that_fail_are_not_fused(ask: Ask, monkeypatch: pytest.MonkeyPatch
 
 def test_memory_bounds_the_width(ask: Ask, monkeypatch: pytest.MonkeyPatch) -> None:
     machine = Machine(monkeypatch)
-    machine.fails = {32: torch.OutOfMemoryError("CUDA out of memory")}
+    monkeypatch.setattr("workers.calibration.CPU_WIDTHS", (4, 16))
+    machine.epoch_s, machine.step_s = 0.0, {1: 1e-3, 4: 3.8e-3}
+    machine.fails = {16: torch.OutOfMemoryError("CUDA out of memory")}
     answer, _ = ask(seconds=1e9)
-    assert (answer.method, answer.width) == (FUSED, 8)
-    assert "32 lanes fail" in answer.reason
+    assert set(answer.fused_s) == {4}
+    assert "16 lanes fail" in answer.reason
 
 
-@pytest.mark.parametrize(("most", "tried"), [(1, set()), (5, {5}), (8, {8}), (31, {8}), (32, {8, 32})])
+@pytest.mark.parametrize(("most", "tried"), [(1, set()), (5, {5}), (16, {16}), (31, {16})])
 def test_no_width_beyond_the_most_is_tried(
     most: int, tried: set[int], ask: Ask, monkeypatch: pytest.MonkeyPatch
 ) -> None:
