@@ -160,6 +160,6 @@ def limits(costs: Costs, cluster: Cluster) -> Mapping[str, float]:
     return found
 
 
-def gpu_hours_per_cpu_second(*, workers: int, virtual_s: float, cpu_s: float) -> float:
-    """GPU hours that a controller leads in one second of its CPU time."""
-    return workers * virtual_s / 3600.0 / cpu_s
+def gpu_hours_per_cpu_second(*, trials: int, trial_s: float, cpu_s: float) -> float:
+    """GPU hours that a controller leads in one second of its CPU time, which so many trials took it `cpu_s` of."""
+    return trials * trial_s / 3600.0 / cpu_s

@@ -46,7 +46,7 @@ def run(options: Options) -> Outcome:
     found = {kind: _two(kind, options.scratch / "costs", trials) for kind in kinds}
     lengths = (60.0,) if options.quick else (600.0, 60.0, 4.0)
     ratio = [
-        _at_ratio(kind, options.scratch / f"ratio-{trial_s:g}", trial_s, GPUS if options.quick else 2 * GPUS)
+        _at_ratio(kind, options.scratch / f"ratio-{trial_s:g}", trial_s, GPUS if trial_s > 10 else 3 * GPUS)
         for kind in kinds
         for trial_s in lengths
     ]
@@ -165,11 +165,10 @@ def _at_ratio(kind: str, folder: Path, trial_s: float, trials: int) -> dict[str,
         request = {"trials": trials, "reports": REPORTS[0], "workers": GPUS, "batch": batch, "trial_s": trial_s}
         found = _simulate(url, folder / kind, **request)
     cpu_s = found["deciding_s"] + found["collecting_s"]
-    return {**found, **request, "kind": kind, "per_s": per_s, "cpu_s": cpu_s}
+    return {**found, **request, "kind": kind, "per_s": per_s, "cpu_s": cpu_s, "share": GPUS * cpu_s / trials / trial_s}
 
 
 def _ratio_row(one: dict[str, Any]) -> tuple[Any, ...]:
-    share = one["cpu_s"] / one["virtual_s"]
     return (
         one["kind"],
         one["trial_s"],
@@ -177,10 +176,10 @@ def _ratio_row(one: dict[str, Any]) -> tuple[Any, ...]:
         one["batch"],
         1e3 * one["cpu_s"] / one["trials"],
         1e3 * one["deciding_s"] / one["trials"],
-        100 * share,
-        100 * one["server_s"] / one["virtual_s"] if one["server_s"] else None,
-        plan.gpu_hours_per_cpu_second(workers=GPUS, virtual_s=one["virtual_s"], cpu_s=one["cpu_s"]),
-        round(GPUS / share),
+        100 * one["share"],
+        100 * one["share"] * one["server_s"] / one["cpu_s"] if one["server_s"] else None,
+        plan.gpu_hours_per_cpu_second(trials=one["trials"], trial_s=one["trial_s"], cpu_s=one["cpu_s"]),
+        round(GPUS / one["share"]),
     )
 
 
@@ -188,7 +187,7 @@ def _figures(ratio: Sequence[dict[str, Any]]) -> list[Figure]:
     return [
         Figure(
             name=f"{one['kind']}, {one['trial_s']:g} s a trial: the controller's share of a CPU for {GPUS:,} GPUs",
-            value=100 * one["cpu_s"] / one["virtual_s"], unit="%",
+            value=100 * one["share"], unit="%",
         )
         for one in ratio
     ]  # fmt: skip

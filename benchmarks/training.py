@@ -179,6 +179,7 @@ def _outcome(found: Found, sizes: Sizes) -> Outcome:
     more = [
         Figure(name=f"ours ÷ {BARE}, as a stretch", value=ratios[BARE], unit="×", at_least=STRETCH),
         Figure(name="ours ÷ ours with lanes: off", value=gain, unit="×"),
+        Figure(name=f"CPU per trial of {BARE} ÷ ours", value=_cpu_ratio(found), unit="×"),
         Figure(name=f"ours ÷ {REUSED}, after their start", value=steady, unit="×"),
         Figure(name="mean accuracy, at most apart from a bare loop's", value=_apart(found), unit="", below=AGREE),
     ]
@@ -192,6 +193,12 @@ def _outcome(found: Found, sizes: Sizes) -> Outcome:
 def _apart(found: Found) -> float:
     theirs, ours = alike(found.pairs[BARE])
     return abs(theirs - ours)
+
+
+def _cpu_ratio(found: Found) -> float:
+    """How much more CPU the bare loop takes per trial than all of ours, which a busy machine changes least."""
+    each = [(cpu_ms([run]), ours.cpu_ms()) for ours, run in found.pairs[BARE]]
+    return statistics.median(theirs / mine for theirs, mine in each if theirs is not None)
 
 
 def _notes(found: Found, sizes: Sizes, apart: float) -> list[str]:

@@ -72,8 +72,8 @@ def test_a_small_transaction_costs_what_more_of_them_took() -> None:
     assert plan.per_commit(5.0, commits=0) == 0.0
 
 
-def test_gpu_hours_are_those_of_all_workers() -> None:
-    assert plan.gpu_hours_per_cpu_second(workers=1000, virtual_s=3600, cpu_s=100) == pytest.approx(10.0)
+def test_gpu_hours_are_those_of_all_trials() -> None:
+    assert plan.gpu_hours_per_cpu_second(trials=6000, trial_s=600, cpu_s=100) == pytest.approx(10.0)
 
 
 def test_every_plan_of_the_benchmark_has_all_needs() -> None:
