@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from hpo_service.core.definition import StudyDefinition, parse
+from hpo_service.core.definition import StudyDefinition, default_parallel, parse
 from hpo_service.writing import dump_yaml
 
 FOLDER = Path(__file__).parent / "templates"
@@ -65,6 +65,9 @@ def shortened(definition: StudyDefinition) -> dict[str, Any]:
     for short, one in zip(objectives, definition.objectives, strict=True):
         if one.at != "last":
             short["at"] = one.at
+    document.pop("parallel", None)  # its default depends on the algorithm
+    if definition.parallel != default_parallel(definition.algorithm):
+        document["parallel"] = definition.parallel
     document.pop("objectives")
     document["objective"] = objectives[0] if len(objectives) == 1 else objectives
     algorithm = document.get("algorithm", {})

@@ -29,6 +29,7 @@ from search_spaces.catalog import own_recipe, recipes_schema, validate_trainer
 
 MAX_DOCUMENT_DEPTH = 32
 Name = Annotated[str, Field(min_length=1, max_length=200)]
+MAX_LANES = 4096
 MODEL_PARALLEL = 4
 """Attempts at the same time where a model learns from earlier trials: the more, the less it knows when it chooses."""
 FREE_PARALLEL = 256
@@ -105,11 +106,21 @@ class Resources(_Model):
 
     cpu: float = Field(default=1.0, ge=0, le=4096)
     gpu: float = Field(default=0.0, ge=0, le=1024)
-    lanes: Literal["auto", "off"] | Annotated[int, Field(ge=1, le=4096)] = Field(
+    lanes: Literal["auto", "off"] | Annotated[int, Field(ge=1, le=MAX_LANES)] = Field(
         default="auto",
         description="How many trials of equal structure train together as lanes of one program: auto measures whether "
         "it pays and how many; off or 1 trains one by one; a number fixes it.",
     )
+
+    @field_validator("lanes", mode="before")
+    @classmethod
+    def _known_lanes(cls, lanes: Any) -> Any:
+        number = isinstance(lanes, int) and not isinstance(lanes, bool) and 1 <= lanes <= MAX_LANES
+        if lanes not in ("auto", "off") and not number:
+            raise ValueError(
+                f"lanes is auto, off or a whole number from 1 to {MAX_LANES}, but got {lanes!r}; write auto"
+            )
+        return lanes
 
     @model_validator(mode="after")
     def _something(self) -> Self:
@@ -118,6 +129,11 @@ class Resources(_Model):
         if self.gpu > 1 and self.gpu != int(self.gpu):
             raise ValueError(f"more than one GPU must be a whole number, but got gpu={self.gpu}; use 1 or 2")
         return self
+
+
+def default_parallel(algorithm: AlgorithmSpec) -> int:
+    """Most attempts open at the same time, where the definition does not say."""
+    return FREE_PARALLEL if model_of(algorithm) is None else MODEL_PARALLEL
 
 
 class StudyDefinition(_Model):
@@ -162,8 +178,8 @@ class StudyDefinition(_Model):
 
     @model_validator(mode="after")
     def _parallel(self) -> Self:
-        if "parallel" not in self.model_fields_set and model_of(self.algorithm) is None:
-            object.__setattr__(self, "parallel", FREE_PARALLEL)
+        if "parallel" not in self.model_fields_set:
+            object.__setattr__(self, "parallel", default_parallel(self.algorithm))
         return self
 
     @field_validator("objectives")
@@ -254,10 +270,10 @@ def _check_depth(document: Any) -> None:
 
 def _problems(error: ValidationError, document: Mapping[str, Any]) -> list[FieldProblem]:
     found = []
-    for item in error.errors(include_url=False, include_context=False)[:20]:
+    for item in error.errors(include_url=False)[:20]:
         path = ".".join(str(part) for part in _user_path(item["loc"], document))
         message, value = item["msg"].removeprefix("Value error, "), item.get("input")
-        remedy = ""
+        remedy = _within(item["type"], item.get("ctx", {}))
         if item["type"] == "extra_forbidden":
             message, value = "unknown field", item["loc"][-1]
             remedy = _nearest(str(value), _known_fields(item["loc"][:-1]))
@@ -269,6 +285,23 @@ def _problems(error: ValidationError, document: Mapping[str, Any]) -> list[Field
             remedy = "add it" if item["type"] == "missing" else ""
         found.append(FieldProblem(path=path, rule=message, value=value, remedy=remedy))
     return found
+
+
+_BOUNDS = {
+    "string_too_long": "shorten it to {max_length} characters or fewer",
+    "string_too_short": "write at least {min_length}",
+    "too_long": "keep at most {max_length}",
+    "too_short": "give at least {min_length}",
+    "greater_than": "use more than {gt}",
+    "greater_than_equal": "use {ge} or more",
+    "less_than": "use less than {lt}",
+    "less_than_equal": "use {le} or less",
+}
+
+
+def _within(kind: str, bounds: Mapping[str, Any]) -> str:
+    """The remedy for what lies outside its bounds, as Pydantic names them; empty for anything else."""
+    return _BOUNDS.get(kind, "").format_map(bounds)
 
 
 def _user_path(loc: Sequence[int | str], document: Mapping[str, Any]) -> list[int | str]:

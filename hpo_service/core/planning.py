@@ -42,7 +42,8 @@ def _bracketed(definition: StudyDefinition, brackets: Sequence[BracketPlan], *, 
     rounds = _whole_rounds(brackets, trials_left, resource_left) if repeated else 0
     shown = [_row(index, bracket, bracket.trials) for index, bracket in enumerate(brackets)] if rounds else []
     if rounds:
-        notes.append(f"all {len(brackets)} brackets run {rounds} time(s) in full")
+        whole = f"all {len(brackets)} brackets run" if len(brackets) > 1 else "the bracket runs"
+        notes.append(f"{whole} in full{_times(rounds)}")
     trials = rounds * sum(bracket.trials for bracket in brackets)
     total = rounds * sum(bracket.cost() for bracket in brackets)
     for index, bracket in enumerate(brackets, start=rounds * len(brackets)):
@@ -56,6 +57,10 @@ def _bracketed(definition: StudyDefinition, brackets: Sequence[BracketPlan], *, 
                 notes.append(f"bracket {index} is cut from {bracket.trials} to {entrants} trials by the budget")
             break
     return Plan(brackets=tuple(shown), trials=trials, total_resource=total, notes=tuple(notes))
+
+
+def _times(rounds: int) -> str:
+    return {1: "", 2: ", twice"}.get(rounds, f", {rounds} times")
 
 
 def _whole_rounds(brackets: Sequence[BracketPlan], trials_left: float, resource_left: float) -> int:

@@ -95,3 +95,14 @@ def methods_chosen(db: Database, study_id: str) -> list[tuple[int, datetime, Met
     with db.read() as tx:
         rows = tx.all(statement.order_by(e.seq))
     return [(row.seq, to_datetime(row.at), MethodsChosen.from_json(json.loads(row.payload))) for row in rows]
+
+
+def worker_seconds(db: Database, study_id: str, numbers: Sequence[int], *, plain: bool) -> dict[int, float]:
+    """Seconds of a worker that each of the trials took: those of its attempts, each divided by the lanes of its launch.
+    `plain`: only of trials that never shared a launch."""
+    c = attempts.c
+    seconds = func.sum(c.seconds / c.width).label("seconds")
+    statement = select(c.trial, seconds, func.max(c.width).label("width")).where(c.study_id == study_id)
+    with db.read() as tx:
+        rows = tx.all(statement.where(tx.among(c.trial, numbers)).group_by(c.trial))
+    return {row.trial: float(row.seconds) for row in rows if row.width == 1 or not plain}

@@ -60,7 +60,7 @@ def test_it_begins_with_a_definition_that_works_and_shows_its_plan(shown: Galler
     expect(plan.get_by_role("row")).to_have_count(5)
     assert plan.get_by_role("row").nth(1).get_by_role("cell").all_inner_texts() == ["27", "9", "3", "1"]
     preview = page.get_by_test_id("preview")
-    expect(preview).to_contain_text("49 8 at a time")
+    expect(preview).to_contain_text("49 at most 49 at a time")
     expect(preview).to_contain_text("357 epochs")
     expect(preview.get_by_role("img", name=re.compile("log scale"))).to_have_count(1)
 
@@ -178,7 +178,7 @@ def test_submit_and_clone(training: Server, open_page: Opener, width: int) -> No
     page = open_page(f"{training.url}/new", width=width)
     ready(page)
     write(page, SMALL)
-    expect(page.get_by_test_id("preview")).to_contain_text("3 4 at a time")
+    expect(page.get_by_test_id("preview")).to_contain_text("3 at most 3 at a time")
     assert page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth") <= 0
     page.keyboard.press("ControlOrMeta+Enter")
     page.wait_for_url(re.compile(r"/studies/s\w+"))

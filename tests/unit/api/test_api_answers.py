@@ -15,12 +15,12 @@ import pytest
 
 from hpo_service.api import exporting, schemas
 from hpo_service.api.comparing import differences
-from hpo_service.api.planning import estimate
+from hpo_service.api.estimating import Places, estimate, places
 from hpo_service.core.algorithm import Plan
-from hpo_service.core.definition import parse
+from hpo_service.core.definition import Resources, Trainer, parse
 from hpo_service.core.states import Origin, TrialState
 from hpo_service.settings import Settings
-from hpo_service.store.rows import TrialRow
+from hpo_service.store.rows import TrialRow, WorkerRow
 
 AT = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 SPACE = {"lr": {"type": "loguniform", "low": 1e-4, "high": 1}, "kind": {"type": "choice", "values": ["a", "b"]}}
@@ -107,11 +107,12 @@ DEFINITION = parse(
     }
 )
 PLAN = Plan(brackets=(), trials=36, total_resource=360.0)
+ROOM = Places(count=8, why="as the workers that are up have room for")
 
 
 def test_an_estimate_follows_from_measured_seconds() -> None:
     settings = Settings(cpu_hour_dollars=0.5, gpu_hour_dollars=3.0)
-    found = estimate(DEFINITION, PLAN, [90.0, 100.0, 5000.0], settings)
+    found = estimate(DEFINITION, PLAN, [90.0, 100.0, 5000.0], settings, ROOM)
     assert found.hours == pytest.approx(360 * 100 / 3600 / 4)
     assert found.dollars == pytest.approx(10.0 * (2 * 0.5 + 3.0))
     assert "median of 3 past trials" in found.basis
@@ -119,17 +120,55 @@ def test_an_estimate_follows_from_measured_seconds() -> None:
 
 def test_an_estimate_of_an_open_plan_is_its_most() -> None:
     open_end = dataclasses.replace(PLAN, total_resource=None, most_resource=PLAN.total_resource)
-    found, closed = (estimate(DEFINITION, plan, [100.0], Settings()) for plan in (open_end, PLAN))
+    found, closed = (estimate(DEFINITION, plan, [100.0], Settings(), ROOM) for plan in (open_end, PLAN))
     assert (found.hours, found.dollars) == (closed.hours, closed.dollars)
     assert found.basis == f"at most, if every trial went all the way: {closed.basis}"
 
 
 def test_an_estimate_without_measurements_or_bound_is_unknown() -> None:
-    unknown = estimate(DEFINITION, PLAN, [], Settings())
+    unknown = estimate(DEFINITION, PLAN, [], Settings(), ROOM)
     assert (unknown.dollars, unknown.hours) == (None, None)
     assert "no past study" in unknown.basis
     unbounded = Plan(brackets=(), trials=None, total_resource=None)
-    assert "bounds no resource" in estimate(DEFINITION, unbounded, [1.0], Settings()).basis
+    assert "bounds no resource" in estimate(DEFINITION, unbounded, [1.0], Settings(), ROOM).basis
+
+
+def test_hours_follow_from_the_places_there_are_and_dollars_do_not() -> None:
+    many = DEFINITION.model_copy(update={"parallel": 256})
+    few = Places(count=2, why="as the workers that are up have room for")
+    found = estimate(many, PLAN, [100.0], Settings(), few)
+    assert found.hours == pytest.approx(360 * 100 / 3600 / 2)
+    assert found.dollars == estimate(DEFINITION, PLAN, [100.0], Settings(), ROOM).dollars
+    assert found.basis.endswith("with 2 workers at a time (as the workers that are up have room for)")
+    external = many.model_copy(update={"trainer": Trainer(external=True)})
+    assert estimate(external, PLAN, [100.0], Settings(), few).hours == pytest.approx(360 * 100 / 3600 / 256)
+
+
+def seen(cpu: float, gpu: float) -> WorkerRow:
+    return WorkerRow(
+        id="w", node="n", state="idle", device="cpu", cpu=cpu, gpu=gpu, detail={}, controller="c",
+        seen_at=datetime(2026, 1, 1, tzinfo=UTC),
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("resources", "workers", "settings", "count", "why"),
+    [
+        ({"cpu": 1}, [], {"ray_cpus": 6}, 6, "this machine"),
+        ({"cpu": 4}, [], {"ray_cpus": 6}, 1, "this machine"),
+        ({"cpu": 1}, [seen(1, 0)] * 9, {"ray_cpus": 6}, 9, "workers that are up"),
+        ({"cpu": 1}, [seen(1, 0)] * 2, {"ray_address": "head:6379"}, 2, "workers that are up"),
+        ({"cpu": 1}, [], {"ray_address": "head:6379"}, 4, "assumption"),
+        ({"cpu": 1, "gpu": 1}, [seen(1, 0)] * 9, {"ray_cpus": 6}, 4, "assumption"),
+        ({"cpu": 0, "gpu": 0.25}, [seen(1, 1)] * 2, {"ray_address": "head:6379"}, 8, "workers that are up"),
+    ],
+)
+def test_places_are_counted_or_assumed(
+    resources: dict[str, float], workers: list[WorkerRow], settings: dict[str, Any], count: int, why: str
+) -> None:
+    found = places(Resources(**resources), workers, Settings(**settings))
+    assert found.count == count
+    assert why in found.why
 
 
 def test_numbers_that_are_not_finite_are_words() -> None:

@@ -79,6 +79,19 @@ def test_a_definition_as_yaml_means_the_same(changes: dict[str, Any]) -> None:
     assert parse(load_yaml(text)) == definition
 
 
+@pytest.mark.parametrize(("algorithm", "parallel", "written"), [
+    ({"name": "random"}, 256, False), ({"name": "random"}, 4, True), ({"name": "bayesian"}, 4, False),
+    ({"name": "bayesian"}, 256, True), ({"name": "asha", "max_resource": 9, "sampler": "tpe"}, 4, False),
+])  # fmt: skip
+def test_parallel_is_written_where_it_is_not_what_the_algorithm_takes(
+    algorithm: dict[str, Any], parallel: int, written: bool
+) -> None:
+    definition = parse({**DEFINITION, "algorithm": algorithm, "parallel": parallel})
+    text = as_yaml(definition.to_document())
+    assert ("parallel" in text) is written
+    assert parse(load_yaml(text)).parallel == parallel
+
+
 def test_a_definition_is_as_a_person_would_write_it(client: TestClient, study: str) -> None:
     answer = client.get(f"/api/v1/studies/{study}/definition.yaml")
     assert answer.headers["content-type"].startswith("application/yaml")
@@ -92,6 +105,7 @@ def test_a_definition_is_as_a_person_would_write_it(client: TestClient, study: s
         "algorithm: {name: random}\n"
         "trainer: {external: true}\n"
         "budget: {trials: 6}\n"
+        "parallel: 4\n"
         "tags: [demo]\n"
     )
     check(client.get("/api/v1/studies/nothing/definition.yaml"), 404)

@@ -36,7 +36,7 @@ def test_null_takes_a_field_back() -> None:
 
 
 def test_nothing_new_changes_nothing() -> None:
-    assert patched(DOCUMENT, {"budget": {"trials": 10}, "parallel": 4})[1] == ()
+    assert patched(DOCUMENT, {"budget": {"trials": 10}, "parallel": 256})[1] == ()
 
 
 def test_a_widened_space_is_a_change() -> None:

@@ -87,7 +87,7 @@ def test_a_broken_definition_is_refused_fast_and_stores_nothing(
 def test_validate_says_what_would_run(client: TestClient) -> None:
     found = client.post("/api/v1/studies/validate", json=RECIPE).json()
     assert found["valid"] is True
-    assert found["definition"]["parallel"] == 4
+    assert found["definition"]["parallel"] == 256
     assert found["plan"]["brackets"]
     assert found["plan"]["trials"] == 22
     assert found["estimate"]["dollars"] is None

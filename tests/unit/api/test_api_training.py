@@ -8,7 +8,7 @@ import httpx
 import pytest
 
 from hpo_service.core.events import MethodChoice, MethodsChosen
-from hpo_service.store import methods
+from hpo_service.store import looking, methods
 from hpo_service.store.database import Database
 from hpo_service.store.rows import Placement
 from tests.storelib import World
@@ -103,3 +103,12 @@ def test_the_timeline_holds_more_attempts_where_trials_train_together(client: ht
     assert found["shown"] == many
     assert [one["trials"] for one in found["launches"]] == [401, 401, 401]
     assert client.get(f"{API}/{world.id}/timeline?limit=500").json()["more_before"] is not None
+
+
+def test_a_lane_counts_its_part_of_the_workers_time(world: World) -> None:
+    world.start(3, placements=place(0, "one", 2, 2))
+    world.collect(*(world.report(n, 8, 0.5) for n in range(3)))
+    world.collect(world.ended(0), world.ended(1), world.ended(2))
+    found = looking.worker_seconds(world.db, world.id, [0, 1, 2], plain=False)
+    assert found == {0: 1.0, 1: 1.0, 2: 2.0}
+    assert looking.worker_seconds(world.db, world.id, [0, 2], plain=True) == {2: 2.0}

@@ -68,6 +68,12 @@ REFUSED: list[tuple[dict[str, Any], str, str]] = [
     (changed("space.epochs", {"type": "integer", "low": 1, "high": 9}), "space.epochs", "max_resource"),
     (changed("budget", {}), "budget", "set one of budget.trials"),
     (changed("seed", -1), "seed", "greater than or equal to 0"),
+    (changed("seed", -1), "seed", "use 0 or more"),
+    (changed("name", "x" * 201), "name", "shorten it to 200 characters or fewer"),
+    (changed("tags", ["x"] * 101), "tags", "keep at most 100"),
+    (changed("priority", 0), "priority", "use more than 0"),
+    (changed("resources", {"lanes": 0}), "resources.lanes", "auto, off or a whole number from 1 to 4096"),
+    (changed("resources", {"lanes": "some"}), "resources.lanes", "write auto"),
 ]
 
 

@@ -57,7 +57,11 @@ function figures({ plan, estimate, definition }) {
     h(
       "dl",
       { class: "figures" },
-      figure("Trials", plan.trials === null ? "until a budget ends" : integer(plan.trials), `${integer(definition.parallel)} at a time`),
+      figure(
+        "Trials",
+        plan.trials === null ? "until a budget ends" : integer(plan.trials),
+        `at most ${integer(Math.min(definition.parallel, plan.trials ?? Infinity))} at a time`,
+      ),
       figure(
         "Resource in all",
         total === null ? upTo(plan) || "not known" : integer(Math.round(total)),

@@ -16,7 +16,6 @@ space:
 algorithm: {name: hyperband, max_resource: 27, eta: 3}
 trainer: {recipe: image_classifier, params: {data: digits, model: mlp, hidden_units: 128}}
 budget: {trials: 49}
-parallel: 8
 `;
 const OWN = {
   name: "digits",
