@@ -19,7 +19,7 @@ from typing import Any
 from hpo_service import algorithms
 from hpo_service.core.algorithm import Algorithm, RungView
 from hpo_service.core.definition import StudyDefinition, parse
-from hpo_service.core.events import DefinitionChanged, StudyCreated
+from hpo_service.core.events import Decided, DefinitionChanged, Event, StudyCreated
 from hpo_service.core.proposals import Continue, Finish, Proposal, Start, Stop
 from hpo_service.core.states import StudyState
 from hpo_service.errors import Conflict, DecisionMoved
@@ -110,6 +110,21 @@ class Decider:
         self._remember(study_id, fold)
         return fold
 
+    def fold_under(self, study_id: str, appended: Sequence[Event]) -> Fold:
+        """The fold with the events in that a transaction under way has appended, which holds the study's row. Should it
+        not be committed, `forget` the study. Hold `lock(study_id)`."""
+        fold = self.fold(study_id)
+        try:
+            for event in appended:
+                if event.seq != fold.seq + 1:
+                    raise Conflict(f"the log of study {study_id} goes on with {fold.seq + 1}, but got {event.seq}")
+                fold.algorithm.observe(event)
+                fold.seq = event.seq
+        except BaseException:
+            self.forget(study_id)
+            raise
+        return fold
+
     def forget(self, study_id: str) -> None:
         """Throw the study's fold away."""
         with self._guard:
@@ -178,6 +193,17 @@ class Decider:
             self._folds.move_to_end(study_id)
             while len(self._folds) > self._keep:
                 self._folds.popitem(last=False)
+
+
+def decided(study: StudyRow, fold: Fold, proposals: Sequence[Proposal]) -> Decided:
+    """The event of these proposals, which the fold has just made for the study as it was read."""
+    return Decided(
+        decision=study.decision + 1,
+        observed_seq=fold.seq,
+        algorithm=fold.algorithm.name,
+        algorithm_version=fold.algorithm.version,
+        proposals=tuple(proposals),
+    )
 
 
 def spent(study: StudyRow, definition: StudyDefinition, now: datetime) -> str | None:

@@ -1,8 +1,9 @@
 """One round of asking and telling: what several external workers of a study want, served by one decision.
 
-What was told is stored first, in one transaction; then the algorithm is asked once, for all who want trials, and the
-endings that it proposes are committed with the starts. Who waits for whom is `desk`'s business, what telling means
-`telling`'s.
+What was told is stored first; then the algorithm is asked once, for all who want trials, and the endings that it
+proposes are committed with the starts. Where asking it takes no time all of this is one transaction; else the thinking
+is done between two, for collecting never waits for a proposal. Who waits for whom is `desk`'s business, what telling
+means `telling`'s.
 """
 
 from __future__ import annotations
@@ -11,13 +12,16 @@ import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+from hpo_service import algorithms
 from hpo_service import decider as deciding
+from hpo_service.core.definition import StudyDefinition
+from hpo_service.core.events import Event
 from hpo_service.core.proposals import Continue, Proposal, Start
 from hpo_service.core.states import StudyState
-from hpo_service.decider import Decider
-from hpo_service.errors import Conflict, DecisionMoved
-from hpo_service.store import asking, external, reading
-from hpo_service.store.asking import Gathered, Heard, Telling
+from hpo_service.decider import Decider, decided
+from hpo_service.errors import Conflict, DecisionMoved, NotFound, Unavailable
+from hpo_service.store import asking, external
+from hpo_service.store.asking import Chosen, Gathered, Heard, Telling
 from hpo_service.store.database import Database
 from hpo_service.store.rows import OpenAttempt, Placement, StudyRow, TrialRow
 
@@ -62,9 +66,17 @@ class _Clients:
     def lacks(self, client_id: str) -> int:
         return max(0, self.largest[client_id].n - len(self.held.get(client_id, ())))
 
-    def places(self) -> list[Wish]:
-        """One wish per trial that is lacking, in the order of arrival."""
-        return [wish for wish in self.largest.values() for _ in range(self.lacks(wish.client_id))]
+    def places(self, study: StudyRow) -> tuple[list[Wish], int]:
+        """One wish per trial that is lacking, in the order of arrival, and how many of them `parallel` allows."""
+        lacking = [wish for wish in self.largest.values() for _ in range(self.lacks(wish.client_id))]
+        return lacking, max(0, min(len(lacking), study.parallel - study.open_attempts))
+
+    def take(self, opened: Sequence[OpenAttempt], takers: Mapping[int, Wish]) -> None:
+        """What was opened is held by whom it was opened for."""
+        for attempt in opened:
+            client_id = takers[attempt.trial].client_id
+            self.held.setdefault(client_id, []).append(attempt)
+            self.started.add(client_id)
 
 
 def serve(
@@ -76,6 +88,37 @@ def serve(
     crash returns the same. Raises NotFound for an unknown study, and what keeps all of it from being stored.
     """
     clients = _Clients(_largest(wishes))
+    quick = _at_once(db, decider, study_id, clients, tellings)
+    if quick is not None:
+        return _served(wishes, tellings, clients, quick)
+    with asking.seat(db, study_id):
+        return _served(wishes, tellings, clients, _in_turn(db, decider, study_id, clients, tellings))
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Outcome:
+    """What a round came to. `failure`: why nothing could be asked for, though what was told is stored."""
+
+    study: StudyRow
+    heard: Sequence[Heard]
+    told: Mapping[int, TrialRow]
+    ended: str | None = None
+    failure: Exception | None = None
+
+
+def _served(
+    wishes: Sequence[Wish], tellings: Sequence[Telling], clients: _Clients, outcome: _Outcome
+) -> Served:  # fmt: skip
+    return Served(
+        wishes=[outcome.failure or _given(wish, clients, outcome.ended, outcome.study) for wish in wishes],
+        tellings=[(outcome.told.get(t.trial), one) for t, one in zip(tellings, outcome.heard, strict=True)],
+    )
+
+
+def _in_turn(
+    db: Database, decider: Decider, study_id: str, clients: _Clients, tellings: Sequence[Telling]
+) -> _Outcome:  # fmt: skip
+    """Store what was told, then think, then commit: for whatever takes its time, and for all that is not everyday."""
     gathered = asking.gather(db, study_id, tellings=tellings, clients=clients.largest)
     clients.held = dict(gathered.held)
     heard = gathered.heard
@@ -89,12 +132,94 @@ def serve(
             raise
         log.info("study %s: nothing could be asked for: %s", study_id, error)
         deciding.settle(db, decider, study_id)  # what was told stands, and asks for no configuration
-    numbers = [telling.trial for telling in tellings]
-    rows = {row.number: row for row in reading.some(db, study_id, numbers)} if numbers else {}
-    return Served(
-        wishes=[failure or _given(wish, clients, ended, gathered.study) for wish in wishes],
-        tellings=[(rows.get(n), one) for n, one in zip(numbers, heard, strict=True)],
-    )
+    told = asking.told_trials(db, study_id, [telling.trial for telling in tellings])
+    return _Outcome(study=gathered.study, heard=heard, told=told, ended=ended, failure=failure)
+
+
+class _InTurnError(Exception):
+    """This round is to be served in turn."""
+
+
+def _at_once(
+    db: Database, decider: Decider, study_id: str, clients: _Clients, tellings: Sequence[Telling]
+) -> _Outcome | None:
+    """Everything in one transaction, where the algorithm proposes in no time; None, and nothing done, where it does
+    not, or where there is more to do than to start and to end trials."""
+    takers: dict[int, Wish] = {}
+    tries = 0
+
+    def choose(gathered: Gathered, appended: Sequence[Event]) -> Chosen | None:
+        nonlocal tries
+        tries += 1
+        if tries > 1:  # the transaction is tried again, and the fold has seen what was rolled back
+            decider.forget(study_id)
+        takers.clear()
+        clients.held = {client_id: list(held) for client_id, held in gathered.held.items()}
+        if any(clients.lacks(client_id) for client_id in gathered.adopters):
+            raise _InTurnError
+        if not gathered.study.external or gathered.study.state is not StudyState.RUNNING:
+            return None
+        fold = decider.fold_under(study_id, appended)
+        lacking, slots = clients.places(gathered.study)
+        proposals = tuple(fold.algorithm.propose(slots))
+        placements = _placed(proposals, lacking, takers)
+        return Chosen(event=decided(gathered.study, fold, proposals), placements=placements) if proposals else None
+
+    with decider.lock(study_id):
+        if not _everyday(decider.fold(study_id).definition):
+            return None
+        try:
+            done = asking.serve(db, study_id, tellings=tellings, clients=clients.largest, choose=choose)
+        except Exception as error:
+            decider.forget(study_id)
+            if isinstance(error, NotFound | Unavailable):
+                raise
+            if not isinstance(error, _InTurnError):
+                log.info("study %s is served in turn: %r", study_id, error)
+            return None
+    study, opened = done.gathered.study, done.committed.opened if done.committed is not None else ()
+    clients.take(opened, takers)
+    ended = _afterwards(db, decider, study, clients, len(opened))
+    return _Outcome(study=study, heard=done.gathered.heard, told=done.told, ended=ended)
+
+
+def _everyday(definition: StudyDefinition) -> bool:
+    """Whether a decision takes no time, and no clock has a say in it."""
+    budget = definition.budget
+    return algorithms.surrogate(definition) is None and budget.hours is None and budget.dollars is None
+
+
+def _placed(
+    proposals: Sequence[Proposal], lacking: Sequence[Wish], takers: dict[int, Wish]
+) -> dict[int, Placement]:  # fmt: skip
+    """Who gets which trial, in the order of both; noted in `takers` too."""
+    starts = [p.trial for p in proposals if isinstance(p, Start | Continue)]
+    takers.update(zip(starts, lacking, strict=False))
+    return {
+        trial: Placement(client_id=wish.client_id, lease_s=wish.lease_s, method="external")
+        for trial, wish in takers.items()
+    }
+
+
+def _afterwards(
+    db: Database, decider: Decider, study: StudyRow, clients: _Clients, opened: int
+) -> str | None:  # fmt: skip
+    """Where somebody goes without, or nothing is open, the study may be over. Why there will be no more, or None."""
+    if not study.external:
+        return None
+    if study.state is not StudyState.RUNNING:
+        return _ended_reason(study)
+    if study.open_attempts + opened and not any(clients.lacks(client_id) for client_id in clients.largest):
+        return None
+    with decider.lock(study.id):
+        algorithm = decider.fold(study.id).algorithm
+        if algorithm.ending() is None and not algorithm.propose(0):
+            return None
+    settled = deciding.settle(db, decider, study.id)
+    if settled.state is not StudyState.RUNNING:
+        return _ended_reason(settled)
+    with decider.lock(study.id):
+        return decider.fold(study.id).algorithm.ending()
 
 
 def ask(
@@ -137,16 +262,15 @@ def _decide(
     study_id, adopted = gathered.study.id, False
     for _ in range(TRIES):
         study = gathered.study
-        if not study.external:
-            return gathered, None
-        if study.state is not StudyState.RUNNING:
-            return gathered, _ended_reason(study)
+        if not study.external or study.state is not StudyState.RUNNING:
+            return gathered, _afterwards(db, decider, study, clients, 0)
         moved = _declare_spent(db, decider, study)
         if not moved and not adopted:
             adopted, moved = True, _adopt(db, gathered, clients)
         if not moved:
             try:
-                return gathered, _open(db, decider, study, clients)
+                opened = _open(decider, study, clients)
+                return gathered, _afterwards(db, decider, study, clients, opened)
             except DecisionMoved:
                 pass
         gathered = asking.gather(db, study_id, tellings=(), clients=clients.largest)
@@ -172,40 +296,14 @@ def _adopt(db: Database, gathered: Gathered, clients: _Clients) -> bool:
     return found
 
 
-def _open(db: Database, decider: Decider, study: StudyRow, clients: _Clients) -> str | None:
-    """One decision for all who lack trials. Why there will be no more, where somebody goes without.
-
-    Raises DecisionMoved."""
-    lacking = clients.places()
-    slots = max(0, min(len(lacking), study.parallel - study.open_attempts))
+def _open(decider: Decider, study: StudyRow, clients: _Clients) -> int:
+    """One decision for all who lack trials; how many were opened. Raises DecisionMoved."""
+    lacking, slots = clients.places(study)
     takers: dict[int, Wish] = {}
-
-    def place(proposals: Sequence[Proposal]) -> Mapping[int, Placement]:
-        starts = [p.trial for p in proposals if isinstance(p, Start | Continue)]
-        takers.update(zip(starts, lacking, strict=False))
-        return {
-            trial: Placement(client_id=wish.client_id, lease_s=wish.lease_s, method="external")
-            for trial, wish in takers.items()
-        }
-
-    committed, _ = decider.decide(study, slots, place)
+    committed, _ = decider.decide(study, slots, lambda proposals: _placed(proposals, lacking, takers))
     opened = committed.opened if committed is not None else ()
-    for attempt in opened:
-        client_id = takers[attempt.trial].client_id
-        clients.held.setdefault(client_id, []).append(attempt)
-        clients.started.add(client_id)
-    if len(opened) < len(lacking) or study.open_attempts + len(opened) == 0:
-        return _after_nothing(db, decider, study.id)
-    return None
-
-
-def _after_nothing(db: Database, decider: Decider, study_id: str) -> str | None:
-    """The study may be over. Why there will be no more trials, or None."""
-    settled = deciding.settle(db, decider, study_id)
-    if settled.state is not StudyState.RUNNING:
-        return _ended_reason(settled)
-    with decider.lock(study_id):
-        return decider.fold(study_id).algorithm.ending()
+    clients.take(opened, takers)
+    return len(opened)
 
 
 def _ended_reason(study: StudyRow) -> str:

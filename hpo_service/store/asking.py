@@ -6,22 +6,38 @@ started (`committing`).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+import contextlib
+import json
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Row, Select, func, or_, select
+from sqlalchemy import Row
 
+from hpo_service.core.events import Decided, Event
 from hpo_service.core.states import StudyState, TrialState
 from hpo_service.errors import Conflict, FenceRefused, HpoError, NotFound
 from hpo_service.store import eventlog, opening
 from hpo_service.store.collecting import collect_locked
+from hpo_service.store.committing import commit_locked
 from hpo_service.store.database import Database
-from hpo_service.store.mapping import attempt_row, report_record, study_row
-from hpo_service.store.rows import AttemptRow, Collected, CollectItem, OpenAttempt, ReportRecord, StudyRow
-from hpo_service.store.tables import attempts, reports, studies, trials
+from hpo_service.store.mapping import attempt_row, report_record, study_row, trial_row
+from hpo_service.store.rows import (
+    AttemptRow,
+    Collected,
+    CollectItem,
+    Committed,
+    OpenAttempt,
+    Placement,
+    ReportRecord,
+    StudyRow,
+    TrialRow,
+)
 from hpo_service.store.tx import Tx, to_datetime
+
+SEAT = 0x48504F
+"""Tells our advisory locks from those of other programs in the same database."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -63,15 +79,87 @@ class Gathered:
     adopters: frozenset[str] = frozenset()
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Chosen:
+    """What is decided inside the transaction that stores what was told."""
+
+    event: Decided
+    placements: Mapping[int, Placement]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Round:
+    """What one transaction did: `committed` None where nothing was decided. `told`: the told trials, by number."""
+
+    gathered: Gathered
+    committed: Committed | None
+    told: Mapping[int, TrialRow]
+
+
 def gather(db: Database, study_id: str, *, tellings: Sequence[Telling], clients: Collection[str]) -> Gathered:
     """Store what was told, each item alone accepted or refused, and look up what the clients hold.
 
     `tellings` are about different trials. Raises NotFound.
     """
+
+    def work(tx: Tx) -> Gathered:
+        heard = _hear(tx, study_row(eventlog.lock_study(tx, study_id)), tellings)
+        return _standing(tx, study_id, clients, heard=heard)
+
     if tellings:
-        return db.run_write("asking.gather", lambda tx: _hear(tx, study_id, tellings, clients))
+        return db.run_write("asking.gather", work)
     with db.read() as tx:
         return _standing(tx, study_id, clients, heard=())
+
+
+def serve(
+    db: Database,
+    study_id: str,
+    *,
+    tellings: Sequence[Telling],
+    clients: Collection[str],
+    choose: Callable[[Gathered, Sequence[Event]], Chosen | None],
+) -> Round:
+    """`gather`, and in the same transaction what `choose` decides from it and from the events that were appended: for
+    algorithms that take no time over it. None where that is not to be decided here. Raises NotFound."""
+
+    def work(tx: Tx) -> Round:
+        row = eventlog.lock_study(tx, study_id)
+        gathered = _standing(tx, study_id, clients, heard=_hear(tx, study_row(row), tellings))
+        chosen = choose(gathered, tuple(tx.appended))
+        committed = None
+        if chosen is not None:
+            committed = commit_locked(tx, row, chosen.event, chosen.placements, epoch=row.epoch)
+        return Round(gathered=gathered, committed=committed, told=_told(tx, study_id, [t.trial for t in tellings]))
+
+    return db.run_write("asking.serve", work)
+
+
+@contextlib.contextmanager
+def seat(db: Database, study_id: str) -> Iterator[None]:
+    """Held by one process at a time while it decides on the study: others would decide for nothing. Reports do not wait
+    for it. On SQLite there is one process."""
+    if db.is_sqlite:
+        yield
+        return
+    with db.engine.connect() as conn, conn.begin():
+        conn.exec_driver_sql("SELECT pg_advisory_xact_lock(%s, hashtext(%s))", (SEAT, study_id))
+        yield
+
+
+def told_trials(db: Database, study_id: str, numbers: Sequence[int]) -> dict[int, TrialRow]:
+    """The trials of these numbers as they stand, by number."""
+    if not numbers:
+        return {}
+    with db.read() as tx:
+        return _told(tx, study_id, numbers)
+
+
+def _told(tx: Tx, study_id: str, numbers: Sequence[int]) -> dict[int, TrialRow]:
+    if not numbers:
+        return {}
+    sql = f"SELECT * FROM trials WHERE study_id = ? AND number {tx.in_list}"
+    return {row.number: trial_row(row) for row in tx.text(sql, study_id, tx.listed(numbers))}
 
 
 def require_external(study: StudyRow) -> None:
@@ -83,9 +171,10 @@ def require_external(study: StudyRow) -> None:
         )
 
 
-def _hear(tx: Tx, study_id: str, tellings: Sequence[Telling], clients: Collection[str]) -> Gathered:
-    study = study_row(eventlog.lock_study(tx, study_id))
-    known = _known(tx, study_id, tellings)
+def _hear(tx: Tx, study: StudyRow, tellings: Sequence[Telling]) -> Sequence[Heard]:
+    if not tellings:
+        return ()
+    known = _known(tx, study.id, tellings)
     now = to_datetime(tx.now)
     errors: list[HpoError | None] = []
     items: list[CollectItem] = []
@@ -96,11 +185,10 @@ def _hear(tx: Tx, study_id: str, tellings: Sequence[Telling], clients: Collectio
         bounds.append((len(items), len(items) + len(mine)))
         items += mine
     results = collect_locked(tx, items)
-    heard = [
+    return [
         Heard(error=error, results=results[start:stop])
         for error, (start, stop) in zip(errors, bounds, strict=True)
     ]  # fmt: skip
-    return _standing(tx, study_id, clients, heard=heard)
 
 
 def _items(
@@ -126,11 +214,10 @@ def _items(
 
 def _known(tx: Tx, study_id: str, tellings: Sequence[Telling]) -> dict[int, dict[int, Known]]:
     """By trial and fence, the attempts of the told trials; what their reports say only for those that are told of."""
-    a = attempts.c
     told = {telling.trial: telling.fence for telling in tellings}
-    statement = select(attempts).where(a.study_id == study_id, tx.among(a.trial, told))
+    rows = tx.text(f"SELECT * FROM attempts WHERE study_id = ? AND trial {tx.in_list}", study_id, tx.listed(told))
     found: dict[int, dict[int, Known]] = {}
-    for row in tx.all(statement):
+    for row in rows:
         last = _last(tx, row) if told[row.trial] == row.fence else None
         step = 0 if last is None else last.step + 1
         if last is None and row.fence > 1:
@@ -142,23 +229,22 @@ def _known(tx: Tx, study_id: str, tellings: Sequence[Telling]) -> dict[int, dict
 def _last(tx: Tx, row: Row[Any]) -> ReportRecord | None:
     if row.last_step is None:
         return None
-    c = reports.c
-    mine = (c.study_id == row.study_id, c.trial == row.trial, c.fence == row.fence, c.step == row.last_step)
-    found = tx.first(select(reports).where(*mine))
-    return None if found is None else report_record(found)
+    where = "study_id = ? AND trial = ? AND fence = ? AND step = ?"
+    found = tx.text(f"SELECT * FROM reports WHERE {where}", row.study_id, row.trial, row.fence, row.last_step)
+    return report_record(found[0]) if found else None
 
 
 def _next_step(tx: Tx, row: Row[Any]) -> int:
-    c = reports.c
-    newest = tx.execute(select(func.max(c.step)).where(c.study_id == row.study_id, c.trial == row.trial)).scalar()
+    sql = "SELECT max(step) AS newest FROM reports WHERE study_id = ? AND trial = ?"
+    newest = tx.text(sql, row.study_id, row.trial)[0].newest
     return 0 if newest is None else int(newest) + 1
 
 
 def _standing(tx: Tx, study_id: str, clients: Collection[str], *, heard: Sequence[Heard]) -> Gathered:
-    row = tx.first(_STUDY.where(studies.c.id == study_id))
-    if row is None:
+    rows = tx.text("SELECT * FROM studies WHERE id = ? AND deleted_at IS NULL", study_id)
+    if not rows:
         raise NotFound(f"there is no study {study_id!r}", remedy="list the studies with `hpo studies`")
-    study = study_row(row)
+    study = study_row(rows[0])
     held: dict[str, list[OpenAttempt]] = {client: [] for client in clients}
     adopters: frozenset[str] = frozenset()
     if clients and study.external:
@@ -172,23 +258,18 @@ def _standing(tx: Tx, study_id: str, clients: Collection[str], *, heard: Sequenc
     return Gathered(study=study, now=to_datetime(tx.now), heard=heard, held=held, adopters=adopters)
 
 
-_STUDY: Select[Any] = select(studies).where(studies.c.deleted_at.is_(None))
-
-
 def _open(tx: Tx, study_id: str, clients: Collection[str]) -> tuple[list[Row[Any]], list[Row[Any]]]:
     """The clients' open attempts, and those whose lease has expired, whosever they are."""
-    a = attempts.c
-    statement = select(a.trial, a.fence, a.client_id, a.lease_expires_at).where(
-        a.study_id == study_id,
-        a.state == "open",
-        or_(tx.among(a.client_id, clients), a.lease_expires_at <= tx.now),
+    mine = "IN (SELECT value FROM json_each(?))" if tx.sqlite else "= ANY(?::text[])"
+    sql = (
+        "SELECT trial, fence, client_id, lease_expires_at FROM attempts "
+        f"WHERE study_id = ? AND state = 'open' AND (client_id {mine} OR lease_expires_at <= ?)"
     )
-    rows = tx.all(statement)
+    rows = tx.text(sql, study_id, json.dumps(list(clients)) if tx.sqlite else list(clients), tx.now)
     silent = [r for r in rows if r.lease_expires_at is not None and r.lease_expires_at <= tx.now]
     return [r for r in rows if r.client_id in clients], silent
 
 
 def _interrupted(tx: Tx, study_id: str) -> bool:
-    t = trials.c
-    waiting = (t.study_id == study_id, t.state == TrialState.WAITING.value, t.fence > 0)
-    return tx.first(select(t.number).where(*waiting).limit(1)) is not None
+    sql = "SELECT number FROM trials WHERE study_id = ? AND state = 'waiting' AND fence > 0 LIMIT 1"
+    return bool(tx.text(sql, study_id))

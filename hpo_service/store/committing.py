@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from sqlalchemy import Row, select
+from sqlalchemy import Row
 
 from hpo_service.core.events import Decided
 from hpo_service.core.proposals import Continue, Finish, Proposal, Start, Stop
@@ -40,6 +40,10 @@ _OPEN = (
 )
 _END = ("state", "reason", "ended_at")
 _KEYS = ("study_id", "number")
+_KNOWN = (
+    "SELECT number, state, fence, params, horizon, bracket, rung, attempts, started_at, parent, parent_resource "
+    "FROM trials WHERE study_id = ? AND number {among}"
+)
 
 
 @dataclass
@@ -230,12 +234,8 @@ def _known(tx: Tx, study: Row[Any], proposals: Sequence[Proposal]) -> dict[int, 
     numbers = {p.trial for p in proposals if p.trial < study.next_trial}
     if not numbers:
         return {}
-    c = trials.c
-    statement = select(
-        c.number, c.state, c.fence, c.params, c.horizon, c.bracket, c.rung, c.attempts, c.started_at, c.parent,
-        c.parent_resource,
-    ).where(c.study_id == study.id, tx.among(c.number, numbers))  # fmt: skip
-    return {row.number: row for row in tx.all(statement)}
+    rows = tx.text(_KNOWN.format(among=tx.in_list), study.id, tx.listed(numbers))
+    return {row.number: row for row in rows}
 
 
 def _write(tx: Tx, plan: _Plan) -> None:

@@ -12,7 +12,8 @@ import pytest
 from sqlalchemy import select
 
 import hpo_service.store
-from hpo_service.core.events import MethodChoice, MethodsChosen
+from hpo_service.core.events import Decided, MethodChoice, MethodsChosen
+from hpo_service.core.proposals import Proposal
 from hpo_service.core.states import StudyState
 from hpo_service.store import (
     access,
@@ -28,7 +29,7 @@ from hpo_service.store import (
     workers,
 )
 from hpo_service.store.database import Database
-from hpo_service.store.rows import Placement, Remember, WorkerRow
+from hpo_service.store.rows import Placement, Remember, StudyRow, WorkerRow
 from hpo_service.store.tables import metadata
 from tests.storelib import HOLDER, World, definition, start
 
@@ -81,6 +82,16 @@ def _token(w: World) -> None:
     access.create_token(w.db, name="ci", role="viewer")
 
 
+def _decided(study: StudyRow, *proposals: Proposal) -> Decided:
+    return Decided(
+        decision=study.decision + 1,
+        observed_seq=study.last_seq,
+        algorithm="random",
+        algorithm_version=1,
+        proposals=proposals,
+    )
+
+
 Case = tuple[Callable[[World], None], Callable[[World], Any]]
 CHOSEN = MethodsChosen(
     lanes=("lr",),
@@ -128,6 +139,16 @@ CASES: dict[str, Case] = {
                 for n in (1, 2)
             ],
             clients=["alice"],
+        ),
+    ),
+    "asking.serve": (
+        _nothing,
+        lambda w: asking.serve(
+            w.db,
+            w.id,
+            tellings=[asking.Telling(trial=1, fence=1, items=lambda *_: (w.report(1, 0, 0.5), w.ended(1)))],
+            clients=["alice"],
+            choose=lambda gathered, _: asking.Chosen(event=_decided(gathered.study, start(4)), placements={}),
         ),
     ),
     "external.adopt": (_silent, lambda w: external.adopt_expired(w.db, w.id, "bob", 9, 60)),

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 from fastapi.testclient import TestClient
 
-from hpo_service.api import telling
+from hpo_service.api import rounds, telling
+from hpo_service.decider import Decider
 from hpo_service.store.database import Database
 from tests.unit.api.support import DEFINITION, check
 from workers.contract import FailureKind, Outcome
@@ -315,14 +316,17 @@ def test_a_late_client_loses_its_trial_only_to_another(client: TestClient, db: D
 
 
 def test_a_crash_after_the_decision_gives_the_same_trials(client: TestClient, db: Database, study: str) -> None:
+    class KilledError(BaseException):
+        """The process ends here."""
+
     def crash(name: str) -> None:
-        if name == "commit:after:decisions.commit":
-            raise RuntimeError("killed here")
+        if name == "commit:after:asking.serve":
+            raise KilledError
 
     worker = Worker(client, study)
     db.failpoint = crash
-    with pytest.raises(RuntimeError, match="killed here"):
-        worker.ask(2)
+    with pytest.raises(KilledError):
+        rounds.ask(db, Decider(db), study, client_id=worker.name, n=2, lease_s=60)
     db.failpoint = lambda _: None
     assert [trial["trial"] for trial in worker.ask(2)] == [0, 1]
     assert client.get(worker.base).json()["trials"] == 2
