@@ -156,14 +156,17 @@ class StudyFold:
     def groups(self, proposals: Sequence[Proposal], *, most: int | None = None) -> list[Group]:
         """The launches that the newest proposals form. `most` bounds them where they did not come in cohorts; with
         cohorts nothing does, for who shares a launch must not hang on what is free."""
-        by_cohort: dict[Cohort, list[tuple[int, Mapping[str, Any]]]] = {}
+        alike: dict[tuple[Cohort, float], list[tuple[int, Mapping[str, Any]]]] = {}
         for p in proposals:
             if isinstance(p, Start | Continue):
+                new = isinstance(p, Start)
                 params = p.params if isinstance(p, Start) else self.history[p.trial].params
-                by_cohort.setdefault(self._cohorts.get(p.trial), []).append((p.trial, params))
+                begins = 0.0 if new else self.history[p.trial].resource
+                # As far to go: a lane that has ended stays in its place until all of them have.
+                alike.setdefault((self._cohorts.get(p.trial), p.target - begins), []).append((p.trial, params))
         return [
             group
-            for cohort, members in by_cohort.items()
+            for (cohort, _), members in alike.items()
             for group in self.state.methods.group(members, most=most if cohort is None else None)
         ]
 
