@@ -14,8 +14,8 @@ from pathlib import Path
 from benchmarks import harness
 
 NAMES = (
-    "training", "hyperband", "overhead", "empty_trials", "report_latency", "listing", "engine", "scaling", "suggesting",
-    "feeding", "looking", "watching",
+    "training", "hyperband", "growth", "overhead", "empty_trials", "report_latency", "engine", "scaling", "suggesting",
+    "feeding", "asking", "starting", "listing", "looking", "watching",
 )  # fmt: skip
 
 
