@@ -265,10 +265,11 @@ def nearest(structure: Mapping[str, Any], choices: Sequence[MethodChoice]) -> Me
 def distance(a: Mapping[str, Any], b: Mapping[str, Any]) -> tuple[int, int, float]:
     """How different two structures are; smaller is nearer."""
     words, apart = 0, 0.0
-    for name in a.keys() & b.keys():
+    for name in sorted(a.keys() & b.keys()):  # sums must not hang on the order of a set
         x, y = a[name], b[name]
         if _is_number(x) and _is_number(y):
-            apart += abs(math.log(max(abs(x), 1e-9) / max(abs(y), 1e-9))) + (math.copysign(1, x) != math.copysign(1, y))
+            apart += abs(math.log(max(abs(x), 1e-9)) - math.log(max(abs(y), 1e-9)))
+            apart += math.copysign(1, x) != math.copysign(1, y)
         else:
             words += x != y
     return len(a.keys() ^ b.keys()), words, apart

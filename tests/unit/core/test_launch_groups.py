@@ -1,0 +1,38 @@
+"""Which proposals form a launch: alike in structure, and with as far to go."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from hpo_service.core import events as ev
+from hpo_service.core.proposals import Continue, Start
+from tests.conformance.driver import Driver, Nature
+from tests.unit.core.test_fold import WIDE, study
+
+ASHA = {"name": "asha", "min_resource": 1, "max_resource": 9, "eta": 3}
+FUSED = ev.MethodsChosen(
+    lanes=("lr",),
+    choices=(ev.MethodChoice(structure={}, method="fused", width=8, device="cpu", reason="set", source="set"),),
+)
+
+
+def lengths(played: Driver, groups: Any, proposals: Any) -> list[set[float]]:
+    begins = {p.trial: 0.0 if isinstance(p, Start) else played.algorithm.history[p.trial].resource for p in proposals}
+    targets = {p.trial: p.target for p in proposals if isinstance(p, Start | Continue)}
+    return [{targets[t] - begins[t] for t in group.trials} for group in groups]
+
+
+def test_trials_that_share_a_launch_have_as_far_to_go() -> None:
+    played = Driver(study(ASHA, space=WIDE, budget={"trials": 40}), Nature(horizon=9), workers=9, seed=1)
+    played.algorithm.state.methods.take(FUSED)
+    mixed = 0
+    for _ in range(200):
+        proposals = [p for p in played.algorithm.propose(12) if isinstance(p, Start | Continue)]
+        groups = played.algorithm.groups(proposals)
+        assert sorted(t for group in groups for t in group.trials) == sorted(p.trial for p in proposals)
+        found = lengths(played, groups, proposals)
+        assert all(len(each) == 1 for each in found)
+        mixed += len({length for each in found for length in each}) > 1
+        if not played.step():
+            break
+    assert mixed, "promotions and new trials were proposed together"
