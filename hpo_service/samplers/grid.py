@@ -23,20 +23,28 @@ class GridSampler:
         self._points = points
         self._history = history
         self._next = 0  # every combination before it was tried
+        self._keys: dict[int, str] = {}  # of the places that were looked at lately: a key costs more than all the rest
 
     @cached_property
-    def _order(self) -> list[tuple[str, Mapping[str, Any]]]:
+    def _order(self) -> list[Mapping[str, Any]]:
         listed = list(self._space.grid(self._points))
         shuffled = seeds.rng(self._seed, 0, seeds.Purpose.ORDER).permutation(len(listed))
-        return [(self._space.config_key(listed[i]), listed[i]) for i in shuffled.tolist()]
+        return [listed[i] for i in shuffled.tolist()]
+
+    def _key(self, position: int) -> str:
+        if position not in self._keys:
+            self._keys[position] = self._space.config_key(self._order[position])
+        return self._keys[position]
 
     def draw(self, ask: Ask) -> Draw | None:
         """The next combination in the shuffled order."""
         for position in range(max(self._next, ask.batch.cursor), len(self._order)):
-            key, params = self._order[position]
+            key = self._key(position)
             if not ask.taken(key):
                 ask.batch.cursor = position + 1
-                return Draw(params=params, key=key, reason=f"grid point {position + 1} of {len(self._order)}")
+                return Draw(
+                    params=self._order[position], key=key, reason=f"grid point {position + 1} of {len(self._order)}"
+                )
         return None
 
     def spent(self, ask: Ask) -> str | None:
@@ -47,7 +55,8 @@ class GridSampler:
 
     def started(self, trial: TrialRecord) -> None:
         """Move past the combinations that were tried."""
-        while self._next < len(self._order) and self._order[self._next][0] in self._history.keys:
+        while self._next < len(self._order) and self._key(self._next) in self._history.keys:
+            del self._keys[self._next]
             self._next += 1
 
     def rested(self, trial: TrialRecord) -> None:

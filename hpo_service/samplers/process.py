@@ -150,29 +150,34 @@ def _use(regressor: GPRegressor, raw: Floats) -> None:
 
 class _Likelihood:
     """Minus the logarithm of marginal likelihood times prior, with its gradient (Rasmussen & Williams 2006, 5.9), by
-    the logarithms of the inverse squared length scales, of the kernel's scale and of the noise."""
+    the logarithms of the inverse squared length scales, of the kernel's scale and of the noise. `squares` are the
+    squared distances by parameter, (trials, trials, parameters): symmetric, so each pair of trials is looked at once."""
 
     def __init__(self, squares: torch.Tensor, values: torch.Tensor) -> None:
-        self._shape = squares.shape[:2]
-        self._squares = squares.reshape(-1, squares.shape[2])  # distances by parameter, (n · n, d)
         self._values = values  # (n, 1)
+        self._count = len(values)
+        row, column = torch.tril_indices(self._count, self._count, -1).unbind()
+        self._pairs = row * self._count + column  # their places in the lower triangle of an (n, n) matrix
+        self._squares = squares.reshape(-1, squares.shape[2])[self._pairs]
 
     def loss(self, raw: Floats) -> tuple[float, Floats]:
         """At one point, shape (d + 2,)."""
         found = np.exp(raw)
         inverse, scale, noise = found[:-2], found[-2], found[-1] + prior.DEFAULT_MINIMUM_NOISE_VAR
         with torch.no_grad():
-            correlation, slope = _matern((self._squares @ torch.from_numpy(inverse)).reshape(self._shape))
-            covariance = correlation * scale
-            covariance.diagonal().add_(noise)
-            root = torch.linalg.cholesky(covariance)
+            correlation, slope = _matern(self._squares @ torch.from_numpy(inverse))
+            covariance = torch.zeros(self._count, self._count, dtype=torch.float64)
+            covariance.view(-1)[self._pairs] = correlation * scale
+            covariance.diagonal().fill_(scale + noise)
+            root = torch.linalg.cholesky(covariance)  # reads the lower triangle alone
             weights = torch.cholesky_solve(self._values, root)
             fit = -float(root.diagonal().log().sum()) - 0.5 * float((self._values * weights).sum())
-            # By the covariance: (K⁻¹ y yᵀ K⁻¹ - K⁻¹) / 2.
-            change = (weights @ weights.T).sub_(torch.cholesky_inverse(root)).mul_(0.5)
-            by_noise = float(change.diagonal().sum())
-            by_scale = float((change * correlation).sum())
-            by_inverse = (change.mul_(slope).reshape(-1) @ self._squares).numpy() * scale
+            # By the covariance: (K⁻¹ y yᵀ K⁻¹ - K⁻¹) / 2, of which every pair counts twice.
+            change = (weights @ weights.T).sub_(torch.cholesky_inverse(root))
+            by_noise = 0.5 * float(change.diagonal().sum())
+            by_pair = change.view(-1)[self._pairs]
+            by_scale = float(by_pair @ correlation) + by_noise
+            by_inverse = ((by_pair * slope) @ self._squares).numpy() * scale
         gradient = np.append(by_inverse, [by_scale, by_noise])
         believed, by_prior = _prior(inverse, scale, noise)
         return -(fit + believed), -(gradient + by_prior) * found
