@@ -151,7 +151,7 @@ def _use(regressor: GPRegressor, raw: Floats) -> None:
 class _Likelihood:
     """Minus the logarithm of marginal likelihood times prior, with its gradient (Rasmussen & Williams 2006, 5.9), by
     the logarithms of the inverse squared length scales, of the kernel's scale and of the noise. `squares` are the
-    squared distances by parameter, (trials, trials, parameters): symmetric, so each pair of trials is looked at once."""
+    squared distances by parameter, (trials, trials, parameters): symmetric, so each pair of trials is taken once."""
 
     def __init__(self, squares: torch.Tensor, values: torch.Tensor) -> None:
         self._values = values  # (n, 1)
