@@ -51,6 +51,7 @@ _COMMANDS: tuple[Callable[..., None], ...] = (
     studies.enqueue,
     studies.change,
     trials.trials,
+    trials.trial,
     trials.best,
     trials.logs,
     trials.compare,

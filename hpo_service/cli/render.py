@@ -15,6 +15,7 @@ from rich.text import Text
 from hpo_service.client import text
 from hpo_service.client.display import STATE_STYLES, best_line, cost_line, fraction_done, rung_table
 from hpo_service.client.results import (
+    Attempt,
     Check,
     Comparison,
     Curve,
@@ -24,6 +25,7 @@ from hpo_service.client.results import (
     Validation,
     Worker,
 )
+from hpo_service.client.training import Methods
 
 DEFAULT_COLUMNS = ("number", "state", "resource", "value", "seconds", "cost")
 FIELDS = frozenset(TrialSnapshot.model_fields) | {"cost"}
@@ -60,7 +62,7 @@ def studies_table(studies: Sequence[StudySnapshot]) -> Table:
     return made
 
 
-def study_sheet(study: StudySnapshot, rungs: Sequence[Rung], url: str) -> RenderableType:
+def study_sheet(study: StudySnapshot, rungs: Sequence[Rung], methods: Methods, url: str) -> RenderableType:
     """Everything about one study on one screen."""
     grid = Table.grid(padding=(0, 2))
     grid.add_column(style="bold", no_wrap=True)
@@ -77,6 +79,7 @@ def study_sheet(study: StudySnapshot, rungs: Sequence[Rung], url: str) -> Render
         ("best", best_line(study)),
         ("cost", cost_line(study)),
         ("parallel", f"{study.parallel}, priority {text.number(study.priority)}"),
+        ("training", training_line(methods)),
         ("project", f"{study.project}, by {study.created_by or '–'}"),
         ("tags", ", ".join(study.tags)),
         ("notes", study.notes),
@@ -86,6 +89,17 @@ def study_sheet(study: StudySnapshot, rungs: Sequence[Rung], url: str) -> Render
         if value:
             grid.add_row(name, value if isinstance(value, Text) else Text(value))
     return Group(grid, Text(), rung_table(rungs, study)) if rungs else grid
+
+
+def training_line(methods: Methods) -> str:
+    """Of how many structures trials train together; empty where nothing was chosen."""
+    if not methods.items:
+        return ""
+    structures = f"{len(methods.items):,} structure{'s' if len(methods.items) > 1 else ''}"
+    if not methods.fused:
+        return f"one by one: {methods.items[0].reason}" if len(methods.items) == 1 else f"one by one, all {structures}"
+    widest = max(item.width for item in methods.fused)
+    return f"{len(methods.fused):,} of {structures} fused, up to {widest} lanes; lanes: {', '.join(methods.lanes)}"
 
 
 def _options(value: Any) -> str:
@@ -138,6 +152,53 @@ def trials_table(trials: Sequence[TrialSnapshot], columns: Sequence[str], metric
             *(state(trial.state) if column == "state" else Text(cell(trial, column, metric)) for column in columns)
         )
     return made
+
+
+def trial_sheet(trial: TrialSnapshot, metric: str) -> RenderableType:
+    """One trial on one screen, its attempts newest first."""
+    grid = Table.grid(padding=(0, 2))
+    grid.add_column(style="bold", no_wrap=True)
+    grid.add_column(overflow="fold")
+    values = "  ".join(f"{name} {text.metric_value(value, name)}" for name, value in trial.values.items())
+    rows: list[tuple[str, str | Text]] = [
+        ("trial", f"{trial.number}"),
+        ("state", Text.assemble(state(trial.state), f"  {trial.reason}" if trial.reason else "")),
+        ("params", text.parameters(trial.params)),
+        ("value", f"{text.metric_value(trial.value, metric)} at {text.number(trial.resource)}"),
+        ("metrics", values),
+        ("cost", f"{text.dollars(trial.cost_microdollars)}, {text.duration(trial.seconds)}"),
+        ("tags", ", ".join(trial.tags)),
+        ("notes", trial.notes),
+    ]
+    for name, value in rows:
+        if value:
+            grid.add_row(name, value if isinstance(value, Text) else Text(value))
+    return Group(grid, Text(), attempts_table(trial.attempt_rows)) if trial.attempt_rows else grid
+
+
+def attempts_table(attempts: Sequence[Attempt]) -> Table:
+    """One line per attempt, newest first."""
+    heads = ("attempt", "outcome", "from", "to", "worker", "trained", "time", "cost")
+    made = table(*heads, "detail", right=("attempt", "from", "to", "time", "cost"))
+    for one in reversed(attempts):
+        is_open = one.state == "open"
+        made.add_row(
+            str(one.fence),
+            state("running" if is_open else one.outcome or one.state),
+            text.number(one.from_resource),
+            text.number(one.resource),
+            Text(one.worker_id or one.client_id or "–"),
+            trained(one),
+            text.duration(None if is_open else one.seconds),
+            text.dollars(None if is_open else one.cost_microdollars),
+            Text(one.reason),
+        )
+    return made
+
+
+def trained(attempt: Attempt) -> str:
+    """How the attempt was trained: `plain`, or `fused, lane 3 of 8`."""
+    return attempt.method + (f", lane {attempt.lane + 1} of {attempt.width}" if attempt.width > 1 else "")
 
 
 def trials_csv(trials: Sequence[TrialSnapshot], columns: Sequence[str]) -> str:

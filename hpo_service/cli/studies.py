@@ -91,7 +91,7 @@ def show(context: typer.Context, study: Named) -> None:
     if session.json:
         session.emit(found.info.to_json())
     else:
-        session.console.print(study_sheet(found.info, found.rungs(), found.url))
+        session.console.print(study_sheet(found.info, found.rungs(), found.methods(), found.url))
 
 
 def watch(context: typer.Context, study: Named) -> None:

@@ -1,4 +1,4 @@
-"""Commands about trials: trials, best, logs, compare, export."""
+"""Commands about trials: trials, trial, best, logs, compare, export."""
 
 from __future__ import annotations
 
@@ -124,11 +124,32 @@ def _print_best(session: Session, study: Study, ranked: list[Trial]) -> None:
             session.say(line)
 
 
+Placed = Annotated[str, typer.Argument(metavar="STUDY/TRIAL", help="Such as my-study/17.", autocompletion=study_names)]
+
+
+def trial(context: typer.Context, place: Placed) -> None:
+    """Show one trial: configuration, metrics, attempts and who trained them."""
+    from hpo_service.cli.render import trial_sheet
+
+    session = session_of(context)
+    study, found = _trial_at(session, place, "trial")
+    if session.json:
+        session.emit(found.info.to_json())
+    else:
+        session.console.print(trial_sheet(found.info, study.info.metric))
+
+
+def _trial_at(session: Session, place: str, command: str) -> tuple[Study, Trial]:
+    name, slash, number = place.rpartition("/")
+    if not slash or not number.isdecimal():
+        raise typer.BadParameter(f"{command} takes STUDY/TRIAL such as my-study/17, but got {place!r}")
+    study = session.study(name)
+    return study, study.trial(int(number))
+
+
 def logs(
     context: typer.Context,
-    place: Annotated[
-        str, typer.Argument(metavar="STUDY/TRIAL", help="Such as my-study/17.", autocompletion=study_names)
-    ],
+    place: Placed,
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on until the trial ends.")] = False,
     fence: Annotated[
         int | None, typer.Option("--fence", help="Of the attempt with this fence; else the newest.")
@@ -136,11 +157,7 @@ def logs(
 ) -> None:
     """Print what a trial wrote, and why it failed."""
     session = session_of(context)
-    name, slash, number = place.rpartition("/")
-    if not slash or not number.isdecimal():
-        raise typer.BadParameter(f"logs takes STUDY/TRIAL such as my-study/17, but got {place!r}")
-    study = session.study(name)
-    trial = study.trial(int(number))
+    study, trial = _trial_at(session, place, "logs")
     piece = trial.log(fence=fence)
     sys.stdout.write(piece.text)
     while follow and trial.state in OPEN_STATES and not study.refresh().ended:
@@ -153,7 +170,7 @@ def logs(
     if piece.text and not piece.text.endswith("\n"):
         sys.stdout.write("\n")
     if not piece.text and not follow:
-        sys.stderr.write(f"trial {number} wrote nothing\n")
+        sys.stderr.write(f"trial {trial.number} wrote nothing\n")
     _tell_failure(session, trial)
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Self, overload
 
 import httpx
 
-from hpo_service.client import asking, operations
+from hpo_service.client import asking, operations, training
 from hpo_service.client import study_operations as of_study
 from hpo_service.client.connection import connection
 from hpo_service.client.core import Core, Handle, awaiting, awaiting_chain, default_client_id
@@ -31,6 +31,7 @@ class AsyncTrial(asking.AskedTrial):
     annotate = awaiting_chain(of_study.annotate)
     stop = awaiting_chain(of_study.stop_trial)
     reports = awaiting(of_study.reports)
+    launch = awaiting(training.launch)
     log = awaiting(of_study.log)
     checkpoint = awaiting(of_study.checkpoint)
     report = awaiting(asking.report)
@@ -63,6 +64,7 @@ class AsyncStudy(of_study.StudyBase):
     retry = awaiting(of_study.retry)
     enqueue = awaiting(of_study.enqueue)
     rungs = awaiting(of_study.rungs)
+    methods = awaiting(training.methods)
     curves = awaiting(of_study.curves)
     event_log = awaiting(of_study.event_log)
     export = awaiting(of_study.export)

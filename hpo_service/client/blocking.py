@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Self, overload
 
 import httpx
 
-from hpo_service.client import asking, operations
+from hpo_service.client import asking, operations, training
 from hpo_service.client import study_operations as of_study
 from hpo_service.client.connection import connection
 from hpo_service.client.core import Core, Handle, blocking, blocking_chain, default_client_id
@@ -36,6 +36,7 @@ class Trial(asking.AskedTrial):
     annotate = blocking_chain(of_study.annotate)
     stop = blocking_chain(of_study.stop_trial)
     reports = blocking(of_study.reports)
+    launch = blocking(training.launch)
     log = blocking(of_study.log)
     checkpoint = blocking(of_study.checkpoint)
     report = blocking(asking.report)
@@ -68,6 +69,7 @@ class Study(of_study.StudyBase):
     retry = blocking(of_study.retry)
     enqueue = blocking(of_study.enqueue)
     rungs = blocking(of_study.rungs)
+    methods = blocking(training.methods)
     curves = blocking(of_study.curves)
     event_log = blocking(of_study.event_log)
     export = blocking(of_study.export)

@@ -151,6 +151,8 @@ class Attempt(Result):
     failure: str | None = None
     reason: str = ""
     traceback: str = ""
+    launch: str = ""
+    lane: int = 0
     width: int = 1
     method: str = ""
     worker_id: str | None = None

@@ -151,6 +151,17 @@ def test_show_has_everything_on_one_screen(run: Run, server: FakeServer) -> None
     assert json.loads(run("show", "st_1", "--json").stdout)["best"]["value"] == 0.978
 
 
+def test_show_says_how_trials_are_trained(run: Run, server: FakeServer) -> None:
+    server.add_study("st_1", "alpha")
+    assert "training" not in run("show", "alpha").stdout
+    plain = {"structure": {"batch_size": 64}, "method": "plain", "reason": "16 lanes are not worth it"}
+    server.methods = {"lanes": ["lr", "momentum"], "items": [plain]}
+    assert "one by one: 16 lanes are not worth it" in run("show", "alpha").stdout
+    fused = {"structure": {"batch_size": 32}, "method": "fused", "width": 16}
+    server.methods["items"] = [fused, plain]
+    assert "1 of 2 structures fused, up to 16 lanes; lanes: lr, momentum" in run("show", "alpha").stdout
+
+
 def test_an_ambiguous_name_ends_with_1_and_the_candidates(run: Run, server: FakeServer) -> None:
     server.add_study("st_1", "alpha")
     server.add_study("st_2", "alpha")

@@ -88,6 +88,28 @@ def test_no_best_yet_is_an_error_with_a_remedy(run: Run, server: FakeServer) -> 
     assert "no trial with a value yet; hpo watch st_1" in done.stderr
 
 
+def test_a_trial_shows_its_attempts_and_their_lanes(run: Run, server: FakeServer) -> None:
+    place = "GET /studies/st_1/trials/1"
+    attempts = [
+        {"trial": 1, "fence": 1, "state": "closed", "outcome": "reached", "resource": 3.0, "method": "fused",
+         "lane": 2, "width": 8, "worker_id": "w1", "seconds": 4.0, "cost_microdollars": 50},
+        {"trial": 1, "fence": 2, "state": "open", "from_resource": 3.0, "resource": 4.0, "method": "plain"},
+    ]  # fmt: skip
+    answer = {**server.trials["st_1"][1], "attempt_rows": attempts}
+    server.answers[place] = httpx.Response(200, json=answer)
+    done = run("trial", "a/1")
+    assert done.exit_code == 0, done.output
+    lines = done.stdout.splitlines()
+    assert any(line.startswith("params") and "lr=0.02" in line for line in lines)
+    newest, oldest = lines[-2:]
+    assert "running" in newest
+    assert "plain" in newest
+    assert "fused, lane 3 of 8" in oldest
+    assert "w1" in oldest
+    assert json.loads(run("--json", "trial", "a/1").stdout)["attempt_rows"][0]["lane"] == 2
+    assert run("trial", "a").exit_code == 2
+
+
 def test_logs_print_output_and_why_it_failed(run: Run, server: FakeServer) -> None:
     place = "GET /studies/st_1/trials/1"
     attempt = {

@@ -33,6 +33,7 @@ class FakeServer:
         self.studies: dict[str, dict[str, Any]] = {}
         self.trials: dict[str, list[dict[str, Any]]] = {}
         self.rungs: list[dict[str, Any]] = []
+        self.methods: dict[str, Any] = {"lanes": [], "items": []}
         self.states: list[str] = []  # what a study's next look-ups say, oldest first
         self.beats: list[dict[str, Any]] = []
         self.beaten = threading.Event()
@@ -52,6 +53,7 @@ class FakeServer:
             ("POST", re.compile(r"/studies/([^/]+)/trials"), self._enqueue),
             ("GET", re.compile(r"/studies/([^/]+)/trials/(\d+)"), self._trial),
             ("GET", re.compile(r"/studies/([^/]+)/best"), self._best),
+            ("GET", re.compile(r"/studies/([^/]+)/methods"), lambda *_: httpx.Response(200, json=self.methods)),
             ("GET", re.compile(r"/studies/([^/]+)/rungs"), lambda *_: httpx.Response(200, json={"items": self.rungs})),
             ("GET", re.compile(r"/studies/([^/]+)/curves"), self._curves),
             ("GET", re.compile(r"/compare"), self._compare),

@@ -20,6 +20,7 @@ export const info = {
 
 const THIN = 4; // pixels of a lane below which neighbours that fared alike are drawn as one
 const NAMED = 8;
+const MANY = 40; // failures of which each gets a smaller cross
 const until = param("ti", 0);
 // Colour and pattern, so that a printed or colour-blind view tells the same.
 const OUTCOMES = {
@@ -228,7 +229,7 @@ function failures(attempts) {
           hoverinfo: "skip",
           x: some.map((i) => local(attempts.end[i] ?? attempts.start[i])),
           y: some.map((i) => attempts.worker[i] - 0.39 + (0.78 / Math.max(1, attempts.width[i] ?? 1)) * ((attempts.lane[i] ?? 0) + 0.5)),
-          marker: { symbol: "x", size: 7, color: markColour("failed"), line: { color: colours().panel, width: 1.5 } },
+          marker: { symbol: "x", size: some.length > MANY ? 5 : 7, color: markColour("failed"), line: { color: colours().panel, width: 1.5 } },
         },
       ]
     : [];
