@@ -1,6 +1,6 @@
 """Recipes: from declared parameters to a task that a loop trains. What may be declared is in search_spaces.catalog."""
 
-from workers.recipes.own import OwnRecipe, own_task
+from workers.recipes.own import OwnRecipe
 from workers.recipes.registry import Recipe, build, code_of, get, lane_names, train, train_lanes, warm_up
 
 __all__ = [
@@ -10,7 +10,6 @@ __all__ = [
     "code_of",
     "get",
     "lane_names",
-    "own_task",
     "train",
     "train_lanes",
     "warm_up",

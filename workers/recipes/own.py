@@ -1,12 +1,14 @@
 """Users' own recipes: found by import path, checked, and turned into tasks that both loops train.
 
-What a recipe is asked for is `OwnRecipe`; `own_task` makes a task from an ordinary PyTorch module and arrays.
+What a recipe offers is `OwnRecipe`: an ordinary PyTorch module, arrays, and what to minimise.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
+import json
+from collections import OrderedDict
+from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 import numpy as np
@@ -18,27 +20,37 @@ from search_spaces import catalog
 from search_spaces.catalog import RecipeDeclaration
 from workers import functions
 from workers.data import Fold, TaskData
-from workers.errors import InvalidOrderError
-from workers.loops.single import RowLoss, Task
+from workers.errors import InvalidOrderError, nearest
+from workers.loops.single import Task
 from workers.models import Network
 
 LOSSES = ("cross_entropy", "mse")
+_CACHED = 4
+_data: OrderedDict[str, tuple[tuple[Fold, ...], dict[str, Any]]] = OrderedDict()
 
 
 class OwnRecipe(Protocol):
-    """What a user's recipe offers: a class without arguments, or an instance of one.
+    """What a user's recipe offers: a class that is made without arguments, or an instance of one.
 
-    `parameters` maps its own parameters to their defaults (or to a ParameterDeclaration, which is then checked), and
-    may set defaults of those that every recipe has (`lr`, `batch_size`, `optimizer` …). `lanes` names those of its own
-    that change no shape and no data, only numbers that `build` reads: trials that differ in them alone train together.
-    Guarantees: equal parameters build equal tasks.
+    Guarantees: equal parameters give equal data and, from an equally seeded global generator, equal modules. Trials
+    that differ in `lanes` alone share their data, and their modules differ in nothing but the numbers in their tensors.
+    May also have `loss` (one of `LOSSES`, or a `RowLoss`; `cross_entropy` where there is none), `scores` (name →
+    `RowLoss`, reported beside the loss as `train_<name>` and `val_<name>`) and `target_scale` (of `mse`: what turns an
+    error back into the target's unit).
     """
 
     parameters: Mapping[str, Any]
+    """Its own parameters and their defaults (or a ParameterDeclaration, which is then checked). May set defaults of
+    those that every recipe has: `lr`, `batch_size`, `optimizer` …"""
     lanes: Sequence[str]
+    """Those of its own in which trials may differ that train together."""
 
-    def build(self, params: Mapping[str, Any], *, device: str) -> Task:
-        """A task from complete parameters; see `own_task`."""
+    def model(self, params: Mapping[str, Any]) -> nn.Module:
+        """The module, its weights drawn from torch's global generator, which the trial has seeded."""
+        ...
+
+    def data(self, params: Mapping[str, Any]) -> Sequence[Any]:
+        """(x_train, y_train, x_val, y_val) of numpy or torch, or a list of such fours: one per fold."""
         ...
 
 
@@ -50,75 +62,57 @@ def find(path: str) -> tuple[OwnRecipe, RecipeDeclaration]:
     """
     found = functions.find_object(path, what="recipe")
     recipe: OwnRecipe = found() if isinstance(found, type) else found
-    if not callable(getattr(recipe, "build", None)):
-        raise InvalidOrderError(
-            f"a recipe must have a method build(params, *, device), but {path!r} is a {type(recipe).__name__} without; "
-            "see docs/recipes.md, or name a def train(trial) as function"
-        )
-    parameters = getattr(recipe, "parameters", {})
-    lanes = getattr(recipe, "lanes", ())
+    for method in ("model", "data"):
+        if not callable(getattr(recipe, method, None)):
+            raise InvalidOrderError(
+                f"a recipe must have the methods model(params) and data(params), but {path!r} is a "
+                f"{type(recipe).__name__} without {method}; see docs/recipes.md, or name a def train(trial) as function"
+            )
+    parameters, lanes = getattr(recipe, "parameters", {}), getattr(recipe, "lanes", ())
     if not isinstance(parameters, Mapping) or isinstance(lanes, str):
         raise InvalidOrderError(
             "a recipe's parameters must be a mapping from name to default, and its lanes a tuple of names, "
             f"but {path!r} has parameters={parameters!r}, lanes={lanes!r}; write lanes = ('noise',)"
         )
-    return recipe, _declaration(path, parameters, lanes)
-
-
-def _declaration(path: str, parameters: Mapping[str, Any], lanes: Sequence[str]) -> RecipeDeclaration:
-    known = catalog.own_declaration(path, parameters=parameters, lanes=())
+    declared = catalog.own_declaration(path, parameters=parameters, lanes=())
     for lane in lanes:
-        if lane not in known.parameters:
+        if lane not in declared.parameters:
             raise InvalidOrderError(
-                f"a lane must be one of the recipe's parameters, but {path!r} has no parameter {lane!r}; "
-                "add it to parameters, with its default"
+                f"a lane must be one of the recipe's parameters, but {path!r} has no parameter {lane!r}"
+                + (nearest(lane, parameters) or "; add it to parameters, with its default")
             )
-    return catalog.own_declaration(path, parameters=parameters, lanes=lanes)
+    return recipe, catalog.own_declaration(path, parameters=parameters, lanes=lanes)
 
 
-def own_task(
-    params: Mapping[str, Any],
-    *,
-    device: str,
-    model: Callable[[Mapping[str, Any]], nn.Module],
-    data: Sequence[Any] | Sequence[Sequence[Any]],
-    loss: str | RowLoss = "cross_entropy",
-    scores: Mapping[str, RowLoss] | None = None,
-    target_scale: float = 1.0,
-) -> Task:
-    """A task from an ordinary module and arrays (numpy or torch).
-
-    `model(params)` makes the module; the global generator that torch's own initialisation draws from is seeded by the
-    trial meanwhile. `data` is (x_train, y_train, x_val, y_val), or a list of such fours: one per fold. With
-    `cross_entropy` y holds classes 0 … n-1, with `mse` real numbers and the module gives one output a row;
-    `target_scale` turns its error back into the target's unit. A loss of your own is called with (outputs, targets)
-    and returns one value per row, of torch operations alone; `scores` are more of these, reported as `train_<name>`
-    and `val_<name>` and not trained on.
+def build(recipe: OwnRecipe, declared: RecipeDeclaration, params: Mapping[str, Any], *, device: str) -> Task:
+    """A task from complete parameters. Data are asked for once per structure, and held once.
 
     Raises:
         InvalidOrderError: arrays that do not fit together, an unknown loss.
     """
-    if isinstance(loss, str) and loss not in LOSSES:
-        raise InvalidOrderError(f"a loss must be one of {', '.join(LOSSES)} or a function, but got {loss!r}")
-    fours: list[Sequence[Any]] = [data] if _is_array(data[0]) else list(data)
+    loss = getattr(recipe, "loss", "cross_entropy")
+    if not callable(loss) and loss not in LOSSES:
+        raise InvalidOrderError(
+            f"a recipe's loss must be one of {', '.join(LOSSES)}, or a function of (outputs, targets), but got {loss!r}"
+            + (nearest(str(loss), LOSSES) or "; see docs/recipes.md")
+        )
     classes = loss == "cross_entropy"
-    folds = tuple(_fold(four, device=device, classes=classes) for four in fours)
-    outputs = 1 + int(max(int(f.y_train.max()) for f in folds)) if classes else 0
+    folds, identity = _folds(recipe, declared, params, classes=classes, device=device)
+    count = 1 + max(int(fold.y_train.max()) for fold in folds) if classes else 0
+    scale = (float(getattr(recipe, "target_scale", 1.0)),) * len(folds)
 
     def network(fold: Fold, generator: torch.Generator) -> Network:
         with torch.random.fork_rng(devices=[]):
             torch.default_generator.manual_seed(int(torch.randint(2**62, (1,), generator=generator)))
-            return _as_network(model(params))
+            return _as_network(recipe.model(params))
 
     return Task(
         params=params,
-        data=TaskData(
-            folds=folds, classes=outputs, target_scale=(target_scale,) * len(folds), identity=_identity(folds)
-        ),
+        data=TaskData(folds=folds, classes=count, target_scale=scale, identity=identity),
         device=device,
         build=network,
-        loss=None if isinstance(loss, str) else loss,
-        scores=scores or {},
+        loss=loss if callable(loss) else None,
+        scores=dict(getattr(recipe, "scores", {})),
     )
 
 
@@ -146,16 +140,45 @@ def _as_network(module: nn.Module) -> Network:
     return module if isinstance(module, Network) else _Plain(module)
 
 
+def _folds(
+    recipe: OwnRecipe, declared: RecipeDeclaration, params: Mapping[str, Any], *, classes: bool, device: str
+) -> tuple[tuple[Fold, ...], dict[str, Any]]:
+    lanes = catalog.lane_names(declared)
+    structure = {name: value for name, value in params.items() if name not in lanes}
+    code = functions.describe(declared.name)["sha256"]
+    key = json.dumps([declared.name, code, device, classes, structure], sort_keys=True, default=repr)
+    if key not in _data:
+        folds = tuple(_fold(four, device=device, classes=classes) for four in _fours(recipe.data(params)))
+        found = (folds, _identity(folds))
+        _data[key] = next((held for held in _data.values() if _alike(held, found)), found)
+        while len(_data) > _CACHED:
+            _data.popitem(last=False)
+    _data.move_to_end(key)
+    return _data[key]
+
+
+def _alike(held: tuple[tuple[Fold, ...], dict[str, Any]], found: tuple[tuple[Fold, ...], dict[str, Any]]) -> bool:
+    return held[1] == found[1] and held[0][0].x_train.device == found[0][0].x_train.device
+
+
 def _is_array(value: Any) -> bool:
     return isinstance(value, (np.ndarray, Tensor))
 
 
+def _fours(given: Any) -> list[Sequence[Any]]:
+    """One four of arrays per fold."""
+    fours = [given] if isinstance(given, Sequence) and any(map(_is_array, given)) else given
+    for four in fours if isinstance(fours, Sequence) and fours else [given]:
+        if not isinstance(four, Sequence) or len(four) != 4 or not all(map(_is_array, four)):
+            kinds = ", ".join(type(v).__name__ for v in four) if isinstance(four, Sequence) else type(four).__name__
+            raise InvalidOrderError(
+                "a recipe's data must be (x_train, y_train, x_val, y_val), arrays of numpy or torch, "
+                f"but got {kinds or 'nothing'}; return these four, or a list of such fours"
+            )
+    return list(fours)
+
+
 def _fold(four: Sequence[Any], *, device: str, classes: bool) -> Fold:
-    if len(four) != 4 or not all(map(_is_array, four)):
-        raise InvalidOrderError(
-            "a recipe's data must be (x_train, y_train, x_val, y_val), arrays of numpy or torch, "
-            f"but got {len(four)} values of {', '.join(type(v).__name__ for v in four)}; return these four"
-        )
     x_train, y_train, x_val, y_val = (torch.as_tensor(value) for value in four)
     for name, x, y in (("train", x_train, y_train), ("val", x_val, y_val)):
         if len(x) != len(y) or len(x) < 2:
@@ -163,20 +186,20 @@ def _fold(four: Sequence[Any], *, device: str, classes: bool) -> Fold:
                 f"x_{name} and y_{name} must have as many rows as each other and at least 2, "
                 f"but they have {len(x)} and {len(y)}; check the split"
             )
-    kind = torch.int64 if classes else torch.float32
     return Fold(
         x_train=x_train.float().to(device),
-        y_train=_targets(y_train, kind).to(device),
+        y_train=_targets(y_train, classes=classes).to(device),
         x_val=x_val.float().to(device),
-        y_val=_targets(y_val, kind).to(device),
+        y_val=_targets(y_val, classes=classes).to(device),
     )
 
 
-def _targets(y: Tensor, kind: torch.dtype) -> Tensor:
-    return y.long() if kind == torch.int64 or not y.is_floating_point() else y.float()
+def _targets(y: Tensor, *, classes: bool) -> Tensor:
+    return y.long() if classes or not y.is_floating_point() else y.float()
 
 
 def _identity(folds: Sequence[Fold]) -> dict[str, Any]:
+    """Names the data by their contents."""
     sha = hashlib.sha256()
     for fold in folds:
         for tensor in (fold.x_train, fold.y_train, fold.x_val, fold.y_val):

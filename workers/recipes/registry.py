@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
@@ -37,7 +38,7 @@ def get(name: str) -> tuple[Recipe, RecipeDeclaration]:
     """
     if ":" in name:
         recipe, declared = own.find(name)
-        return recipe.build, declared
+        return functools.partial(own.build, recipe, declared), declared
     if name not in _RECIPES:
         raise InvalidOrderError(
             f"a recipe must be one of {', '.join(_RECIPES)}, or one of your own by its import path pkg.module:name, "
