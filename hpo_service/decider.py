@@ -100,26 +100,32 @@ class Decider:
         try:
             with _undisturbed() if whole else nullcontext():
                 for event in events:
-                    fold.algorithm.observe(event)
-                    fold.seq = event.seq
-                    if isinstance(event.payload, DefinitionChanged):
-                        fold.definition = parse(event.payload.definition)
+                    self._take_in(fold, event)
         except BaseException:
             self.forget(study_id)  # it may have taken half an event in
             raise
         self._remember(study_id, fold)
         return fold
 
-    def fold_under(self, study_id: str, appended: Sequence[Event]) -> Fold:
-        """The fold with the events in that a transaction under way has appended, which holds the study's row. Should it
-        not be committed, `forget` the study. Hold `lock(study_id)`."""
-        fold = self.fold(study_id)
+    def definition(self, study_id: str) -> StudyDefinition:
+        """The study's definition, as of a moment ago: one that was changed meanwhile is seen by the next fold."""
+        with self._guard:
+            fold = self._folds.get(study_id)
+        return (fold or self.fold(study_id)).definition
+
+    def fold_under(self, study_id: str, appended: Sequence[Event], last_seq: int) -> Fold:
+        """The fold with the events in that a transaction under way has appended, which holds the study's row; its log
+        ends with `last_seq` there. Should it not be committed, `forget` the study. Hold `lock(study_id)`."""
+        with self._guard:
+            fold = self._folds.get(study_id)
+        if fold is None or fold.seq + sum(event.seq > fold.seq for event in appended) != last_seq:
+            fold = self.fold(study_id)  # somebody else wrote meanwhile
         try:
             for event in appended:
-                if event.seq != fold.seq + 1:
+                if event.seq > fold.seq + 1:
                     raise Conflict(f"the log of study {study_id} goes on with {fold.seq + 1}, but got {event.seq}")
-                fold.algorithm.observe(event)
-                fold.seq = event.seq
+                if event.seq == fold.seq + 1:
+                    self._take_in(fold, event)
         except BaseException:
             self.forget(study_id)
             raise
@@ -186,6 +192,12 @@ class Decider:
             fold = self.fold(study_id)
             found = fold.algorithm.view(final=final)
             return None if found is None else FoldView(seq=fold.seq, document=found.to_json())
+
+    def _take_in(self, fold: Fold, event: Event) -> None:
+        fold.algorithm.observe(event)
+        fold.seq = event.seq
+        if isinstance(event.payload, DefinitionChanged):
+            fold.definition = parse(event.payload.definition)
 
     def _remember(self, study_id: str, fold: Fold) -> None:
         with self._guard:

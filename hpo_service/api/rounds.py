@@ -159,17 +159,19 @@ def _at_once(
             raise _InTurnError
         if not gathered.study.external or gathered.study.state is not StudyState.RUNNING:
             return None
-        fold = decider.fold_under(study_id, appended)
+        fold = decider.fold_under(study_id, appended, gathered.study.last_seq)
         lacking, slots = clients.places(gathered.study)
         proposals = tuple(fold.algorithm.propose(slots))
         placements = _placed(proposals, lacking, takers)
         return Chosen(event=decided(gathered.study, fold, proposals), placements=placements) if proposals else None
 
     with decider.lock(study_id):
-        if not _everyday(decider.fold(study_id).definition):
+        if not _everyday(decider.definition(study_id)):
             return None
         try:
             done = asking.serve(db, study_id, tellings=tellings, clients=clients.largest, choose=choose)
+            if done.committed is not None:
+                decider.fold_under(study_id, done.appended, done.committed.seq)
         except Exception as error:
             decider.forget(study_id)
             if isinstance(error, NotFound | Unavailable):

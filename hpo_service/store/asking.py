@@ -89,9 +89,11 @@ class Chosen:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Round:
-    """What one transaction did: `committed` None where nothing was decided. `told`: the told trials, by number."""
+    """What one transaction did: `committed` None where nothing was decided. `told`: the told trials, by number;
+    `appended`: what it wrote into the log."""
 
     gathered: Gathered
+    appended: Sequence[Event]
     committed: Committed | None
     told: Mapping[int, TrialRow]
 
@@ -130,7 +132,8 @@ def serve(
         committed = None
         if chosen is not None:
             committed = commit_locked(tx, row, chosen.event, chosen.placements, epoch=row.epoch)
-        return Round(gathered=gathered, committed=committed, told=_told(tx, study_id, [t.trial for t in tellings]))
+        told = _told(tx, study_id, [t.trial for t in tellings])
+        return Round(gathered=gathered, committed=committed, told=told, appended=tuple(tx.appended))
 
     return db.run_write("asking.serve", work)
 
