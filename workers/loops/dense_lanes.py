@@ -11,7 +11,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from workers.loops.dense_layers import Layer, Rows, Workspace, layers_of
+from workers.loops.dense_layers import Layer, layers_of
+from workers.loops.lane_memory import Rows, Workspace
 from workers.loops.lane_storage import LaneStorage
 from workers.models.parts import Masks
 from workers.models.steps import Step

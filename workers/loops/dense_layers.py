@@ -8,70 +8,20 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import partial
+from itertools import pairwise
 from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
 
-from workers.loops.lane_storage import LINE, LaneStorage, whole_lines, whole_vectors
+from workers.loops.dense_norms import BatchNormLayer, LayerNormLayer
+from workers.loops.lane_memory import Kept, Rows, Workspace
+from workers.loops.lane_storage import LaneStorage
 from workers.models.parts import Masks
 from workers.models.steps import Activated, Affine, BatchNormed, LayerNormed, Masked, Residual, Step
 
 _aten = torch.ops.aten
 _NARROW = 16  # outputs: fewer than a CPU's vector holds
-
-
-class Rows:
-    """[lanes, rows, width] and, where it lies in memory of ours, that memory as one vector of whole CPU vectors: the
-    last few numbers of a loop are computed by other code, which rounds otherwise, and those would be a lane's."""
-
-    __slots__ = ("flat", "view")
-
-    def __init__(self, view: Tensor, flat: Tensor | None = None) -> None:
-        self.view = view
-        self.flat = view if flat is None else flat
-
-
-class Workspace:
-    """Makes memory for `lanes` lanes."""
-
-    def __init__(self, lanes: int, device: torch.device) -> None:
-        self._lanes, self._device = lanes, device
-
-    def rows(self, rows: int, width: int, *, across: bool = False) -> Rows:
-        """Memory for [lanes, rows, width], feature by feature where it lies `across`; holds anything."""
-        apart = whole_lines(rows * width)
-        numbers = whole_vectors(self._lanes * apart)
-        flat = (
-            torch.empty(numbers, device=self._device)
-            if apart == rows * width
-            else torch.zeros(numbers, device=self._device)
-        )
-        if across:
-            return Rows(flat.as_strided((self._lanes, width, rows), (apart, rows, 1)).mT, flat)
-        return Rows(flat.as_strided((self._lanes, rows, width), (apart, width, 1)), flat)
-
-    def aligned(self, values: Tensor) -> Rows:
-        """[lanes, rows, width] that came from elsewhere, copied where its lanes do not lie alike."""
-        if values.stride(0) % LINE == 0:
-            return Rows(values)
-        kept = self.rows(values.shape[1], values.shape[2], across=values.stride(2) != 1)
-        kept.view.copy_(values)
-        return kept
-
-
-class Kept:
-    """Memory of one width, made at the first batch of a size and used again for every other of it."""
-
-    def __init__(self, workspace: Workspace, width: int, *, across: bool = False) -> None:
-        self._make = partial(workspace.rows, width=width, across=across)
-        self._held: dict[int, Rows] = {}
-
-    def at(self, rows: int) -> Rows:
-        """The memory for batches of `rows` rows."""
-        if rows not in self._held:
-            self._held[rows] = self._make(rows)
-        return self._held[rows]
 
 
 class Layer(Protocol):
@@ -193,122 +143,6 @@ class ActivationLayer:
         return x
 
 
-class BatchNormLayer:
-    """Over the rows of a batch in training, by running statistics in evaluation (Ioffe & Szegedy 2015)."""
-
-    def __init__(self, name: str, storage: LaneStorage, workspace: Workspace) -> None:
-        module = storage.template.get_submodule(name)
-        assert isinstance(module, nn.BatchNorm1d)
-        self._eps, self._momentum = module.eps, module.momentum or 0.0
-        self._affine = _Scaling(name, storage, workspace)
-        self._mean, self._var = (storage.buffers[f"{name}.running_{part}"].unsqueeze(1) for part in ("mean", "var"))
-        self._seen = storage.buffers[f"{name}.num_batches_tracked"]
-        self._normal = Kept(workspace, self._affine.width)
-        self._squares = Kept(workspace, self._affine.width)
-        self._root = self._mean
-
-    def forward(self, x: Rows, masks: Masks) -> Rows:
-        """(x - mean) / √(variance + ε), scaled and moved; the running statistics take a tenth of the batch's."""
-        count = x.view.shape[1]
-        if count == 1:
-            raise ValueError("batch normalisation needs batches of two rows or more, but got 1; raise batch_size")
-        normal, squares = self._normal.at(count).view, self._squares.at(count).view
-        mean = x.view.mean(1, keepdim=True)
-        torch.sub(x.view, mean, out=normal)
-        variance = torch.mul(normal, normal, out=squares).mean(1, keepdim=True)
-        self._mean.lerp_(mean, self._momentum)
-        self._var.lerp_(variance * (count / (count - 1)), self._momentum)
-        self._seen.add_(1)
-        self._root = variance.add_(self._eps).rsqrt_()
-        normal.mul_(self._root)
-        return self._affine.forward(normal)
-
-    def backward(self, gradient: Rows) -> Rows:
-        """Into memory of its own."""
-        d, count = gradient.view, gradient.view.shape[1]
-        normal, back = self._normal.at(count).view, self._squares.at(count)
-        along, across = self._affine.backward(d, normal, scratch=back.view)
-        torch.addcmul(d, normal, along.div(-count), out=back.view)
-        back.view.sub_(across.div(count)).mul_(self._root * self._affine.weight)
-        return back
-
-    def evaluate(self, x: Rows) -> Rows:
-        """One multiplication and one addition."""
-        scale = (self._var + self._eps).rsqrt_().mul_(self._affine.weight)
-        shift = self._affine.bias - self._mean * scale
-        out = self._affine.fresh(x.view.shape[1])
-        torch.addcmul(shift, x.view, scale, out=out.view)
-        return out
-
-
-class LayerNormLayer:
-    """Over the features of each row (Ba et al. 2016)."""
-
-    def __init__(self, name: str, storage: LaneStorage, workspace: Workspace) -> None:
-        module = storage.template.get_submodule(name)
-        assert isinstance(module, nn.LayerNorm)
-        self._eps = module.eps
-        self._affine = _Scaling(name, storage, workspace)
-        self._workspace = workspace
-        self._scaled = Kept(workspace, self._affine.width)
-        self._x = self._normal = self._mean = self._root = torch.empty(0)
-
-    def forward(self, x: Rows, masks: Masks) -> Rows:
-        """(x - mean) / √(variance + ε), scaled and moved."""
-        self._x = x.view
-        self._normal, self._mean, self._root = self._normalised(x.view)
-        return self._affine.forward(self._normal)
-
-    def backward(self, gradient: Rows) -> Rows:
-        """Into memory of its own."""
-        d = gradient.view
-        scaled = self._scaled.at(d.shape[1]).view
-        self._affine.backward(d, self._normal, scratch=scaled)
-        torch.mul(d, self._affine.weight, out=scaled)
-        back, _, _ = torch.ops.aten.native_layer_norm_backward(
-            scaled, self._x, [self._affine.width], self._mean, self._root, None, None, [True, False, False]
-        )
-        return self._workspace.aligned(back)
-
-    def evaluate(self, x: Rows) -> Rows:
-        """As `forward`."""
-        out = self._affine.fresh(x.view.shape[1])
-        torch.addcmul(self._affine.bias, self._normalised(x.view)[0], self._affine.weight, out=out.view)
-        return out
-
-    def _normalised(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        found: tuple[Tensor, Tensor, Tensor] = torch.native_layer_norm(x, [self._affine.width], None, None, self._eps)
-        return found
-
-
-class _Scaling:
-    """weight · x + bias, feature by feature: what both normalisations end with."""
-
-    def __init__(self, name: str, storage: LaneStorage, workspace: Workspace) -> None:
-        values, grads = storage.parameters, storage.gradients
-        self.weight, self.bias = (values[f"{name}.{part}"].unsqueeze(1) for part in ("weight", "bias"))
-        self._weight_grad, self._bias_grad = (grads[f"{name}.{part}"].unsqueeze(1) for part in ("weight", "bias"))
-        self.width = self.weight.shape[2]
-        self._workspace = workspace
-        self._out = Kept(workspace, self.width)
-
-    def fresh(self, rows: int) -> Rows:
-        """Memory for the outputs of an evaluation."""
-        return self._workspace.rows(rows, self.width)
-
-    def forward(self, normal: Tensor) -> Rows:
-        """Into memory that is used again."""
-        out = self._out.at(normal.shape[1])
-        torch.addcmul(self.bias, normal, self.weight, out=out.view)
-        return out
-
-    def backward(self, d: Tensor, normal: Tensor, *, scratch: Tensor) -> tuple[Tensor, Tensor]:
-        """Writes its gradients, and returns them, [lanes, 1, width]; overwrites `scratch`."""
-        torch.sum(torch.mul(d, normal, out=scratch), 1, keepdim=True, out=self._weight_grad)
-        torch.sum(d, 1, keepdim=True, out=self._bias_grad)
-        return self._weight_grad, self._bias_grad
-
-
 class MaskLayer:
     """The product with a dropout mask."""
 
@@ -366,6 +200,40 @@ class ResidualLayer:
             out = layer.evaluate(out)
         out.view.add_(x.view)
         return out
+
+
+def trainable_by_hand(steps: Sequence[Step], module: nn.Module) -> bool:
+    """True where `layers_of` knows all there is to these steps: linear layers with biases, normalisations with weights
+    (and running statistics), all of it trained."""
+    if not isinstance(steps[0], Affine) or not all(p.requires_grad for p in module.parameters()):
+        return False
+    return _known_chain(steps, module)
+
+
+def _known_chain(steps: Sequence[Step], module: nn.Module) -> bool:
+    twice = any(isinstance(a, Activated) and isinstance(b, Activated) for a, b in pairwise(steps))
+    return not twice and all(_known(step, module) for step in steps)  # an activation writes over what it is handed
+
+
+def _known(step: Step, module: nn.Module) -> bool:
+    match step:
+        case Residual(inner=inner):
+            starts = bool(inner) and isinstance(inner[0], Affine | BatchNormed | LayerNormed)
+            return starts and isinstance(inner[-1], Affine) and _known_chain(inner, module)
+        case Affine(name=name):
+            layer = module.get_submodule(name)
+            return isinstance(layer, nn.Linear) and layer.bias is not None
+        case BatchNormed(name=name):
+            norm = module.get_submodule(name)
+            known = isinstance(norm, nn.BatchNorm1d) and norm.affine and norm.track_running_stats
+            return known and norm.momentum is not None
+        case LayerNormed(name=name):
+            layer = module.get_submodule(name)
+            return isinstance(layer, nn.LayerNorm) and layer.bias is not None and len(layer.normalized_shape) == 1
+        case Activated(kind=kind):
+            return kind in _ACTIVATIONS
+        case Masked():
+            return True
 
 
 def layers_of(steps: Sequence[Step], storage: LaneStorage, workspace: Workspace) -> tuple[Layer, ...]:

@@ -7,6 +7,7 @@ from typing import Protocol
 from torch import Tensor, nn
 
 from workers.loops.dense_lanes import DenseLanes
+from workers.loops.dense_layers import trainable_by_hand
 from workers.loops.lane_storage import LaneStorage
 from workers.loops.vmapped import VmappedLanes
 from workers.models.parts import Masks, Network
@@ -37,5 +38,6 @@ def lane_network(storage: LaneStorage) -> LaneNetwork:
 
 
 def steps_of(module: nn.Module) -> tuple[Step, ...] | None:
-    """What a model says of its steps; None for a module that says nothing."""
-    return module.steps() if isinstance(module, Network) else None
+    """What a model says of its steps; None for a module that says nothing, or steps that nothing here can do."""
+    steps = module.steps() if isinstance(module, Network) else None
+    return steps if steps and trainable_by_hand(steps, module) else None
