@@ -18,6 +18,9 @@ FUSED_PAGE = 5_000
 """The same where trials train together: a launch may have hundreds of lanes, and is one block of the picture."""
 OVERLAP = 200
 """Older attempts that are looked at, beyond the page, for what they kept busy within it."""
+FUSED_OVERLAP = 1_000
+FEW = 64
+"""So many of the newest tell whether trials train together."""
 MAX_OPEN = 1_000
 """Open attempts that the newest page shows besides, however long ago they were opened."""
 FAILURES = frozenset({"failed", "lost"})

@@ -242,11 +242,11 @@ def get_timeline(
     before = None if until is None else round(until * 1e6)
 
     def build() -> Mapping[str, Any]:
-        most = limit or timeline_view.PAGE
-        rows, now = looking.attempts_before(shared.db, study.id, before, most + timeline_view.OVERLAP)
-        if limit is None and len(rows) > most and timeline_view.fused(rows):
-            most = timeline_view.FUSED_PAGE
-            rows, now = looking.attempts_before(shared.db, study.id, before, 2 * most)
+        few, _ = looking.attempts_before(shared.db, study.id, before, timeline_view.FEW)
+        fused = timeline_view.fused(few)
+        most = limit or (timeline_view.FUSED_PAGE if fused else timeline_view.PAGE)
+        overlap = timeline_view.FUSED_OVERLAP if fused else timeline_view.OVERLAP
+        rows, now = looking.attempts_before(shared.db, study.id, before, most + overlap)
         opened = looking.open_attempts(shared.db, study.id, timeline_view.MAX_OPEN)
         found = timeline_view.page(rows, opened, limit=most, until=before, now=now)
         with shared.columns.at(study.id, study.last_seq) as columns:

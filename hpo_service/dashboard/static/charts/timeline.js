@@ -229,7 +229,12 @@ function failures(attempts) {
           hoverinfo: "skip",
           x: some.map((i) => local(attempts.end[i] ?? attempts.start[i])),
           y: some.map((i) => attempts.worker[i] - 0.39 + (0.78 / Math.max(1, attempts.width[i] ?? 1)) * ((attempts.lane[i] ?? 0) + 0.5)),
-          marker: { symbol: "x", size: some.length > MANY ? 5 : 7, color: markColour("failed"), line: { color: colours().panel, width: 1.5 } },
+          marker: {
+            symbol: "x",
+            size: some.length > MANY ? 5 : 7,
+            color: markColour("failed"),
+            line: { color: colours().panel, width: 1.5 },
+          },
         },
       ]
     : [];
