@@ -105,7 +105,7 @@ def metric_names(recipe: str, params: Mapping[str, Any]) -> tuple[str, ...]:
     full = complete(recipe, params)
     task = _BUNDLED_TASKS.get(str(full["data"])) or full.get("task", "classification")
     names = [m.name for m in declared.metrics if task == "auto" or task in m.tasks]
-    if (full["folds"] or 1) > 1:
+    if isinstance(full["folds"], int | float) and full["folds"] > 1:
         names += [f"{name}_std" for name in names if name not in ("lr", "seconds")]
     return tuple(names)
 

@@ -150,6 +150,12 @@ def test_no_input_makes_the_checks_stumble(params: dict[str, Any], spec: dict[st
         assert str(problem).count("; ") >= 1
 
 
+def test_folds_that_are_no_number_are_refused() -> None:
+    assert problems(params={"folds": "3"}, metrics=["val_loss"]) == [
+        "trainer.params.folds: folds must be a finite number, but got '3'; the default is 1"
+    ]
+
+
 def test_of_an_own_recipe_only_a_worker_knows_the_parameters() -> None:
     space = {"noise": {"type": "uniform", "low": 0, "high": 1}, "epochs": {"type": "integer", "low": 1, "high": 9}}
     assert validate_trainer("mine.recipes:Spiral", {"any": 1}, space, metrics=["whatever"]) == []
