@@ -41,17 +41,18 @@ class Layer(Protocol):
 
 
 class AffineLayer:
-    """x · weightᵀ + bias, lane by lane. The few outputs of a network lie output by output in memory rather than row by
-    row: products are faster so, and what the loss does over classes then runs along rows."""
+    """x · weightᵀ + bias (if it has one), lane by lane. A network's few outputs lie output by output in memory rather
+    than row by row: products are faster so, and what the loss does over classes then runs along rows."""
 
     def __init__(self, name: str, storage: LaneStorage, workspace: Workspace, *, first: bool, last: bool) -> None:
         values, grads = storage.parameters, storage.gradients
         self._weight, self._weight_grad = values[f"{name}.weight"], grads[f"{name}.weight"]
         self._transposed = self._weight.transpose(1, 2)
-        self._bias, self._bias_grad = values[f"{name}.bias"], grads[f"{name}.bias"].unsqueeze(1)
+        self._bias = values.get(f"{name}.bias")
+        self._bias_grad = None if self._bias is None else grads[f"{name}.bias"].unsqueeze(1)
         self._first = first
         _, outputs, inputs = self._weight.shape
-        self._narrow = last and outputs < _NARROW
+        self._narrow = last and outputs < _NARROW and self._bias is not None
         self._out = Kept(workspace, outputs, across=self._narrow)
         self._fresh = partial(workspace.rows, width=outputs, across=self._narrow)
         self._back = Kept(workspace, inputs)
@@ -63,7 +64,9 @@ class AffineLayer:
         return self._product(x.view, self._out.at(x.view.shape[1]))
 
     def _product(self, x: Tensor, out: Rows) -> Rows:
-        if self._narrow:
+        if self._bias is None:
+            torch.bmm(x, self._transposed, out=out.view)
+        elif self._narrow:
             torch.baddbmm(self._bias.unsqueeze(2), self._weight, x.mT, out=out.view.mT)
         else:
             torch.baddbmm(self._bias.unsqueeze(1), x, self._transposed, out=out.view)
@@ -73,7 +76,8 @@ class AffineLayer:
         """Two batched products; one in the first layer of all, whose inputs need no gradient."""
         d = gradient.view
         torch.bmm(d.transpose(1, 2), self._x, out=self._weight_grad)
-        torch.sum(d, 1, keepdim=True, out=self._bias_grad)
+        if self._bias_grad is not None:
+            torch.sum(d, 1, keepdim=True, out=self._bias_grad)
         if self._first:
             return gradient
         back = self._back.at(d.shape[1])
@@ -203,7 +207,7 @@ class ResidualLayer:
 
 
 def trainable_by_hand(steps: Sequence[Step], module: nn.Module) -> bool:
-    """True where `layers_of` knows all there is to these steps: linear layers with biases, normalisations with weights
+    """True where `layers_of` knows all there is to these steps: linear layers, normalisations with weights
     (and running statistics), all of it trained."""
     if not isinstance(steps[0], Affine) or not all(p.requires_grad for p in module.parameters()):
         return False
@@ -221,8 +225,7 @@ def _known(step: Step, module: nn.Module) -> bool:
             starts = bool(inner) and isinstance(inner[0], Affine | BatchNormed | LayerNormed)
             return starts and isinstance(inner[-1], Affine) and _known_chain(inner, module)
         case Affine(name=name):
-            layer = module.get_submodule(name)
-            return isinstance(layer, nn.Linear) and layer.bias is not None
+            return isinstance(module.get_submodule(name), nn.Linear)
         case BatchNormed(name=name):
             norm = module.get_submodule(name)
             known = isinstance(norm, nn.BatchNorm1d) and norm.affine and norm.track_running_stats

@@ -7,7 +7,7 @@ from itertools import pairwise
 import torch.nn.functional as F  # noqa: N812 - the name that everybody knows
 from torch import Tensor, nn
 
-from workers.models.parts import ACTIVATIONS, Conv2d, Linear, Masks, Network, normalisation
+from workers.models.parts import ACTIVATIONS, Conv2d, Linear, Masks, Network, biased, normalisation
 
 
 class Cnn(Network):
@@ -17,7 +17,7 @@ class Cnn(Network):
     def __init__(self, *, channels: int, outputs: int, width: int, activation: str, norm: str) -> None:
         super().__init__()
         widths = [channels, width, 2 * width, 4 * width]
-        self.convolutions = nn.ModuleList(Conv2d(a, b, 3, padding=1) for a, b in pairwise(widths))
+        self.convolutions = nn.ModuleList(Conv2d(a, b, 3, padding=1, bias=biased(norm)) for a, b in pairwise(widths))
         norms = [normalisation(norm, w, images=True) for w in widths[1:]]
         self.norms = nn.ModuleList(n for n in norms if n is not None)
         self.head = Linear(widths[-1], outputs)
@@ -45,8 +45,8 @@ class _Block(nn.Module):
 
     def __init__(self, *, inputs: int, outputs: int, stride: int, activation: str, norm: str) -> None:
         super().__init__()
-        self.first = Conv2d(inputs, outputs, 3, stride=stride, padding=1)
-        self.second = Conv2d(outputs, outputs, 3, padding=1)
+        self.first = Conv2d(inputs, outputs, 3, stride=stride, padding=1, bias=biased(norm))
+        self.second = Conv2d(outputs, outputs, 3, padding=1, bias=biased(norm))
         norms = [normalisation(norm, outputs, images=True) for _ in range(2)]
         self.norms = nn.ModuleList(n for n in norms if n is not None)
         self.shortcut = Conv2d(inputs, outputs, 1, stride=stride) if stride > 1 or inputs != outputs else None
@@ -65,7 +65,7 @@ class ResNet(Network):
 
     def __init__(self, *, channels: int, outputs: int, width: int, activation: str, norm: str) -> None:
         super().__init__()
-        self.stem = Conv2d(channels, width, 3, padding=1)
+        self.stem = Conv2d(channels, width, 3, padding=1, bias=biased(norm))
         self.stem_norm = normalisation(norm, width, images=True)
         shapes = [(width, width, 1), (width, 2 * width, 2), (2 * width, 4 * width, 2)]
         self.blocks = nn.ModuleList(

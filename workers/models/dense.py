@@ -6,7 +6,7 @@ from itertools import pairwise
 
 from torch import Tensor, nn
 
-from workers.models.parts import ACTIVATIONS, Linear, Masks, Network, normalisation, normed
+from workers.models.parts import ACTIVATIONS, Linear, Masks, Network, biased, normalisation, normed
 from workers.models.steps import Activated, Affine, Masked, Residual, Step
 
 
@@ -35,7 +35,7 @@ class Mlp(Network):
     ) -> None:
         super().__init__()
         widths = [inputs] + [hidden_units] * hidden_layers
-        self.hidden = nn.ModuleList(Linear(a, b) for a, b in pairwise(widths))
+        self.hidden = nn.ModuleList(Linear(a, b, bias=biased(norm)) for a, b in pairwise(widths))
         norms = [normalisation(norm, hidden_units) for _ in range(hidden_layers)]
         self.norms = nn.ModuleList(n for n in norms if n is not None)
         self.head = Linear(widths[-1], outputs)
@@ -76,11 +76,11 @@ class ResidualMlp(Network):
         self, *, inputs: int, outputs: int, hidden_units: int, blocks: int, activation: str, norm: str
     ) -> None:
         super().__init__()
-        self.stem = Linear(inputs, hidden_units)
+        self.stem = Linear(inputs, hidden_units, bias=biased(norm))
         norms = [normalisation(norm, hidden_units) for _ in range(blocks + 1)]
         self.norms = nn.ModuleList(n for n in norms if n is not None)
         self.widen = nn.ModuleList(Linear(hidden_units, hidden_units) for _ in range(blocks))
-        self.narrow = nn.ModuleList(Linear(hidden_units, hidden_units) for _ in range(blocks))
+        self.narrow = nn.ModuleList(Linear(hidden_units, hidden_units, bias=biased(norm)) for _ in range(blocks))
         self.head = Linear(hidden_units, outputs)
         self.dropout_widths = (hidden_units,) * blocks
         self._kind, self._activation = activation, ACTIVATIONS[activation]

@@ -67,6 +67,15 @@ def normed(layer: nn.Module, name: str) -> Step:
     return BatchNormed(name=name) if isinstance(layer, nn.BatchNorm1d) else LayerNormed(name=name)
 
 
+def biased(norm: str) -> bool:
+    """Whether a layer whose outputs go nowhere but into normalisations of this kind has a bias.
+
+    Batch normalisation takes it away again (Ioffe and Szegedy 2015, section 3.2): its gradient would be rounding noise,
+    by which optimisers that scale gradients step in full.
+    """
+    return norm != "batch"
+
+
 def initialise(model: nn.Module, generator: torch.Generator, *, activation: str = "relu") -> None:
     """Weights from N(0, gain² / fan_in) (He et al. 2015, section 2.2; gain 1 for tanh), biases 0; the last linear
     layer starts with gain 1, so that the first outputs are small. Drawn in the order of `model.modules()`."""
