@@ -24,13 +24,13 @@ _servers: dict[str, int] = {}  # process ids by address
 
 
 @contextlib.contextmanager
-def running(data: Path, *, cpus: int = 2, controller: bool = True) -> Iterator[str]:
-    """A server with its database and storage in `data`; gives its address once a controller leads, or, without one,
-    once it answers."""
+def running(data: Path, *, cpus: int = 2, controller: bool = True, database_url: str = "") -> Iterator[str]:
+    """A server with its storage in `data`, and its database, unless that is elsewhere; gives its address once a
+    controller leads, or, without one, once it answers."""
     data.mkdir(parents=True, exist_ok=True)
     port = free_port()
     url = f"http://127.0.0.1:{port}"
-    environment = children.environment(HPO_RAY_CPUS=str(cpus), HPO_LOG_LEVEL="warning")
+    environment = children.environment(HPO_RAY_CPUS=str(cpus), HPO_LOG_LEVEL="warning", HPO_DATABASE_URL=database_url)
     command = [sys.executable, "-m", "hpo_service.cli", "serve", "--port", str(port), "--data", str(data)]
     command += [] if controller else ["--no-controller"]
     log = data / "server.log"
