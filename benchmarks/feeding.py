@@ -61,7 +61,7 @@ class Search:
 def run(options: Options) -> Outcome:
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-    plans = [Plan(300, 450, 1)] if options.quick else [Plan(2000, 3200, 2), Plan(250, 1250, 3)]
+    plans = [Plan(300, 450, 1)] if options.quick else [Plan(2000, 3000, 2), Plan(250, 1250, 3)]
     problems = PROBLEMS[::3] if options.quick else PROBLEMS
     tables, figures = [], []
     for plan in plans:
