@@ -27,7 +27,7 @@ from hpo_service.core.events import (
     TrialsEnqueued,
 )
 from hpo_service.core.history import History, TrialRecord
-from hpo_service.core.launches import Cohort, Group, Method, Methods, block_size
+from hpo_service.core.launches import Cohort, Group, Method, Methods, block_size, structures_of
 from hpo_service.core.proposals import UNLIMITED, Continue, Proposal, Start
 from hpo_service.core.roles import Ask, Batch, Draw, Pending, Place, Sampler, Scheduler, Viewed
 from hpo_service.core.states import Origin
@@ -51,7 +51,10 @@ class State:
     @property
     def block(self) -> int | None:
         """How many trials are placed together, in whole cohorts; None where free slots alone say how many."""
-        return block_size(self.definition.parallel) if self.synchronous and self.methods.fuses else None
+        if not (self.synchronous and self.methods.fuses):
+            return None
+        structures = structures_of(self.definition.search_space, self.methods.lanes)
+        return None if self.methods.only_plain(structures) else block_size(self.definition.parallel)
 
     @property
     def trials_left(self) -> float:

@@ -8,11 +8,13 @@ workers: who shares a launch must not hang on them.
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from hpo_service.core.events import MethodChoice, MethodsChosen
+from search_spaces import SearchSpace
 
 T = TypeVar("T")
 PLAIN, FUSED = "plain", "fused"
@@ -63,6 +65,10 @@ class Methods:
         """The greatest width of all structures that are known."""
         return max((method.width for method in self._by_structure.values()), default=1)
 
+    def only_plain(self, structures: float) -> bool:
+        """Whether all structures of a study that has so many are known, and none is fused."""
+        return len(self._by_structure) >= structures and all(m.method == PLAIN for m in self._by_structure.values())
+
     def take(self, event: MethodsChosen) -> None:
         """Fold an event in."""
         self.lanes = frozenset(event.lanes)
@@ -98,6 +104,16 @@ class Methods:
 def block_size(parallel: int) -> int:
     """How many consecutive new trials are placed together: half of what may be open at once, at most `BLOCK`."""
     return max(1, min(BLOCK, parallel // 2))
+
+
+def structures_of(space: SearchSpace, lanes: frozenset[str]) -> float:
+    """At most how many structures the space's configurations have; infinite where a number that is no lane is real."""
+    counts = []
+    for name, parameter in space.parameters.items():
+        if name not in lanes:
+            conditional = parameter.when is not None
+            counts.append(math.inf if parameter.cardinality is None else parameter.cardinality + conditional)
+    return math.prod(counts)
 
 
 def structure_of(params: Mapping[str, Any], lanes: frozenset[str] | Sequence[str]) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from hpo_service import algorithms
 from hpo_service.core import events as ev
 from hpo_service.core.proposals import Continue, Start
 from tests.conformance.driver import Driver, Nature
@@ -36,3 +37,21 @@ def test_trials_that_share_a_launch_have_as_far_to_go() -> None:
         if not played.step():
             break
     assert mixed, "promotions and new trials were proposed together"
+
+
+def plain_block(space: dict[str, Any], *structures: dict[str, Any]) -> int | None:
+    fold = algorithms.fold(study({"name": "random", "max_resource": 9}, space={**WIDE, **space}, parallel=32))
+    choices = tuple(
+        ev.MethodChoice(structure=s, method="plain", width=1, device="cpu", reason="", source="set") for s in structures
+    )
+    fold.state.methods.take(ev.MethodsChosen(lanes=tuple(WIDE), choices=choices))
+    return fold.state.block
+
+
+def test_where_nothing_can_be_fused_trials_are_placed_one_by_one() -> None:
+    kind = {"kind": {"type": "choice", "values": ["a", "b"]}}
+    assert plain_block({}, {}) is None
+    assert plain_block(kind, {"kind": "a"}) == 16, "b may be fused yet"
+    assert plain_block(kind, {"kind": "a"}, {"kind": "b"}) is None
+    depth = {"depth": {"type": "integer", "low": 1, "high": 2, "when": {"kind": "a"}}}
+    assert plain_block({**kind, **depth}, {"kind": "b"}, {"kind": "a", "depth": 1}) == 16
