@@ -17,6 +17,7 @@ from typing import Any
 
 from benchmarks import children
 from benchmarks.harness import Figure, Options, Outcome, Table
+from hpo_service.controller.garbage import look_rarely
 from hpo_service.controller.loop import Controller
 from hpo_service.core.definition import parse
 from hpo_service.executors.curves import PowerLaw
@@ -157,6 +158,7 @@ def restart(*, folder: str, asked_at: float) -> dict[str, Any]:
 
 
 def _controller(folder: str) -> tuple[Database, Controller, Simulation]:
+    look_rarely()  # as a controller's process does
     settings: Settings = load_settings(data=Path(folder))
     settings.resolved_storage.mkdir(parents=True, exist_ok=True)
     db = open_database(settings.resolved_database_url)

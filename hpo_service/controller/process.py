@@ -12,6 +12,7 @@ import sys
 import threading
 import uuid
 
+from hpo_service.controller.garbage import look_rarely
 from hpo_service.controller.loop import Controller
 from hpo_service.errors import HpoError
 from hpo_service.executors.ray import RayExecutor
@@ -35,6 +36,7 @@ def main(settings: Settings) -> int:
         format="%(asctime)s %(levelname)s %(name)s: %(message)s",
         stream=sys.stderr,
     )
+    look_rarely()
     stop = threading.Event()
     end_on_signals(stop)
     supervised = bool(os.environ.get(SUPERVISED))

@@ -28,21 +28,26 @@ class _Rung:
         self.ranked: list[Ranked] = []
         self.open: list[Ranked] = []  # not promoted, and able to be
         self.keys: dict[int, Ranked] = {}
+        self.completed: set[int] = set()  # those of `open` that ended by themselves
         self.promoted: list[int] = []
 
-    def add(self, number: int, value: float | None, *, maximize: bool) -> None:
+    def add(self, number: int, value: float | None, *, completed: bool, maximize: bool) -> None:
         key = (rank_key(value, maximize=maximize), number)
         self.values[number] = value
         insort(self.ranked, key)
         if value is not None:
             self.keys[number] = key
             insort(self.open, key)
+            if completed:
+                self.completed.add(number)
 
     def promotable(self, eta: int) -> Iterator[int]:
         """Those of the best 1/eta that were not promoted, best first."""
-        quota = len(self.ranked) // eta
+        if not self.open:
+            return
+        first_outside = self.ranked[len(self.ranked) // eta]
         for key in self.open:
-            if bisect_left(self.ranked, key) >= quota:
+            if key >= first_outside:
                 return
             yield key[1]
 
@@ -50,6 +55,7 @@ class _Rung:
         key = self.keys.pop(number, None)
         if key is not None:
             del self.open[bisect_left(self.open, key)]
+            self.completed.discard(number)
         self.promoted.append(number)
 
     def rank(self, number: int) -> int:
@@ -160,7 +166,8 @@ class AsynchronousHalving:
 
     def _come(self, trial: TrialRecord, level: int) -> None:
         rung = self._rungs[level]
-        rung.add(trial.number, trial.score, maximize=self._state.history.objective.maximize)
+        maximize = self._state.history.objective.maximize
+        rung.add(trial.number, trial.score, completed=trial.completed, maximize=maximize)
         if level == len(self._levels) - 1 and trial.state is TrialState.PAUSED:
             ended = f"; it ended by itself at resource {trial.resource:g}" if trial.completed else ""
             self._due[trial.number] = Finish(
@@ -171,8 +178,10 @@ class AsynchronousHalving:
         """Promote trials that ended by themselves without a segment: their last value stands at later rungs."""
         for level in range(len(self._levels) - 1):
             rung = self._rungs[level]
+            if not rung.completed:
+                continue
             trials = self._state.history.trials
-            for number in [n for n in rung.promotable(self._eta) if trials[n].completed]:
+            for number in [n for n in rung.promotable(self._eta) if n in rung.completed]:
                 rung.promote(number)
                 self._rungs[level + 1].entered.append(number)
                 self._come(trials[number], level + 1)
