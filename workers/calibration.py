@@ -22,7 +22,7 @@ from dataclasses import dataclass, field, replace
 
 import torch
 
-from workers import memory, trainables
+from workers import memory, recipes, trainables
 from workers.contract import FUSED, PLAIN, Calibrate, Calibrated, WorkOrder
 from workers.loops.lanes import LaneLearner
 from workers.loops.progress import EVALUATED_ROWS
@@ -56,7 +56,11 @@ def calibrate(order: WorkOrder, prepared: trainables.Prepared, *, device: str) -
     if known is not None:
         return replace(known, key=order.key, seconds=0.0)
     try:
+        wrong = recipes.not_lanes(str(order.trainer.recipe), {**order.trainer.params, **order.params})
+        blank = replace(blank, lanes=tuple(lane for lane in lanes if lane not in wrong))
         found = _found(blank, _Trials(prepared.task, order), asked, device=device)
+        if wrong:
+            found = replace(found, reason=f"{found.reason}; {', '.join(wrong)} cannot be lanes: see docs/recipes.md")
     except Exception as error:
         found = replace(blank, reason=f"its trials cannot be lanes: {summary(error)}")
     if device.startswith("cuda"):

@@ -116,6 +116,39 @@ def build(recipe: OwnRecipe, declared: RecipeDeclaration, params: Mapping[str, A
     )
 
 
+def not_lanes(recipe: OwnRecipe, declared: RecipeDeclaration, params: Mapping[str, Any]) -> tuple[str, ...]:
+    """Those of a recipe's lanes that are none: with another value, the module differs in its shapes, or in a number of
+    Python's that it keeps, which all lanes of a program would share. `params` are complete; what is no number, or what
+    the recipe does not take another value of, cannot be told."""
+    found = []
+    for lane in catalog.lane_names(declared):
+        value = params.get(lane)
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            continue
+        other = {**params, lane: type(value)(value * 0.5 + 1) if isinstance(value, int) else value * 0.5 + 0.001}
+        try:
+            with torch.random.fork_rng(devices=[]):
+                kept = [_kept(recipe.model(given)) for given in (params, other)]
+        except Exception:  # the other value may not be one that it takes
+            continue
+        if kept[0] != kept[1]:
+            found.append(lane)
+    return tuple(found)
+
+
+def _kept(module: nn.Module) -> list[Any]:
+    """What a module is beside the numbers in its tensors."""
+    shapes = [(name, tuple(tensor.shape)) for name, tensor in module.state_dict().items()]
+    plain = (bool, int, float, str, tuple, list)
+    held = [
+        (name, key, value)
+        for name, part in module.named_modules()
+        for key, value in vars(part).items()
+        if isinstance(value, plain)
+    ]
+    return [shapes, held]
+
+
 class _Plain(Network):
     """An ordinary module as a network that takes no masks."""
 

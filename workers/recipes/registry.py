@@ -52,6 +52,14 @@ def lane_names(name: str) -> tuple[str, ...]:
     return catalog.lane_names(get(name)[1])
 
 
+def not_lanes(name: str, params: Mapping[str, Any]) -> tuple[str, ...]:
+    """Those of `lane_names` that turn out to be none when the network is built with other values: of own recipes."""
+    if ":" not in name:
+        return ()
+    recipe, declared = own.find(name)
+    return own.not_lanes(recipe, declared, catalog.complete(declared, params))
+
+
 def code_of(name: str) -> dict[str, Any]:
     """Names the code of a recipe that `build` has found: ours, and the user's own."""
     ours = environment.own_sources_digest()

@@ -26,6 +26,7 @@ from workers.session import run_order
 
 HEAD = """
 import numpy as np
+import torch
 from torch import nn
 
 class Base:
@@ -131,6 +132,28 @@ def test_weights_hang_on_the_trials_seed_alone(write: Write) -> None:
     torch.set_rng_state(before)
     weights(3)
     assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_lanes_that_are_none_are_found_out(write: Write) -> None:
+    write(
+        """
+class Kept(nn.Module):
+    def __init__(self, params):
+        super().__init__()
+        self.layer, self.factor = nn.Linear(3, params["units"]), params["factor"]
+        self.register_buffer("scale", params["scale"] * torch.ones(1))
+
+class R(Base):
+    parameters = {"scale": 1.0, "factor": 2.0, "units": 4, "kind": "a", "strict": 1.0}
+    lanes = ("scale", "factor", "units", "kind", "strict")
+    def model(self, params):
+        assert params["strict"] == 1.0
+        return Kept(params)
+"""
+    )
+    assert recipes.not_lanes("mine_recipes:R", {}) == ("factor", "units")
+    assert recipes.not_lanes("mine_recipes:Base", {}) == ()
+    assert recipes.not_lanes("tabular", {}) == ()
 
 
 WRONG = {

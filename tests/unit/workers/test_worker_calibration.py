@@ -243,6 +243,25 @@ def test_functions_have_no_lanes(ask: Ask, tmp_path: Path, monkeypatch: pytest.M
     assert (answer.lanes, answer.method, answer.width) == ((), PLAIN, 1)
 
 
+def test_what_turns_out_to_be_no_lane_is_not_named_as_one(
+    ask: Ask, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "calibrated_recipe.py").write_text(
+        "import numpy as np\nfrom torch import nn\n"
+        "class Scaled(nn.Linear):\n    scale = 1.0\n"
+        "class R:\n    parameters = {'scale': 1.0}\n    lanes = ('scale',)\n"
+        "    def model(self, params):\n"
+        "        made = Scaled(3, 2)\n        made.scale = params['scale']\n        return made\n"
+        "    def data(self, params):\n        return (np.ones((8, 3)), np.arange(8) % 2) * 2\n"
+    )
+    monkeypatch.syspath_prepend(str(tmp_path))
+    answer, ended = ask(TrainerSpec(recipe="calibrated_recipe:R"), most=4)
+    assert ended.outcome is Outcome.REACHED
+    assert "lr" in answer.lanes
+    assert "scale" not in answer.lanes
+    assert "scale cannot be lanes" in answer.reason
+
+
 def test_answers_are_kept_by_structure(ask: Ask, monkeypatch: pytest.MonkeyPatch) -> None:
     machine = Machine(monkeypatch)
     first, _ = ask(params={"lr": 0.1})
