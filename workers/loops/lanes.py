@@ -19,13 +19,14 @@ from workers.loops.lane_batches import LaneBatches, Stretch
 from workers.loops.lane_losses import lane_loss
 from workers.loops.lane_networks import lane_network
 from workers.loops.lane_optimisers import LaneClipping, LaneOptimiser, LaneSettings
+from workers.loops.lane_size import values_kept_per_row
 from workers.loops.lane_storage import LaneStorage
 from workers.loops.progress import EVALUATED_ROWS
 from workers.loops.schedules import Schedule
 from workers.loops.single import Task, momentum_of
 from workers.streams import Streams
 
-_EVALUATED_VALUES = 1 << 22
+_EVALUATED_VALUES = {"cpu": 1 << 22, "cuda": 1 << 28}  # of all lanes and layers, at a time
 
 
 class LaneLearner:
@@ -42,6 +43,7 @@ class LaneLearner:
         modules = (task.build(self._rows, own.initialisation()) for task, own in zip(tasks, streams, strict=True))
         self._storage = LaneStorage(modules, lanes=len(tasks), device=first.device)
         self._network = lane_network(self._storage)
+        self._at_once = self._rows_evaluated_at_once()
         self._batches = LaneBatches(
             self._rows.x_train,
             self._rows.y_train,
@@ -117,12 +119,16 @@ class LaneLearner:
         y = stretch.y[:steps].transpose(0, 1).flatten(1, 2)
         return loss.totals(torch.cat(outputs, -1), y, smoothed=True)
 
+    def _rows_evaluated_at_once(self) -> int:
+        kept = values_kept_per_row(self._storage.template, self._rows.x_val) + self._rows.x_val[0].numel()
+        values = _EVALUATED_VALUES[torch.device(self._device).type]
+        return max(1, min(EVALUATED_ROWS, values // (self._storage.lanes * kept)))
+
     def _validate(self, most_rows: int | None) -> tuple[Tensor, int]:
         x, y = self._rows.x_val[:most_rows], self._rows.y_val[:most_rows]
-        at_once = max(1, min(EVALUATED_ROWS, _EVALUATED_VALUES // (self._storage.lanes * x[0].numel())))
         totals = [
             self._loss.totals(self._network.evaluate(xs).movedim(1, -1).contiguous(), ys[None], smoothed=False)
-            for xs, ys in zip(torch.split(x, at_once), torch.split(y, at_once), strict=True)
+            for xs, ys in zip(torch.split(x, self._at_once), torch.split(y, self._at_once), strict=True)
         ]
         return torch.stack(totals).sum(0), len(y)
 

@@ -43,6 +43,10 @@ class VmappedLanes:
         x = x.expand(self._storage.lanes, *x.shape)
         return self._way(x, (), training=False).evaluate(x)
 
+    def mapped(self, rows: int) -> bool:
+        """True where training batches of `rows` rows are worked through all lanes at once; known after the first."""
+        return self._chosen[rows, True] is self._mapped
+
     def _way(self, x: Tensor, masks: Masks, *, training: bool) -> _Way:
         key = (x.shape[1], training)
         if key not in self._chosen:

@@ -78,21 +78,18 @@ def assert_equal_bits(one: Ran, other: Ran) -> None:
         assert torch.equal(tensor.float().nan_to_num(nan=-7.0), theirs_[name].float().nan_to_num(nan=-7.0)), name
 
 
-def assert_close(one: Ran, other: Ran, *, rows: int, relative: float = 1e-4, skip: Sequence[str] = ()) -> None:
-    """Within 1e-4 relative; an accuracy may differ by one row of `rows`."""
+def assert_close(one: Ran, other: Ran, *, rows: int, relative: float = 1e-4) -> None:
+    """Reports within 1e-4 relative, an accuracy by at most one row of `rows`; state within 1 % of its largest number."""
     for mine, theirs in zip(one[0], other[0], strict=True):
         assert list(mine) == list(theirs)
         for name in mine:
-            if name in skip:
-                continue
             at_most = 1.01 / rows if name.endswith("accuracy") else relative * max(abs(theirs[name]), 1e-2)
             assert abs(mine[name] - theirs[name]) <= at_most, (name, mine[name], theirs[name])
     assert one[1]["optimiser"]["steps"] == other[1]["optimiser"]["steps"]
     mine_, theirs_ = tensors(one[1]), tensors(other[1])
     assert list(mine_) == list(theirs_)
     for name, tensor in mine_.items():
-        if name not in skip:
-            assert tensor.shape == theirs_[name].shape
-            assert tensor.dtype == theirs_[name].dtype
-            scale = theirs_[name].float().abs().max().clamp_min(1e-3)
-            assert (tensor - theirs_[name]).float().abs().max() <= 10 * relative * scale, name
+        assert tensor.shape == theirs_[name].shape
+        assert tensor.dtype == theirs_[name].dtype
+        scale = theirs_[name].float().abs().max().clamp_min(1e-3)
+        assert (tensor - theirs_[name]).float().abs().max() <= 100 * relative * scale, name
