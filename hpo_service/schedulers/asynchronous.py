@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from bisect import bisect_left, insort
 from collections.abc import Iterable, Iterator, Sequence
 
 from hpo_service.core.algorithm import RungView
@@ -14,6 +13,7 @@ from hpo_service.core.proposals import Continue, Finish, Proposal, Start, Stop
 from hpo_service.core.roles import Place
 from hpo_service.core.states import TrialState
 from hpo_service.core.values import rank_key
+from hpo_service.schedulers.ranking import Ranking
 
 Ranked = tuple[tuple[int, float], int]  # (rank key, trial number): sorts best first, ties by number
 
@@ -25,8 +25,8 @@ class _Rung:
         self.resource = resource
         self.entered: list[int] = []
         self.values: dict[int, float | None] = {}
-        self.ranked: list[Ranked] = []
-        self.open: list[Ranked] = []  # not promoted, and able to be
+        self.ranked: Ranking[Ranked] = Ranking()
+        self.open: Ranking[Ranked] = Ranking()  # not promoted, and able to be
         self.keys: dict[int, Ranked] = {}
         self.completed: set[int] = set()  # those of `open` that ended by themselves
         self.promoted: list[int] = []
@@ -34,10 +34,10 @@ class _Rung:
     def add(self, number: int, value: float | None, *, completed: bool, maximize: bool) -> None:
         key = (rank_key(value, maximize=maximize), number)
         self.values[number] = value
-        insort(self.ranked, key)
+        self.ranked.add(key)
         if value is not None:
             self.keys[number] = key
-            insort(self.open, key)
+            self.open.add(key)
             if completed:
                 self.completed.add(number)
 
@@ -45,7 +45,7 @@ class _Rung:
         """Those of the best 1/eta that were not promoted, best first."""
         if not self.open:
             return
-        first_outside = self.ranked[len(self.ranked) // eta]
+        first_outside = self.ranked.at(len(self.ranked) // eta)
         for key in self.open:
             if key >= first_outside:
                 return
@@ -54,12 +54,12 @@ class _Rung:
     def promote(self, number: int) -> None:
         key = self.keys.pop(number, None)
         if key is not None:
-            del self.open[bisect_left(self.open, key)]
+            self.open.remove(key)
             self.completed.discard(number)
         self.promoted.append(number)
 
     def rank(self, number: int) -> int:
-        return bisect_left(self.ranked, (self._key(number), number)) + 1
+        return self.ranked.place((self._key(number), number)) + 1
 
     def _key(self, number: int) -> tuple[int, float]:
         return self.keys[number][0]
