@@ -16,13 +16,15 @@ from typing import Any
 from playwright.sync_api import Browser, sync_playwright
 
 from tests.acceptance.processes import Server
-from tests.browser import gallery
+from tests.browser import fused_study, gallery
 from tests.browser.conftest import ARGUMENTS, ROOT, chromium
 from tests.browser.test_pages import PAGES, settle
 
 LOOKS = {"light": ("light", 1360), "dark": ("dark", 1360), "phone": ("light", 390)}
 README = {"overview": "light", "brackets": "light", "model": "dark"}
 """Pages of the README's pictures; of the last two only the chart."""
+FUSED_TRIAL = 16
+"""It went through all rungs."""
 IMAGES = ROOT / "docs" / "images"
 
 
@@ -56,7 +58,13 @@ def main() -> None:
 def _all(browser: Browser, url: str, ids: dict[str, str], folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     both = "&".join(f"study={ids[name]}" for name in ("digits hyperband", "digits random baseline"))
-    addresses = {name: _address(url, ids, name) for name in PAGES} | {"compare": f"{url}/compare?{both}"}
+    fused = f"{url}/studies/{ids[fused_study.NAME]}"
+    addresses = {name: _address(url, ids, name) for name in PAGES} | {
+        "compare": f"{url}/compare?{both}",
+        "fused timeline": f"{fused}?view=timeline",
+        "fused about": f"{fused}?view=about",
+        "fused trial": f"{fused}/trials/{FUSED_TRIAL}",
+    }
     for name, address in addresses.items():
         for look, (scheme, width) in LOOKS.items():
             path = folder / f"{name.replace(' ', '-')}-{look}.png"

@@ -205,6 +205,18 @@ def test_the_plan_shows_the_bracket_table() -> None:
     assert any("budget.hours" in note for note in plan.notes)
 
 
+@pytest.mark.parametrize(
+    ("trials", "max_resource", "said"),
+    [
+        (22, 9, "all 3 brackets run in full"), (44, 9, "all 3 brackets run in full, twice"),
+        (66, 9, "all 3 brackets run in full, 3 times"), (5, 2, "the bracket runs in full, 5 times"),
+    ],
+)  # fmt: skip
+def test_the_plan_says_how_often_brackets_run(trials: int, max_resource: float, said: str) -> None:
+    plan = algorithms.plan(study({"name": "hyperband", "max_resource": max_resource}, budget={"trials": trials}))
+    assert said in plan.notes
+
+
 def test_the_plan_of_an_asynchronous_algorithm_promises_no_sizes() -> None:
     plan = algorithms.plan(study({"name": "asha", "max_resource": 9}))
     assert plan.trials == 20

@@ -97,13 +97,14 @@ export function mount(panel, page) {
       .map(([name, { word, colour: of, pattern }]) => {
         const some = strips.filter((one) => one.kind === name);
         const stop = ({ i }) => attempts.end[i] ?? end;
+        const start = ({ i }) => launches[attempts.launch[i]]?.start ?? attempts.start[i]; // lanes begin together, though word of it comes one by one
         return (
           some.length && {
             type: "bar",
             orientation: "h",
             name: word,
-            base: some.map(({ i }) => local(attempts.start[i])),
-            x: some.map((one) => 1000 * Math.max(0, stop(one) - attempts.start[one.i])),
+            base: some.map((one) => local(start(one))),
+            x: some.map((one) => 1000 * Math.max(0, stop(one) - start(one))),
             y: some.map((one) => one.y),
             width: some.map((one) => one.height),
             customdata: some.map(({ i }) => attempts.trial[i]),
@@ -118,7 +119,7 @@ export function mount(panel, page) {
                 fgcolor: colour.panel,
               },
             },
-            text: some.map((one) => wordsOf(one, word, stop(one) - attempts.start[one.i], launches[attempts.launch[one.i]])),
+            text: some.map((one) => wordsOf(one, word, { from: start(one), to: stop(one) }, launches[attempts.launch[one.i]])),
             textposition: "none",
             hovertemplate: "%{text}<extra></extra>",
           }
@@ -127,7 +128,7 @@ export function mount(panel, page) {
       .filter(Boolean);
   }
 
-  function wordsOf({ i, members }, word, lasted, launch) {
+  function wordsOf({ i, members }, word, { from, to }, launch) {
     const { attempts } = data;
     const lane = launch && members.length === 1 ? `, lane ${attempts.lane[i] + 1} of ${launch.width}` : "";
     const who =
@@ -137,7 +138,7 @@ export function mount(panel, page) {
     return [
       `${who}: ${word}`,
       `from ${number(attempts.from_resource[i])} to ${safe(levelText(page.resourceName, attempts.resource[i]))}`,
-      `${duration(lasted)}, from ${when(attempts.start[i])}`,
+      `${duration(to - from)}, from ${when(from)}`,
       launch
         ? `${safe(launch.method)} launch ${safe(launch.id.slice(0, 8))} of ${plural(launch.trials, "trial")}: ${fates(launch.outcomes)}`
         : "",

@@ -82,10 +82,10 @@ function shares(launch, attempt) {
   const clones = launch.width - launch.lanes.length;
   const took =
     launch.seconds === null ? "It is not over yet." : `It took ${duration(launch.seconds)} of ${launch.worker_id ?? "its worker"}.`;
-  const cost =
-    launch.cost_microdollars && attempt.state !== "open"
-      ? ` Each epoch is charged in equal parts to the lanes that trained in it: this trial's share is ${percent(attempt.cost_microdollars / launch.cost_microdollars, 0)}, ${money(attempt.cost_microdollars)} of ${money(launch.cost_microdollars)}.`
-      : "";
+  const share = launch.cost_microdollars
+    ? `: this trial's share is ${percent(attempt.cost_microdollars / launch.cost_microdollars, 0)}, ${money(attempt.cost_microdollars)} of ${money(launch.cost_microdollars)}`
+    : ", next to nothing here";
+  const cost = attempt.state === "open" ? "" : ` Each epoch is charged in equal parts to the lanes that trained in it${share}.`;
   const filled = clones > 0 ? ` ${plural(clones, "lane")} more ${clones === 1 ? "was a clone" : "were clones"}, to fill the width.` : "";
   return `${plural(launch.lanes.length, "trial")} in ${integer(launch.width)} lanes of one program.${filled} ${took}${cost}`;
 }
