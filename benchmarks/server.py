@@ -19,30 +19,40 @@ from benchmarks.harness import ROOT
 
 START_S = 120.0
 STOP_S = 30.0
+LOG = "server.log"
 SERVER, CONTROLLER, WORKERS, RAY = PARTS = ("server", "controller", "workers", "Ray")
-_servers: dict[str, int] = {}  # process ids by address
+_servers: dict[str, subprocess.Popen[bytes]] = {}  # by address
 
 
 @contextlib.contextmanager
 def running(data: Path, *, cpus: int = 2, controller: bool = True, database_url: str = "") -> Iterator[str]:
     """A server with its storage in `data`, and its database, unless that is elsewhere; gives its address once a
     controller leads, or, without one, once it answers."""
+    with starting(data, cpus=cpus, controller=controller, database_url=database_url) as (url, _):
+        wait_until_ready(url + ("/readyz" if controller else "/healthz"), _servers[url], data / LOG)
+        yield url
+
+
+@contextlib.contextmanager
+def starting(
+    data: Path, *, cpus: int = 2, controller: bool = True, database_url: str = ""
+) -> Iterator[tuple[str, float]]:
+    """A server that was just started: its address, and when that was on the monotonic clock."""
     data.mkdir(parents=True, exist_ok=True)
     port = free_port()
     url = f"http://127.0.0.1:{port}"
     environment = children.environment(HPO_RAY_CPUS=str(cpus), HPO_LOG_LEVEL="warning", HPO_DATABASE_URL=database_url)
     command = [sys.executable, "-m", "hpo_service.cli", "serve", "--port", str(port), "--data", str(data)]
     command += [] if controller else ["--no-controller"]
-    log = data / "server.log"
-    with log.open("ab") as output:
+    began = time.monotonic()
+    with (data / LOG).open("ab") as output:
         server = subprocess.Popen(
             command, cwd=ROOT, env=environment, stdout=output, stderr=output, stdin=subprocess.DEVNULL,
             start_new_session=True,
         )  # fmt: skip
-    _servers[url] = server.pid
+    _servers[url] = server
     try:
-        wait_until_ready(url + ("/readyz" if controller else "/healthz"), server, log)
-        yield url
+        yield url, began
     finally:
         del _servers[url]
         _stop(server)
@@ -61,7 +71,7 @@ def wait_for_workers(url: str, count: int) -> None:
 
 def cpu_seconds(url: str) -> float:
     """CPU time that the server at `url`, its controller, its Ray and its workers have used so far, all together."""
-    return tree_cpu_seconds(_servers[url])
+    return tree_cpu_seconds(_servers[url].pid)
 
 
 def tree_cpu_seconds(root: int) -> float:
@@ -72,7 +82,7 @@ def tree_cpu_seconds(root: int) -> float:
 
 def own_cpu_seconds(url: str) -> float:
     """CPU time of the process that answers requests alone."""
-    return _processes()[1][_servers[url]]
+    return _processes()[1][_servers[url].pid]
 
 
 def cpu_split(url: str) -> dict[str, float]:

@@ -1,6 +1,7 @@
 """`hpo serve`: the API in this process, and a supervised controller as its child. Decides nothing itself.
 
-Neither torch nor Ray is imported here: the server answers within two seconds, and the child takes its time.
+Neither torch nor Ray is imported here: the server answers within two seconds. The child, whose Ray and workers take
+longer, is started before the API is imported, and comes up beside it.
 """
 
 from __future__ import annotations
@@ -15,13 +16,11 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from types import FrameType
+from collections.abc import Iterator, Mapping, Sequence
 
-import uvicorn
 from sqlalchemy import make_url
 
-from hpo_service.api.app import create_app, require_tokens
+from hpo_service.api.exposure import require_tokens
 from hpo_service.errors import Conflict, HpoError, Unavailable
 from hpo_service.settings import PREFIX, Settings, load_settings
 from hpo_service.storage import remove
@@ -34,7 +33,6 @@ CONTROLLER = (sys.executable, "-m", "hpo_service.controller")
 BACKOFF_S = (0.5, 30.0)
 STEADY_S = 60.0
 CHILD_ENDS_S = 8.0  # container runtimes kill after ten seconds
-DRAIN_S = 5
 log = logging.getLogger(__name__)
 
 
@@ -55,43 +53,19 @@ def serve(settings: Settings, *, supervise: bool = True) -> int:
         stack.callback(db.close)
         require_tokens(settings, db)
         threading.Thread(target=_finish_deletions, args=(settings, db), name="deletions", daemon=True).start()
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # until the API listens, which has handlers of its own
         supervisor = stack.enter_context(_supervised(settings)) if supervise else None
-        app = create_app(settings, db, controller_alive=supervisor.alive if supervisor else None)
-        config = uvicorn.Config(
-            app,
-            log_config=None,
-            access_log=False,
-            lifespan="on",
-            ws="none",
-            proxy_headers=False,
-            server_header=False,
-            timeout_keep_alive=30,
-            timeout_graceful_shutdown=DRAIN_S,
+        from hpo_service.api.listening import listen  # lazy: the controller comes up while this is loaded
+
+        listen(
+            settings,
+            db,
+            listener,
+            address=_address(settings, listener),
+            controller_alive=supervisor.alive if supervisor else None,
+            endings=[supervisor.begin_stop] if supervisor else (),
         )
-        _quiet_signals()
-        endings = [app.state.shared.notices.close, *([supervisor.begin_stop] if supervisor else [])]
-        _Server(config, endings, _address(settings, listener)).run(sockets=[listener])
     return 0
-
-
-class _Server(uvicorn.Server):
-    """Uvicorn that says where it listens once it does, and calls `endings` (live streams, the controller) as soon as a
-    signal ends it, before it waits for the requests under way."""
-
-    def __init__(self, config: uvicorn.Config, endings: Sequence[Callable[[], None]], address: str) -> None:
-        super().__init__(config)
-        self._endings = endings
-        self._address = address
-
-    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        await super().startup(sockets)
-        if self.started:
-            print(f"hpo-service listens on {self._address}", flush=True)
-
-    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        for end in self._endings:
-            end()
-        super().handle_exit(sig, frame)
 
 
 class Supervisor:
@@ -224,12 +198,6 @@ def _finish_deletions(settings: Settings, db: Database) -> None:
         remove(settings.resolved_storage, finish_deletions(db))
     except HpoError as error:
         log.warning("interrupted deletions go on at the next start: %s", error)
-
-
-def _quiet_signals() -> None:
-    """Uvicorn raises the signal that ended it once more; by then everything is in order, and the status is 0."""
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: None)
 
 
 def main() -> int:

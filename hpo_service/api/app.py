@@ -13,6 +13,7 @@ from hpo_service.api.answers import Answers
 from hpo_service.api.cluster import Glance
 from hpo_service.api.counting import Counting
 from hpo_service.api.desk import Desk
+from hpo_service.api.exposure import require_tokens
 from hpo_service.api.metrics import Metrics
 from hpo_service.api.middleware import BodyLimit, HostAndOrigin, SecurityHeaders
 from hpo_service.api.notices import Notices
@@ -38,10 +39,8 @@ from hpo_service.api.routing import Route
 from hpo_service.api.state import Shared
 from hpo_service.dashboard import pages
 from hpo_service.decider import Decider
-from hpo_service.errors import Conflict
 from hpo_service.model_views import SurrogateViews
 from hpo_service.settings import LOOPBACK_HOSTS, Settings
-from hpo_service.store import access
 from hpo_service.store.database import Database
 from hpo_service.store.groupwriter import GroupWriter
 from hpo_service.store.heads import heads
@@ -115,15 +114,6 @@ def create_app(
     app.add_middleware(HostAndOrigin, allowed=_host_names(settings), any_address=settings.host in ANY_ADDRESS)
     app.add_middleware(SecurityHeaders, observe=shared.metrics.observe)
     return app
-
-
-def require_tokens(settings: Settings, db: Database) -> None:
-    """Raises Conflict where the address is not loopback and no token exists: who reaches the port could run code."""
-    if not settings.is_loopback and not access.any_tokens(db):
-        raise Conflict(
-            f"the address {settings.host} is not loopback, so every request needs a token, but there is none",
-            remedy="make one with hpo token create NAME --role admin, or listen on 127.0.0.1",
-        )
 
 
 def _shared(

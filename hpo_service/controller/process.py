@@ -23,8 +23,8 @@ from hpo_service.store.database import open_database
 SUPERVISED = "HPO_SUPERVISED"
 """Set by the server for its child: end with the parent. Not a setting: nobody sets it by hand."""
 JOINING_S = 60.0
-WARM = 2
-"""Workers of the usual shape that a local Ray starts before anybody asks."""
+WARM = 8
+"""Workers of the usual shape that a local Ray starts before anybody asks: as many as it has CPUs, at most this many."""
 PR_SET_PDEATHSIG = 1
 log = logging.getLogger(__name__)
 
@@ -61,7 +61,7 @@ def main(settings: Settings) -> int:
             grace_s=JOINING_S if settings.ray_address else 0.0,
         )
         if not settings.ray_address:
-            executor.warm(1.0, 0.0, WARM)
+            executor.warm(1.0, 0.0, min(WARM, int(executor.capacity().cpu)))
         log.info("controller %s leads", holder)
         controller.run(stop)
     finally:
