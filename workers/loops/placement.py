@@ -79,6 +79,11 @@ class Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch leaves
         super().__init__()  # type: ignore[no-untyped-call]  # torch leaves it untyped
         self.alike = True
 
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        """False: torch would load its compiler, for most of a second, only to leave this class alone."""
+        return False
+
     def __torch_dispatch__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
