@@ -15,7 +15,7 @@ from hpo_service.core.states import TrialState
 from hpo_service.core.values import rank_key
 from hpo_service.schedulers.ranking import Ranking
 
-Ranked = tuple[tuple[int, float], int]  # (rank key, trial number): sorts best first, ties by number
+Ranked = tuple[int, float, int]  # (*rank key, trial number): sorts best first, ties by number
 
 
 class _Rung:
@@ -32,7 +32,7 @@ class _Rung:
         self.promoted: list[int] = []
 
     def add(self, number: int, value: float | None, *, completed: bool, maximize: bool) -> None:
-        key = (rank_key(value, maximize=maximize), number)
+        key = (*rank_key(value, maximize=maximize), number)
         self.values[number] = value
         self.ranked.add(key)
         if value is not None:
@@ -49,7 +49,7 @@ class _Rung:
         for key in self.open:
             if key >= first_outside:
                 return
-            yield key[1]
+            yield key[2]
 
     def promote(self, number: int) -> None:
         key = self.keys.pop(number, None)
@@ -59,10 +59,7 @@ class _Rung:
         self.promoted.append(number)
 
     def rank(self, number: int) -> int:
-        return self.ranked.place((self._key(number), number)) + 1
-
-    def _key(self, number: int) -> tuple[int, float]:
-        return self.keys[number][0]
+        return self.ranked.place(self.keys[number]) + 1
 
 
 class AsynchronousHalving:
@@ -136,7 +133,7 @@ class AsynchronousHalving:
         """All rungs; nothing fixes their sizes."""
         views = []
         for number, rung in enumerate(self._rungs):
-            ranked = [key[1] for key in rung.ranked]
+            ranked = [key[2] for key in rung.ranked]
             entered = (*ranked, *(n for n in rung.entered if n not in rung.values))
             views.append(
                 RungView(
