@@ -86,9 +86,17 @@ def timeline(found: Page, *, of: int, now: int) -> dict[str, Any]:
         "waiting": waiting,
         "shown": len(rows),
         "of": of,
-        "chosen": "all attempts" if len(rows) == of else f"the {len(rows):,} attempts opened last before then",
+        "chosen": _chosen(found, len(rows), waiting, of),
         "more_before": None if found.more_before is None else found.more_before / 1e6,
     }
+
+
+def _chosen(found: Page, shown: int, waiting: int, of: int) -> str:
+    if shown == of:
+        return "all attempts"
+    if found.more_before is None and shown + waiting >= of:
+        return "all that a worker has begun"
+    return f"the {shown:,} attempts opened last before then"
 
 
 def fused(rows: Sequence[Any]) -> bool:

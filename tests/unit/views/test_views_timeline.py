@@ -90,6 +90,7 @@ def test_lanes_count_once_failures_are_counted_and_who_waits_is_counted() -> Non
     assert sent["attempts"]["worker"] == [0, 0]
     assert sent["attempts"]["end"] == [20.0, 20.0]
     assert (sent["waiting"], sent["shown"], sent["of"]) == (1, 2, 3)
+    assert sent["chosen"] == "all that a worker has begun"
 
 
 def fused(trial: int, launch: str, lane: int, **more: Any) -> Any:
