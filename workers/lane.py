@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 from workers import checkpoints, endings
@@ -74,6 +75,14 @@ class Lane:
         """End a lane whose cancellation came first."""
         self.ended = True
         self.emit(endings.never_started(self.order, mode))
+
+    def give_up(self, mode: CancelMode, *, use: dict[str, Any]) -> None:
+        """End a lane that was cancelled while it waited for its turn: where it came from, it goes on from."""
+        self.ended = True
+        self.log.flush()
+        ended = endings.never_started(self.order, mode)
+        ended = replace(ended, seconds=time.monotonic() - self._started, **use)
+        self._saver.then(lambda: self.emit(ended))
 
     def end(self, error: BaseException | None, *, use: dict[str, Any]) -> None:
         """The lane's training is over, by itself (None) or by `error`. `use` holds its costs, as `Ended` names them."""

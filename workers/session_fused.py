@@ -203,8 +203,12 @@ class FusedAttempts:
             lane.log.write(f"{reason}; going on with {width}\n")
             self._shares.leave(lane)
         for part in _even_parts(waiting, width):
-            self._shares.enter(part)
-            self._train(part, width)
+            for lane in part:
+                mode = lane.cancelled()
+                if mode is not None:
+                    lane.give_up(mode, use=self._use(lane))
+            self._shares.enter(_live(part))
+            self._train(_live(part), width)
 
     # Endings
 

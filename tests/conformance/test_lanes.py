@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import itertools
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,9 @@ import torch
 
 from search_spaces import catalog
 from workers.conformance import check_lanes
+from workers.contract import FUSED, AttemptKey, Launch, Message, Reported, TrainerSpec, WorkOrder
+from workers.loops.lanes import LaneLearner
+from workers.session_fused import FusedAttempts
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 LANES: list[dict[str, Any]] = [
@@ -183,6 +186,46 @@ def test_the_example_keeps_the_promises() -> None:
 @pytest.mark.parametrize("name", ["Line", "line", "Robust", "Folded", "Normed"])
 def test_own_recipes_keep_the_promises(name: str) -> None:
     check_lanes(f"own_recipes:{name}", [{"scale": 1.0}, {"scale": 2.0, "lr": 0.02}])
+
+
+def test_out_of_memory_goes_on_as_a_launch_of_half_the_width(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The real loop, with memory for two lanes: to the bit what two launches of two lanes report."""
+
+    def orders(*trials: int) -> Launch:
+        made = tuple(
+            WorkOrder(
+                key=AttemptKey(study_id="s", trial=trial, fence=1),
+                trainer=TrainerSpec(recipe="tabular", params={"hidden_units": 8, "dropout": 0.2}),
+                params={"lr": 0.01 * (1 + trial)},
+                seed=trial,
+                metric="val_loss",
+                metrics=("val_loss",),
+                from_resource=0.0,
+                target_resource=2.0,
+                horizon=2.0,
+                storage_root=str(tmp_path),
+            )
+            for trial in trials
+        )
+        return Launch(launch_id="l", orders=made, method=FUSED, width=len(made))
+
+    def reports(launch: Launch) -> dict[tuple[int, int], float]:
+        messages: list[Message] = []
+        FusedAttempts(launch, messages.append, lambda key: None).run()
+        found = {(m.key.trial, m.step): m.metrics["val_loss"] for m in messages if isinstance(m, Reported)}
+        assert len(found) == 2 * len(launch.orders)
+        return found
+
+    whole = {**reports(orders(0, 1)), **reports(orders(2, 3))}
+    epoch = LaneLearner.epoch
+
+    def checked(self: LaneLearner, numbers: Sequence[int], **more: Any) -> list[dict[str, float]]:
+        if len(numbers) > 2:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return epoch(self, numbers, **more)
+
+    monkeypatch.setattr(LaneLearner, "epoch", checked)
+    assert reports(orders(0, 1, 2, 3)) == whole
 
 
 # What the suite notices

@@ -337,6 +337,17 @@ def test_out_of_memory_halves_until_it_fits(program: Program, order: Make) -> No
         assert "out of memory at 10 lanes" in got.log(trial)
 
 
+def test_a_lane_that_is_cancelled_while_it_waits_for_its_part_does_not_train(program: Program, order: Make) -> None:
+    program.before_epoch = memory_for(1)
+    got = run(
+        launch(order(0), order(1)),
+        lambda so_far, key: CancelMode.STOP if key.trial == 1 and so_far.steps(0) else None,
+    )
+    assert (got.end(0).outcome, got.steps(0)) == (Outcome.REACHED, [1, 2, 3])
+    assert (got.end(1).outcome, got.steps(1)) == (Outcome.CANCELLED, [])
+    assert program.widths == [(2, 2), (1, 1)]
+
+
 def test_lanes_that_reported_are_lost_rather_than_contradicted(program: Program, order: Make) -> None:
     def later(width: int, epoch: int) -> None:
         if epoch == 2 and width > 1:
