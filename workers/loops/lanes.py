@@ -26,7 +26,8 @@ from workers.loops.schedules import Schedule
 from workers.loops.single import Task, momentum_of
 from workers.streams import Streams
 
-_EVALUATED_VALUES = {"cpu": 1 << 22, "cuda": 1 << 28}  # of all lanes and layers, at a time
+_EVALUATED_VALUES = 1 << 22  # of all lanes and layers, at a time
+_EVALUATED_VALUES_GPU = 1 << 28
 
 
 class LaneLearner:
@@ -121,7 +122,7 @@ class LaneLearner:
 
     def _rows_evaluated_at_once(self) -> int:
         kept = values_kept_per_row(self._storage.template, self._rows.x_val) + self._rows.x_val[0].numel()
-        values = _EVALUATED_VALUES[torch.device(self._device).type]
+        values = _EVALUATED_VALUES if self._device == "cpu" else _EVALUATED_VALUES_GPU
         return max(1, min(EVALUATED_ROWS, values // (self._storage.lanes * kept)))
 
     def _validate(self, most_rows: int | None) -> tuple[Tensor, int]:

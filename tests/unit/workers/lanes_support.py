@@ -79,7 +79,7 @@ def assert_equal_bits(one: Ran, other: Ran) -> None:
 
 
 def assert_close(one: Ran, other: Ran, *, rows: int, relative: float = 1e-4) -> None:
-    """Reports within 1e-4 relative, an accuracy by at most one row of `rows`; state within 1 % of its largest number."""
+    """Reports within 1e-4 relative, an accuracy by at most one row of `rows`; state within 1 % of its largest."""
     for mine, theirs in zip(one[0], other[0], strict=True):
         assert list(mine) == list(theirs)
         for name in mine:
