@@ -244,6 +244,7 @@ def json_schema() -> dict[str, Any]:
     objective = {"$ref": "#/$defs/Objective"}
     schema["properties"]["objective"] = {"anyOf": [objective, {"type": "array", "items": objective, "minItems": 1}]}
     schema["properties"].pop("objectives")
+    schema["properties"]["parallel"].pop("default")  # it depends on the algorithm, as the description says
     schema["required"] = ["objective", *(r for r in schema["required"] if r != "objectives")]
     nested = space_schema()
     schema["$defs"] |= nested.pop("$defs", {})

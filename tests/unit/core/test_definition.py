@@ -99,6 +99,13 @@ def test_depth_is_bounded_without_recursion() -> None:
         parse({**STUDY, "notes": deep})
 
 
+def test_the_schema_promises_no_default_that_depends_on_the_algorithm() -> None:
+    assert "default" not in json_schema()["properties"]["parallel"]
+    silent = {name: value for name, value in STUDY.items() if name != "parallel"}
+    free, learning = (parse({**silent, "algorithm": {"name": name}}) for name in ("random", "bayesian"))
+    assert (free.parallel, learning.parallel) == (256, 4)
+
+
 def test_the_schema_describes_the_document() -> None:
     schema = json_schema()
     assert {"objective", "space", "algorithm", "trainer"} <= set(schema["required"])
