@@ -44,7 +44,7 @@ _COLUMNS = f"resource, value_kind, value{{metrics}}, false, {_LAST} FROM reports
 _NEWEST_SQLITE = f"{_OPEN} UNION ALL SELECT seq, at, trial, fence, max(step), {_COLUMNS} GROUP BY trial, fence"
 _NEWEST_POSTGRESQL = (
     f"{_OPEN} UNION ALL (SELECT DISTINCT ON (trial, fence) seq, at, trial, fence, step, {_COLUMNS} "
-    "ORDER BY trial, fence, step DESC)"
+    "ORDER BY trial DESC, fence DESC, step DESC)"
 )
 """One statement, for a statement sees one moment: the reports of open attempts, the newest one of every attempt, and
 with each row the end of the log. SQLite gives the columns of the row that has the greatest step."""
