@@ -23,6 +23,7 @@ from workers.contract import AttemptKey, CheckpointRef
 from workers.errors import CheckpointError, InvalidOrderError, StorageError
 
 _SAFE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+_PIECE_BYTES = 1 << 20
 _ZIP_MAGIC = b"PK\x03\x04"  # torch.save writes a zip file; a plain pickle never starts like one
 
 
@@ -49,21 +50,33 @@ class Request:
 
 
 class _HashingFile:
-    """The least that torch.save and pickle need of a file; hashes what passes."""
+    """The least that torch.save and pickle need of a file. What they write in many small pieces is hashed and handed on
+    in few large ones; `close_up` hands on the last."""
 
     def __init__(self, raw: IO[bytes]) -> None:
         self._raw = raw
+        self._gathered = bytearray()
         self.sha = hashlib.sha256()
         self.size = 0
 
     def write(self, data: Any) -> int:
-        self.sha.update(data)
         self.size += len(data)
-        self._raw.write(data)
+        self._gathered += data
+        if len(self._gathered) >= _PIECE_BYTES:
+            self._hand_on()
         return len(data)
 
     def flush(self) -> None:
+        """Nothing: torch flushes after every record."""
+
+    def close_up(self) -> None:
+        self._hand_on()
         self._raw.flush()
+
+    def _hand_on(self) -> None:
+        self.sha.update(self._gathered)
+        self._raw.write(self._gathered)
+        self._gathered = bytearray()
 
 
 def folder(root: str | Path, key: AttemptKey) -> Path:
@@ -197,7 +210,7 @@ def _written(root: str | Path, key: AttemptKey, state: Any, made: set[Path]) -> 
     try:
         hashing = _HashingFile(raw)
         _dump(state, hashing)
-        raw.flush()
+        hashing.close_up()
     except BaseException as error:
         with contextlib.suppress(OSError):
             raw.close()

@@ -9,9 +9,10 @@ from __future__ import annotations
 import queue
 import threading
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import Any
 
 from workers.checkpoints import Request, save_many
 from workers.contract import CheckpointRef
@@ -73,7 +74,7 @@ class Saver:
 
 def _carry_out(batch: list[_Job | Callable[[], None]], pool: ThreadPoolExecutor) -> None:
     saves = [job for job in batch if isinstance(job, _Job)]
-    answers = iter(save_many([job.request for job in saves], pool.map))
+    answers = iter(save_many([job.request for job in saves], lambda act, items: _in_parts(act, items, pool)))
     for job in batch:
         try:
             if isinstance(job, _Job):
@@ -82,3 +83,11 @@ def _carry_out(batch: list[_Job | Callable[[], None]], pool: ThreadPoolExecutor)
                 job()
         except Exception:  # a fault of ours: what waits behind it must not wait for ever
             traceback.print_exc()
+
+
+def _in_parts(act: Callable[[Any], Any], items: Iterable[Any], pool: ThreadPoolExecutor) -> list[Any]:
+    """`act` of every item, a part of them on each thread: to hand over items one by one costs more than a small sync."""
+    every = list(items)
+    parts = [every[i::_SYNCING] for i in range(min(_SYNCING, len(every)))]
+    done = list(pool.map(lambda part: [act(item) for item in part], parts))
+    return [done[i % _SYNCING][i // _SYNCING] for i in range(len(every))]
