@@ -86,7 +86,7 @@ def _carry_out(batch: list[_Job | Callable[[], None]], pool: ThreadPoolExecutor)
 
 
 def _in_parts(act: Callable[[Any], Any], items: Iterable[Any], pool: ThreadPoolExecutor) -> list[Any]:
-    """`act` of every item, a part of them on each thread: to hand over items one by one costs more than a small sync."""
+    """`act` of every item, a part of them on each thread: handing over single items costs more than a small sync."""
     every = list(items)
     parts = [every[i::_SYNCING] for i in range(min(_SYNCING, len(every)))]
     done = list(pool.map(lambda part: [act(item) for item in part], parts))
