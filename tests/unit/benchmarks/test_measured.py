@@ -75,7 +75,7 @@ def test_what_is_measured_is_a_study_that_the_service_accepts() -> None:
 
     documents = [
         training.definition(256, 0), training.definition(16, 0, hidden=64, lanes="off"),
-        hyperband.definition(81, seed=0), overhead.definition(10, 51, 0),
+        hyperband.definition(81, seed=0, block=16), overhead.definition(10, 51, 0),
     ]  # fmt: skip
     parsed = [parse(document) for document in documents]
     assert [one.resources.lanes for one in parsed] == ["auto", "off", "auto", "auto"]
@@ -85,7 +85,8 @@ def test_what_is_measured_is_a_study_that_the_service_accepts() -> None:
 def test_a_figure_without_its_peer_is_never_made_up() -> None:
     first, plain = _study([0.9] * 143, seconds=5.0), _study([0.9] * 143, seconds=20.0)
     peer = {"seconds": 100.0, "epochs": 1767, "resources": [81], "winner": None, "complete": False}
-    outcome = hyperband._outcome(81, first=first, ours=[first], plain=plain, peer=peer)
+    contest = hyperband.Contest(block=1, first=first, ours=[first], plain=plain, peer=peer)
+    outcome = hyperband._outcome(81, [contest])
     names = {figure.name: figure.value for figure in outcome.figures}
     assert names["Ray Tune's wall time ÷ ours"] == pytest.approx(20.0)
     assert names["the same, per trained epoch"] == pytest.approx((100 / 1767) / (5 / 1430))
