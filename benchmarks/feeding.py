@@ -1,6 +1,6 @@
 """Whether the rule for what TPE is fed costs quality: the same searches go on under the rule, and fed everything.
 
-The rule: of more than 2,000 results the best 1,000, the newest 500 and an even spread. Up to there both are the same
+The rule: of more than 2,000 results the best 25 and an even spread of all others. Up to there both are the same
 search, so each is run once, folded again and gone on with twice. Synthetic functions with a known optimum, no noise,
 one trial at a time. A second table has the rule at an eighth of that number, where it leaves out far more.
 """
@@ -13,7 +13,8 @@ import statistics
 import time
 import warnings
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, replace
 from typing import Any
 from unittest import mock
 
@@ -74,14 +75,14 @@ def run(options: Options) -> Outcome:
 
 def _search(problem: Problem, plan: Plan, seed: int) -> Search:
     document = definition({"name": "bayesian", "max_resource": 1}, space=problem.space, seed=seed, parallel=1)
-    with mock.patch.dict(surrogate.FED, tpe=plan.limit):
+    with _fed_at_most(plan.limit):
         begun = Past.begun(document, problem.value)
         while len(begun.trials) < plan.limit:
             begun.propose_one()
     parted = min(value for _, value in begun.trials)
     ends = []
     for limit in (plan.limit, EVERYTHING):
-        with mock.patch.dict(surrogate.FED, tpe=limit):
+        with _fed_at_most(limit):
             past = begun.folded_again(document)
             began = time.process_time()
             while len(past.trials) < plan.trials:
@@ -91,6 +92,10 @@ def _search(problem: Problem, plan: Plan, seed: int) -> Search:
         ends.append((min(values), statistics.median(values[plan.limit :]), ms))
     (ruled, ruled_typical, ruled_ms), (full, full_typical, full_ms) = ends
     return Search(parted, ruled, full, ruled_typical, full_typical, ruled_ms, full_ms)
+
+
+def _fed_at_most(limit: int) -> AbstractContextManager[Any]:
+    return mock.patch.dict(surrogate.FED, tpe=replace(surrogate.FED["tpe"], limit=limit))
 
 
 def _table(found: Sequence[tuple[Problem, Sequence[Search]]], plan: Plan) -> Table:

@@ -1,8 +1,8 @@
 """The values at one resource level, by trial number and by rank, and which of them a model is fed. No model is here.
 
-The written rule: of more than `limit` values a model gets the best half of that number, the newest quarter of the
-others, and for the rest an even spread over the ranks of what is left. Keeping it up costs a search and a shift per
-value, choosing a few passes over arrays, so that neither is felt at 100,000 results.
+The written rule: of more values than its `limit`, a model gets the `best`, the `newest` of the others, and for the rest
+an even spread over all others in the order of their numbers. Keeping values up costs a search and a shift each,
+choosing a few passes over arrays, so that neither is felt at 100,000 results.
 """
 
 from __future__ import annotations
@@ -21,6 +21,15 @@ Floats = npt.NDArray[np.float64]
 Integers = npt.NDArray[np.int64]
 SORTED_AT_ONCE = 64
 """From so many new values on, all are sorted again instead of each being put in its place."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Rule:
+    """What a model is fed of many values: at most `limit`, of which so many are the best and the newest."""
+
+    limit: int
+    best: int
+    newest: int
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -51,7 +60,7 @@ class Level:
         self._ranked = np.zeros(0, dtype=np.int64)  # the trials of the keys
         self._count = 0  # keys in use
         self._new: list[int] = []  # trials without a key yet
-        self._fed: dict[int, Fed] = {}  # by limit, until something changes
+        self._fed: dict[Rule, Fed] = {}  # until something changes
 
     def copy(self) -> Level:
         """A level of the same values that goes its own way."""
@@ -88,26 +97,23 @@ class Level:
         self._new.append(number)
         self._fed.clear()
 
-    def fed(self, limit: int) -> Fed:
-        """What a model that takes at most `limit` values is given. One of the level's must be finite."""
-        if limit not in self._fed:
+    def fed(self, rule: Rule) -> Fed:
+        """What the rule gives a model. One of the level's values must be finite."""
+        if rule not in self._fed:
             self._place()
-            numbers = np.array(self._numbers) if len(self) <= limit else self._chosen(limit)
+            numbers = np.array(self._numbers) if len(self) <= rule.limit else self._chosen(rule)
             worst = self._values[self._ranked[self.finite - 1]]
-            self._fed[limit] = Fed(numbers=numbers, values=self._values[numbers], worst=float(worst))
-        return self._fed[limit]
+            self._fed[rule] = Fed(numbers=numbers, values=self._values[numbers], worst=float(worst))
+        return self._fed[rule]
 
-    def _chosen(self, limit: int) -> Integers:
-        """The rule above."""
-        half, quarter = limit // 2, limit // 4
+    def _chosen(self, rule: Rule) -> Integers:
         chosen = np.zeros(len(self._has), dtype=np.bool_)
-        chosen[self._ranked[:half]] = True
-        newest = np.array(self._numbers[-(half + quarter) :])
+        chosen[self._ranked[: rule.best]] = True
+        newest = np.array(self._numbers[-(rule.best + rule.newest) :])
         others = newest[~chosen[newest]]
-        chosen[others[len(others) - quarter :]] = True
-        left = self._ranked[half : self._count]
-        left = left[~chosen[left]]
-        room = limit - half - quarter
+        chosen[others[len(others) - rule.newest :]] = True
+        left = np.flatnonzero(self._has & ~chosen)
+        room = rule.limit - rule.best - rule.newest
         chosen[left[(2 * np.arange(room) + 1) * len(left) // (2 * room)]] = True
         return np.flatnonzero(chosen)
 

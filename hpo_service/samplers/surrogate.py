@@ -24,6 +24,7 @@ from hpo_service.core.history import History, TrialRecord
 from hpo_service.core.roles import Ask, Draw
 from hpo_service.samplers.evidence import Evidence
 from hpo_service.samplers.independent import RandomSampler
+from hpo_service.samplers.levels import Rule
 from hpo_service.samplers.observations import Basis, Observations
 from hpo_service.samplers.surrogate_view import (
     MAX_NEXT,
@@ -45,8 +46,9 @@ Integers = npt.NDArray[np.int64]
 
 STARTUP_TRIALS = 10
 """Random trials before a model is asked, where a scheduler's `sampler` has no option for it."""
-FED = {"tpe": 2_000, "gp": 300}
-"""The most observations that a model is given (see `levels`)."""
+FED = {"tpe": Rule(limit=2_000, best=25, newest=0), "gp": Rule(limit=300, best=150, newest=75)}
+"""The observations that a model is given (see `levels`). TPE takes at most 25 for good ones, and all others for a
+picture of the rest: an even spread of them shows the same. A process is to be exact where values are good."""
 RUNNING_FED = {"tpe": 1_000, "gp": 100}
 """The most trials on their way that it is given: the newest."""
 TRIES = {"tpe": 8, "gp": 2}

@@ -8,6 +8,7 @@ import pytest
 
 from hpo_service.core.definition import StudyDefinition, parse
 from hpo_service.samplers import surrogate
+from hpo_service.samplers.levels import Rule
 from tests.conformance.driver import Driver, Nature
 from tests.unit.samplers.test_samplers import FORBID, NESTED
 
@@ -40,7 +41,7 @@ def narrowed(driver: Driver) -> None:
 
 @pytest.mark.parametrize("name", STUDIES)
 def test_folded_again_is_kept_alive(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(surrogate, "FED", {"tpe": 13})
+    monkeypatch.setattr(surrogate, "FED", {"tpe": Rule(limit=13, best=3, newest=2)})
     monkeypatch.setattr(surrogate, "RUNNING_FED", {"tpe": 3})
     definition = study(*STUDIES[name])
     nature = Nature(horizon=9, failing=0.15, early=0.1)
@@ -55,7 +56,7 @@ def test_folded_again_is_kept_alive(name: str, monkeypatch: pytest.MonkeyPatch) 
 
 
 def test_a_process_gets_no_trial_that_the_space_does_not_allow_any_more(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(surrogate, "FED", {"gp": 9})
+    monkeypatch.setattr(surrogate, "FED", {"gp": Rule(limit=9, best=5, newest=2)})
     definition = study({"name": "bayesian", "startup_trials": 12, "surrogate": "gp", "max_resource": 9}, 13)
     driver = Driver(definition, Nature(horizon=9, losses=lambda number, _: float(number)), workers=1)
     driver.enqueue([SOON_ILLEGAL])  # the best of all, so it is among those that the model is fed
