@@ -29,6 +29,7 @@ from workers.contract import Launch, Message
 
 PARALLEL = 256
 BATCH = 4 * PARALLEL  # messages per poll: what gathers while the controller decides and commits
+TIMEOUT_S = 3_600.0  # a busy machine is slow
 LOOK_EVERY = 16  # passes between two looks at how far the study is
 ALGORITHMS: dict[str, dict[str, Any]] = {
     "random": {"name": "random", "max_resource": 10},
@@ -58,10 +59,10 @@ def run(options: Options) -> Outcome:
     figures: list[Figure] = []
     for name in ALGORITHMS:
         folder = str(options.scratch / name)
-        found = children.ask(
-            "benchmarks.engine", {"how": "play", "algorithm": name, "trials": trials, "folder": folder}
-        )
-        found |= children.ask("benchmarks.engine", {"how": "restart", "folder": folder, "asked_at": time.time()})
+        play_it = {"how": "play", "algorithm": name, "trials": trials, "folder": folder}
+        found = children.ask("benchmarks.engine", play_it, timeout_s=TIMEOUT_S)
+        take_up = {"how": "restart", "folder": folder, "asked_at": time.time()}
+        found |= children.ask("benchmarks.engine", take_up, timeout_s=TIMEOUT_S)
         rows.append((name, *(found[key] for key in COLUMNS)))
         figures += _figures(name, found)
     notes = [
