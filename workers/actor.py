@@ -33,6 +33,7 @@ from workers.tracebacks import format_exception, summary
 
 BATCH_SECONDS = 0.05
 SOON_SECONDS = 0.005  # a beginning and an end wait so long for what follows at once: sending costs half a millisecond
+TURN_SECONDS = 30.0  # an earlier call that does not come within it never will
 _REMEMBERED_CANCELS = 4096
 
 
@@ -57,6 +58,8 @@ class Worker:
         self._saver = Saver()
         self._warm: dict[str, Any] | None = None
         self._jobs: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
+        self._turn = 0
+        self._turned = threading.Condition()
         self._thread = threading.Thread(target=self._work, name="hpo-train", daemon=True)
         self._thread.start()
 
@@ -97,10 +100,18 @@ class Worker:
             "warm": self._warm is not None,
         }
 
-    def run(self, launch: Launch) -> Iterator[list[Message]]:
-        """Train the orders of a launch; yields messages in order, in batches, an `Ended` last for each order."""
+    def run(self, launch: Launch, turn: int | None = None) -> Iterator[list[Message]]:
+        """Train the orders of a launch; yields messages in order, in batches, an `Ended` last for each order.
+
+        Two calls may stream at a time: the second launch begins while the last checkpoints of the first are still on
+        their way to the disk. `turn` counts the calls from 0 where they may come in another order than they were made.
+        """
         out: queue.SimpleQueue[Message | None] = queue.SimpleQueue()
-        self._jobs.put(lambda: self._train(launch, out))
+        with self._turned:
+            self._turned.wait_for(lambda: turn is None or turn <= self._turn, timeout=TURN_SECONDS)
+            self._jobs.put(lambda: self._train(launch, out))
+            self._turn += 1
+            self._turned.notify_all()
         finished = False
         flushed = time.monotonic() + SOON_SECONDS - BATCH_SECONDS
         try:

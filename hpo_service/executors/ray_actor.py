@@ -11,12 +11,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-TRAIN, CONTROL = "train", "control"  # concurrency groups: one call trains, others are answered meanwhile
+TRAIN, CONTROL = "train", "control"
+"""Concurrency groups: one launch trains, and the next one is there when it ends; other calls are answered meanwhile."""
 
 
 def actor_class(ray: Any) -> Any:
     """The Ray actor class; the first argument of its instances is `packages_root()`, the others are `Worker`'s."""
-    return ray.remote(concurrency_groups={TRAIN: 1, CONTROL: 4})(by_value()[0])
+    return ray.remote(concurrency_groups={TRAIN: 2, CONTROL: 4})(by_value()[0])
 
 
 def packages_root() -> str:
@@ -48,8 +49,8 @@ def by_value() -> tuple[type, Callable[[str, str], tuple[int, bool]]]:
         def __init__(self, root: str, *args: Any, **options: Any) -> None:
             self._worker = ours(root, "workers.actor").Worker(*args, **options)
 
-        def run(self, launch: Any) -> Any:
-            yield from self._worker.run(launch)
+        def run(self, launch: Any, turn: int) -> Any:
+            yield from self._worker.run(launch, turn)
 
         def cancel(self, key: Any, mode: Any) -> None:
             self._worker.cancel(key, mode)

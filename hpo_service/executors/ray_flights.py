@@ -43,6 +43,7 @@ class Flight:
 
     __slots__ = (
         "_heard_at",
+        "_queued",
         "_resource",
         "_sharing",
         "_since",
@@ -53,12 +54,13 @@ class Flight:
         "unfinished",
     )
 
-    def __init__(self, launch: Launch, generator: Any, *, now: float) -> None:
+    def __init__(self, launch: Launch, generator: Any, *, now: float, queued: bool = False) -> None:
         self.launch = launch
         self.generator = generator
         self.progress = 0.0  # resource that its ended attempts trained
         self.unfinished: dict[AttemptKey, WorkOrder] = {order.key: order for order in launch.orders}
         self._resource: dict[AttemptKey, float] = {}
+        self._queued = queued
         self._sharing: int | None = None  # lanes that were in training when this side ended the first
         self.begun_at = self._since = self._heard_at = now  # the last two: of the attempt in training
 
@@ -83,8 +85,14 @@ class Flight:
         return max(ways, default=0.0) if self.fused else sum(ways)
 
     def taken_up(self, now: float) -> None:
-        """The worker is free for this launch from now on: its first attempt's clock starts."""
-        self.begun_at = self._since = self._heard_at = now
+        """The worker is free for this launch from now on: its first attempt's clock starts, unless it runs already."""
+        if self._queued:
+            self._queued = False
+            self.begun_at = self._since = self._heard_at = now
+
+    def begun(self) -> frozenset[AttemptKey]:
+        """The attempts in training that said so themselves."""
+        return frozenset(order.key for order in self.current() if order.key in self._resource)
 
     def current(self) -> Sequence[WorkOrder]:
         """The attempts in training: the first unfinished one, or every lane of a fused launch."""
@@ -107,6 +115,7 @@ class Flight:
             self._resource[message.key] = message.resource
             self._heard_at = now
         elif isinstance(message, Started):
+            self.taken_up(now)
             self._resource[message.key] = message.resumed_from
             self._heard_at = now
         elif isinstance(message, Ended):

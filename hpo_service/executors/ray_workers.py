@@ -6,6 +6,7 @@ The only module that calls methods of the actor. Decides nothing; `ray_pool` doe
 from __future__ import annotations
 
 import contextlib
+import itertools
 import uuid
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol
@@ -51,10 +52,11 @@ class ActorRemote:
         self._ray = ray
         self._handle = handle
         self._run = handle.run.options(num_returns="streaming", concurrency_group=TRAIN)
+        self._turns = itertools.count()
         self._cancel = handle.cancel.options(concurrency_group=CONTROL)
 
     def run(self, launch: Launch) -> Any:
-        return self._run.remote(launch)
+        return self._run.remote(launch, next(self._turns))
 
     def cancel(self, key: AttemptKey, mode: CancelMode) -> None:
         self._cancel.remote(key, mode)
@@ -101,7 +103,8 @@ def actor_starter(ray: Any, *, code_paths: Sequence[str], spread: Callable[[], b
 
 
 class PooledWorker:
-    """One worker. `flights` holds what was sent to it: the first is in training, a second one waits."""
+    """One worker. `flights` holds what was sent to it: the first is in training, a second one waits, or has begun while
+    the first one's last checkpoints are being stored."""
 
     __slots__ = (
         "answer", "born_at", "detail", "device", "flights", "idle_since", "node", "ping_at", "remote", "shape", "state",
@@ -134,7 +137,7 @@ class PooledWorker:
 
     def send(self, launch: Launch, now: float) -> Flight:
         """Send a launch."""
-        flight = Flight(launch, self.remote.run(launch), now=now)
+        flight = Flight(launch, self.remote.run(launch), now=now, queued=bool(self.flights))
         self.flights.append(flight)
         self.state = "busy"
         return flight
@@ -150,7 +153,8 @@ class PooledWorker:
 
     def in_training(self) -> frozenset[AttemptKey]:
         """The attempts that it trains now; what else it was sent waits for its turn."""
-        return frozenset(order.key for order in self.flights[0].current()) if self.flights else frozenset()
+        first = [order.key for flight in self.flights[:1] for order in flight.current()]
+        return frozenset(first).union(*(flight.begun() for flight in self.flights[1:]))
 
     def seen(self) -> WorkerSeen:
         """What there is to tell of it."""

@@ -32,8 +32,8 @@ def order(trial: int, **more: float) -> WorkOrder:
     return replace(plain, **more)  # type: ignore[arg-type]
 
 
-def flight(*orders: WorkOrder, method: str = "plain", width: int = 1) -> Flight:
-    return Flight(Launch(launch_id="l", orders=orders, method=method, width=width), None, now=0.0)
+def flight(*orders: WorkOrder, method: str = "plain", width: int = 1, queued: bool = False) -> Flight:
+    return Flight(Launch(launch_id="l", orders=orders, method=method, width=width), None, now=0.0, queued=queued)
 
 
 def started(of: WorkOrder) -> Started:
@@ -70,7 +70,7 @@ def test_messages_of_an_attempt_that_was_ended_here_are_dropped() -> None:
 
 def test_a_stall_is_measured_from_the_last_report_of_the_attempt_in_training() -> None:
     first, second = order(1, stall_timeout_s=5.0), order(2, stall_timeout_s=5.0)
-    sent = flight(first, second)
+    sent = flight(first, second, queued=True)
     sent.taken_up(100.0)
     assert sent.overdue(104.0) == []
     sent.take([started(first), reported(first, 3)], 104.0)
@@ -171,3 +171,18 @@ def test_lanes_whose_node_ran_out_of_memory_are_interrupted_and_go_on_in_half_as
         (Outcome.PAUSED, 2.0),
     ]
     assert not sent.unfinished
+
+
+def test_a_launch_that_waited_is_timed_from_when_it_really_began() -> None:
+    """It may begin while the last checkpoints of the one before are being stored."""
+    only = order(1, trial_timeout_s=5.0)
+    early, late = flight(only, queued=True), flight(only, queued=True)
+    assert early.begun() == frozenset()
+    early.take([started(only)], 50.0)
+    early.taken_up(53.0)
+    assert early.begun() == {only.key}
+    assert early.begun_at == 50.0
+    assert early.overdue(55.1 + GRACE_S) != []
+    late.taken_up(53.0)
+    late.take([started(only)], 54.0)
+    assert late.begun_at == 53.0

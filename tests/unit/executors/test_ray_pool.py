@@ -12,7 +12,7 @@ from hpo_service.executors.ray_flights import Shape
 from hpo_service.executors.ray_pool import AHEAD_BELOW_S, DEPTH, START_LIMIT_S, TENURE_S, Pool
 from hpo_service.executors.ray_session import Node
 from hpo_service.executors.ray_workers import PooledWorker, Remote
-from workers.contract import AttemptKey, CancelMode, Launch, TrainerSpec, WorkOrder
+from workers.contract import AttemptKey, CancelMode, Launch, Started, TrainerSpec, WorkOrder
 
 WHO = {"device": "cpu", "pid": 1}
 SMALL, LARGE = (1.0, 0.0), (2.0, 0.0)
@@ -245,3 +245,17 @@ def test_warming_fills_free_room_once_and_drives_nobody_out() -> None:
     assert sorted(worker.shape for worker in made.workers.values()) == [SMALL, SMALL, LARGE]
     made.warm(LARGE, 3, 3.0)
     assert len(made.workers) == 3
+
+
+def test_what_has_begun_behind_a_launch_that_still_stores_is_in_training_too() -> None:
+    made = filled(3, SMALL, (1.0, 0.0))
+    warm(made, 0.0)
+    [worker] = made.workers.values()
+    finish(made, worker, 0.1)
+    made.place(0.1)
+    first, second = worker.flights
+    assert worker.in_training() == set(first.unfinished)
+    [key] = second.unfinished
+    begun = Started(key=key, worker_id="w", node="n", device="cpu", resumed_from=0.0, environment={})
+    second.take([begun], 0.2)
+    assert worker.in_training() == {*first.unfinished, key}
