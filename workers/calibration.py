@@ -38,6 +38,7 @@ _CHEAP_S = 0.03  # what takes less is measured again until that finds nothing le
 _SAME = 0.95
 _WHOLE_S = 0.1  # epochs that are surely shorter are measured as they are
 _EPOCHS = 3
+_TRIES = 3  # a width takes so many times an epoch of one step of all its trials, or less
 _REMEMBERED = 256
 _answers: OrderedDict[str, Calibrated] = OrderedDict()
 
@@ -132,9 +133,9 @@ def _measure_widths(
 ) -> None:
     for width in _widths(most, device=device):
         before = measured.fused[max(measured.fused)] if measured.fused else measured.plain
-        if time.monotonic() + 2 * measured.one * width > measured.until:
+        if time.monotonic() + _TRIES * measured.one * width > measured.until:
             measured.stopped = f"; {width} lanes were not tried for lack of time"
-            return
+            continue
         if not _fits(width, max(measured.fused, default=0), device):
             measured.stopped = f"; {width} lanes do not fit into memory"
             return
