@@ -78,6 +78,9 @@ def slots(demands: Sequence[Demand], capacity: Capacity) -> dict[str, int]:
     for d in fitting:
         _occupy(room, _piece(cost[d.study_id], d), d.places)
     heap = [(d.places * max(cost[d.study_id]) / d.priority, d.study_id, d) for d in fitting if d.open < d.parallel]
+    if len(heap) == 1:  # nobody to share with
+        alone = heap[0][2]
+        return {**given, alone.study_id: _alone(alone, cost[alone.study_id], room)}
     heapq.heapify(heap)
     while heap:
         weight, study_id, demand = heapq.heappop(heap)
@@ -93,6 +96,13 @@ def slots(demands: Sequence[Demand], capacity: Capacity) -> dict[str, int]:
             weight += max(cost[study_id]) / demand.width / demand.priority
             heapq.heappush(heap, (weight, study_id, demand))
     return given
+
+
+def _alone(demand: Demand, cost: tuple[float, float], room: Sequence[float]) -> int:
+    """What the study gets where it is the only one that wants anything."""
+    whole = _piece(cost, demand)
+    fits = [int(left / part * demand.width + 1e-9) for part, left in zip(whole, room, strict=True) if part]
+    return max(0, min([demand.parallel - demand.open, *fits]))
 
 
 def _piece(cost: tuple[float, float], demand: Demand) -> tuple[float, float]:

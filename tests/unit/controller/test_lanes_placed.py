@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from hypothesis import given
@@ -142,3 +143,12 @@ def test_a_place_that_lanes_share_gets_as_many_trials() -> None:
         study_id="s", cpu=1, gpu=0, priority=1, open=64, parallel=999, mean_seconds=60.0, occupied=2, width=32.0
     )  # fmt: skip
     assert slots([demand], EIGHT) == {"s": 6 * 32}
+
+
+@given(wide)
+def test_alone_a_study_gets_what_it_would_beside_one_that_is_content(demand: Demand) -> None:
+    content = Demand(study_id="c", cpu=1, gpu=0, priority=1, open=0, parallel=1, mean_seconds=60.0, occupied=0)
+    alone = slots([demand, replace(content, parallel=0)], EIGHT)["s"]
+    assert slots([demand], EIGHT)["s"] == alone
+    beside = slots([demand, replace(content, priority=1e-9, open=demand.open)], EIGHT)["s"]
+    assert beside <= alone
