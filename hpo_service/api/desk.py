@@ -79,19 +79,21 @@ class Desk:
     def _run(self, study_id: str) -> None:
         """Round after round, until nobody waits."""
         last = 1
-        while requests := self._take(study_id, last):
-            self._serve(study_id, requests)
+        while (requests := self._take(study_id, last)) is not None:
+            if requests:
+                self._serve(study_id, requests)
             last = len(requests)
 
-    def _take(self, study_id: str, last: int) -> list[_Request]:
-        """The requests of the next round, in order: of two that tell of the same trial, the second one waits."""
+    def _take(self, study_id: str, last: int) -> list[_Request] | None:
+        """The requests of the next round, in order: of two that tell of the same trial, the second one waits. None
+        where nobody waits any more; from here on they cannot be taken back."""
         with self._guard:
             if last > 1:
                 self._guard.wait_for(lambda: len(self._queues[study_id]) >= last, MOMENT_S)
             queue = self._queues[study_id]
             if not queue:
                 del self._queues[study_id]
-                return []
+                return None
             taken: list[_Request] = []
             left: list[_Request] = []
             told: set[int] = set()
@@ -104,7 +106,7 @@ class Desk:
                 if trial is not None:
                     told.add(trial)
             self._queues[study_id] = left
-            return taken
+            return [request for request in taken if request.future.set_running_or_notify_cancel()]
 
     def _serve(self, study_id: str, requests: Sequence[_Request]) -> None:
         wishes = [r for r in requests if isinstance(r.what, Wish)]

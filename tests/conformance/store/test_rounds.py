@@ -246,6 +246,20 @@ def test_a_client_that_cannot_be_served_takes_nobody_with_it(db: Database, desk:
     assert len(good.result().attempts) == len(other.result().attempts) == 1
 
 
+def test_who_goes_away_keeps_nobody_waiting(db: Database, desk: Desk) -> None:
+    study_id = study_of(db, algorithm=RANDOM)
+
+    def gone() -> Future[Any]:
+        future = desk.ask(study_id, wish("gone"))
+        assert future.cancel(), "its round has not begun"
+        return future
+
+    _, stays = line_up(db, desk, study_id, [gone, lambda: desk.ask(study_id, wish("stays"))])
+    assert [a.trial for a in stays.result().attempts] == [1]
+    line_up(db, desk, study_id, [gone])
+    assert [a.trial for a in desk.ask(study_id, wish("later")).result(WAIT_S).attempts] == [2]
+
+
 @pytest.mark.parametrize("algorithm", [RANDOM, TPE], ids=["random", "tpe"])
 @pytest.mark.parametrize("when", ["before", "after"])
 def test_a_crash_loses_nothing_that_was_acknowledged(db: Database, algorithm: dict[str, Any], when: str) -> None:
