@@ -120,9 +120,10 @@ def _figures(searches: Sequence[Search], plan: Plan) -> list[Figure]:
     regret = [search.ruled / search.full for search in searches]
     typical = [search.ruled_typical / search.full_typical for search in searches]
     name = f"fed at most {plan.limit:,}, rule ÷ fed all"
+    below = 1.1 if plan.limit >= surrogate.FED["tpe"].limit else None
     return [
-        Figure(name=f"{name}: regret after {plan.trials:,} trials", value=_geometric(regret), unit="×", below=1.1),
-        Figure(name=f"{name}: a typical later trial's distance", value=_geometric(typical), unit="×", below=1.1),
+        Figure(name=f"{name}: regret after {plan.trials:,} trials", value=_geometric(regret), unit="×", below=below),
+        Figure(name=f"{name}: a typical later trial's distance", value=_geometric(typical), unit="×", below=below),
         Figure(name=f"{name}: searches no worse", value=sum(r <= 1 for r in regret), unit=f"of {len(regret)}"),
     ]
 
