@@ -87,7 +87,7 @@ def own_cpu_seconds(url: str) -> float:
 
 def cpu_split(url: str) -> dict[str, float]:
     """CPU seconds so far of the process that answers requests, the controller, the workers, and Ray's own processes."""
-    root = _servers[url]
+    root = _servers[url].pid
     parents, used = _processes()
     split = dict.fromkeys(PARTS, 0.0)
     for pid, seconds in used.items():

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import subprocess
+import sys
 
 import pytest
 from hypothesis import given
@@ -93,3 +95,19 @@ def test_a_figure_without_its_peer_is_never_made_up() -> None:
     assert not any("winners" in name for name in names)
     assert any("lower bound" in note for note in outcome.notes)
     assert all(math.isfinite(value) for value in names.values())
+
+
+def test_the_cpu_of_a_server_and_its_children_is_told_apart(monkeypatch: pytest.MonkeyPatch) -> None:
+    busy = "import os, time\nwhile time.process_time() < 0.1: pass\n"
+    child = f"{busy}print('done', flush=True); input()"
+    parent = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {child!r}, 'hpo_service.controller'])"
+    with subprocess.Popen(
+        [sys.executable, "-c", parent], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as process:
+        monkeypatch.setitem(server._servers, "http://there", process)
+        assert process.stdout is not None
+        assert process.stdout.readline() == "done\n"
+        split = server.cpu_split("http://there")
+        process.communicate("\n")
+    assert split["controller"] >= 0.09
+    assert split["server"] + split["controller"] == pytest.approx(sum(split.values()))
