@@ -30,6 +30,7 @@ EXACT = frozenset(
         "clamp",
         "clamp_max",
         "clamp_min",
+        "clone",
         "copy",
         "div",
         "eq",

@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.func import functional_call, vmap
 
 from workers.loops import placement
-from workers.loops.lane_storage import LaneStorage
+from workers.loops.lane_storage import LINE, LaneStorage
 from workers.models.parts import Masks
 
 
@@ -40,8 +40,10 @@ class VmappedLanes:
     def evaluate(self, x: Tensor) -> Tensor:
         """[rows, …] → [lanes, rows, outputs]."""
         self._storage.template.eval()
+        rows = len(x)
+        x = torch.cat([x, x.new_zeros(-rows % LINE, *x.shape[1:])])  # whole lines, at which lanes are treated alike
         x = x.expand(self._storage.lanes, *x.shape)
-        return self._way(x, (), training=False).evaluate(x)
+        return self._way(x, (), training=False).evaluate(x)[:, :rows]
 
     def mapped(self, rows: int) -> bool:
         """True where training batches of `rows` rows are worked through all lanes at once; known after the first."""
