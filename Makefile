@@ -42,9 +42,9 @@ fix: $(STAMP)
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-## make bench    side-by-side benchmarks; tables on the screen, JSON in benchmarks/results
+## make bench    side-by-side benchmarks; tables on the screen, JSON in benchmarks/results (NAMES="training hyperband", QUICK=1)
 bench: $(STAMP)
-	$(BIN)/python -m benchmarks.run
+	$(BIN)/python -m benchmarks.run $(NAMES) $(if $(QUICK),--quick,)
 
 ## make screenshots  a picture of every page, light, dark and on a phone, into build/screenshots
 screenshots: $(STAMP)
