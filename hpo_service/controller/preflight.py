@@ -68,7 +68,9 @@ class Preflights:
         )
         self.flights.add((o.key for o in launch.orders), cpu=launch.cpu, gpu=launch.gpu)
         self.executor.launch(launch)
-        self.executor.warm(launch.cpu, launch.gpu, row.parallel)  # the trials come right after
+        trials = definition.budget.trials
+        wanted = row.parallel if trials is None else min(row.parallel, trials)
+        self.executor.warm(launch.cpu, launch.gpu, wanted)  # the trials come right after
 
     def _judge(
         self, row: StudyRow, definition: StudyDefinition, tried: Tried, params: Mapping[str, object] | None

@@ -152,12 +152,12 @@ def test_trials_share_launches_and_structures_are_measured_once(name: str, tmp_p
     )
 
 
-@pytest.mark.parametrize("name", SYNCHRONOUS)
-def test_killed_at_writes_the_launches_stay_the_same(name: str, tmp_path: Path) -> None:
+def same_launches_after_crashes(tmp_path: Path, name: str, crashes: int | None) -> None:
+    """Killed at `crashes` fail-points spread over the study (None: at every one)."""
     world = fresh(tmp_path, "calm")
     counter = CrashAt()
     calm = through(world, counter, **SYNCHRONOUS[name])
-    for at in range(1, counter.calls + 1, max(1, counter.calls // 4)):
+    for at in range(1, counter.calls + 1, 1 if crashes is None else max(1, counter.calls // crashes)):
         disturbed = fresh(tmp_path, f"crash-{at}")
         study_id = begin(disturbed, **SYNCHRONOUS[name])
         with contextlib.suppress(Crash):
@@ -167,6 +167,17 @@ def test_killed_at_writes_the_launches_stay_the_same(name: str, tmp_path: Path) 
         assert seen.outcome == calm.outcome, f"killed at fail-point {at}"
         assert seen.partition == calm.partition, f"killed at fail-point {at}"
         assert seen.study.best_trial == calm.study.best_trial
+
+
+@pytest.mark.parametrize("name", SYNCHRONOUS)
+def test_killed_at_writes_the_launches_stay_the_same(name: str, tmp_path: Path) -> None:
+    same_launches_after_crashes(tmp_path, name, 4)
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("name", SYNCHRONOUS)
+def test_killed_at_every_write_the_launches_stay_the_same(name: str, tmp_path: Path) -> None:
+    same_launches_after_crashes(tmp_path, name, None)
 
 
 @settings(max_examples=4, deadline=None)
