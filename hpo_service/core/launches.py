@@ -83,14 +83,15 @@ class Methods:
 
     def group(self, members: Sequence[tuple[int, Mapping[str, Any]]], *, most: int | None = None) -> list[Group]:
         """Partition (trial, params) pairs by structure, and each structure in its order into launches of even length,
-        at most its width (and `most`). What is alone in its structure is trained plainly, measured or not."""
+        at most its width (and `most`). What is alone in its structure is trained plainly, measured or not; so is all
+        of a study without lanes, where only configurations that are drawn twice are alike."""
         by_structure: dict[str, list[tuple[int, Mapping[str, Any]]]] = {}
         for trial, params in members:
             by_structure.setdefault(structure_key(params, self.lanes), []).append((trial, params))
         groups: list[Group] = []
         for key, alike in by_structure.items():
             known = self._by_structure.get(key)
-            if known is None and len(alike) > 1:
+            if known is None and len(alike) > 1 and self.fuses:
                 groups.append(Group(trials=tuple(t for t, _ in alike), method=None, params=alike[0][1]))
                 continue
             fused = known is not None and known.method == FUSED

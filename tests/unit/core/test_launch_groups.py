@@ -6,6 +6,7 @@ from typing import Any
 
 from hpo_service import algorithms
 from hpo_service.core import events as ev
+from hpo_service.core.launches import Methods
 from hpo_service.core.proposals import Continue, Start
 from tests.conformance.driver import Driver, Nature
 from tests.unit.core.test_fold import WIDE, study
@@ -55,3 +56,8 @@ def test_where_nothing_can_be_fused_trials_are_placed_one_by_one() -> None:
     assert plain_block(kind, {"kind": "a"}, {"kind": "b"}) is None
     depth = {"depth": {"type": "integer", "low": 1, "high": 2, "when": {"kind": "a"}}}
     assert plain_block({**kind, **depth}, {"kind": "b"}, {"kind": "a", "depth": 1}) == 16
+
+
+def test_without_lanes_equal_configurations_wait_for_no_measurement() -> None:
+    groups = Methods().group([(0, {"a": 1}), (1, {"a": 1}), (2, {"a": 2})])
+    assert [(group.trials, group.method) for group in groups] == [((0,), "plain"), ((1,), "plain"), ((2,), "plain")]
