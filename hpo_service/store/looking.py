@@ -8,14 +8,14 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Row, func, select
+from sqlalchemy import Row, func, select, text
 
 from hpo_service.core.events import MethodsChosen
 from hpo_service.errors import NotFound
 from hpo_service.store.database import Database
 from hpo_service.store.mapping import attempt_row
 from hpo_service.store.rows import AttemptRow
-from hpo_service.store.tables import attempts, events, reports, trials
+from hpo_service.store.tables import CHOSEN, attempts, events, reports, trials
 from hpo_service.store.tx import to_datetime
 
 _ATTEMPT = [
@@ -91,7 +91,7 @@ def launch_of(db: Database, study_id: str, trial: int, fence: int) -> list[Attem
 def methods_chosen(db: Database, study_id: str) -> list[tuple[int, datetime, MethodsChosen]]:
     """The study's choices of method as the log holds them, with sequence number and time, oldest first."""
     e = events.c
-    statement = select(e.seq, e.at, e.payload).where(e.study_id == study_id, e.kind == MethodsChosen.kind)
+    statement = select(e.seq, e.at, e.payload).where(e.study_id == study_id, text(CHOSEN))
     with db.read() as tx:
         rows = tx.all(statement.order_by(e.seq))
     return [(row.seq, to_datetime(row.at), MethodsChosen.from_json(json.loads(row.payload))) for row in rows]

@@ -129,6 +129,9 @@ events = Table(
     PrimaryKeyConstraint("study_id", "seq"),
     ForeignKeyConstraint(["study_id"], ["studies.id"]),
 )
+CHOSEN = "kind = 'methods_chosen'"
+"""Written out wherever the index is to serve, as are all of these: the planner compares the words."""
+_partial("events_methods", events, "study_id", "seq", where=CHOSEN)
 
 improvements = Table(
     "improvements",
@@ -280,7 +283,7 @@ attempts = Table(
 )
 Index("attempts_by_time", attempts.c.study_id, attempts.c.opened_at)
 FAILED = "outcome IN ('failed', 'lost')"
-"""Written out wherever the index is to serve: the planner compares the words."""
+"""Written out wherever the index is to serve."""
 _partial("attempts_failed", attempts, "ended_at", where=FAILED)
 _partial("attempts_one_open", attempts, "study_id", "trial", where="state = 'open'", unique=True)
 _partial(

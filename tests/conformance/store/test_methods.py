@@ -6,8 +6,9 @@ import pytest
 
 from hpo_service.core.events import MethodChoice, MethodsChosen
 from hpo_service.errors import DecisionMoved
-from hpo_service.store import decisions, methods
+from hpo_service.store import decisions, looking, methods
 from hpo_service.store.rows import Placement
+from hpo_service.store.tables import CHOSEN
 from tests.storelib import World, start
 
 
@@ -50,3 +51,22 @@ def test_interrupted_trials_know_where_they_were(world: World) -> None:
     decisions.reopen(world.db, world.id, [2], epoch=world.epoch, placements=again)
     world.collect(world.ended(2, "lost", fence=2))
     assert decisions.last_placements(world.db, world.id) == {0: placed[0], 2: again[2]}
+
+
+def test_choices_are_found_by_their_index(world: World) -> None:
+    first = decisions.choose_methods(world.db, world.id, chosen(8), epoch=world.epoch)
+    world.start(3)
+    second = decisions.choose_methods(world.db, world.id, chosen(32), epoch=world.epoch)
+    found = looking.methods_chosen(world.db, world.id)
+    assert [(seq, event) for seq, _, event in found] == [(first, chosen(8)), (second, chosen(32))]
+    if world.db.engine.dialect.name != "sqlite":
+        return  # a small table is read whole there, whatever indexes it has
+    plan = "EXPLAIN QUERY PLAN SELECT seq, at, payload FROM events WHERE study_id = 'x' AND "
+    with world.db.read() as tx:
+        rows = tx.conn.exec_driver_sql(f"{plan}{CHOSEN} ORDER BY seq").all()
+    assert "events_methods" in str(rows)
+    assert "TEMP B-TREE" not in str(rows)
+
+
+def test_the_index_is_of_the_kind_that_the_log_writes() -> None:
+    assert f"kind = '{MethodsChosen.kind}'" == CHOSEN
