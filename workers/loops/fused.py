@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
+from workers import memory
 from workers.errors import AttemptEnd
 from workers.loops.lanes import LaneLearner
 from workers.loops.progress import PREFLIGHT_BATCHES, Progress, last_epoch, spread
@@ -102,10 +103,12 @@ class _Launch:
         return {**self._progress[lane].stored(), "learners": learners}
 
     def _guarded(self, lane: int, act: Callable[[int], None]) -> None:
-        """What goes wrong for one lane ends that lane alone."""
+        """What goes wrong for one lane ends that lane alone; memory that runs out is short for all."""
         try:
             act(lane)
         except (Exception, AttemptEnd) as error:
+            if memory.is_out_of_memory(error):
+                raise
             self._end(lane, error)
 
     def _end(self, lane: int, error: BaseException | None) -> None:

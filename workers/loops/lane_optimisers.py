@@ -36,7 +36,8 @@ class LaneOptimiser:
 
     def __init__(self, kind: str, settings: LaneSettings, *, values: Blocks, grads: Blocks) -> None:
         self._kind = kind
-        self._rule: Callable[[], None] = getattr(self, f"_{RULES[kind]}")
+        # Not bound to self: a cycle would keep the memory of all lanes until Python looks for cycles.
+        self._rule: Callable[[LaneOptimiser], None] = getattr(type(self), f"_{RULES[kind]}")
         self._values, self._grads = values, grads
         self._momentum = np.array(settings.momentum)
         self._beta1, self._beta2 = np.array(settings.beta1), np.array(settings.beta2)
@@ -87,7 +88,7 @@ class LaneOptimiser:
                 torch._foreach_mul_(self._values.each, self._now["decay"])
             else:
                 torch._foreach_addcmul_(self._grads.each, self._values.each, self._now["decay"])
-        self._rule()
+        self._rule(self)
 
     def _descend(self, direction: Blocks) -> None:
         torch._foreach_addcmul_(self._values.each, direction.each, self._now["rate"])

@@ -30,7 +30,8 @@ class Optimiser:
     state: dict[str, Tensor] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        self._rule: Callable[[Tensor, Tensor, float], None] = getattr(self, f"_{RULES[self.kind]}")
+        # Not bound to self: a cycle would keep the state until Python looks for cycles.
+        self._rule: Callable[[Optimiser, Tensor, Tensor, float], None] = getattr(type(self), f"_{RULES[self.kind]}")
 
     def step(self, params: Tensor, grads: Tensor, lr: float) -> None:
         """One update of `params` ([P], no gradient recorded) by `grads` (overwritten where convenient)."""
@@ -40,7 +41,7 @@ class Optimiser:
                 params.mul_(1.0 - lr * self.weight_decay)
             else:
                 grads.add_(params, alpha=self.weight_decay)
-        self._rule(params, grads, lr)
+        self._rule(self, params, grads, lr)
 
     def state_dict(self) -> dict[str, Any]:
         """Plain containers and tensors."""

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import itertools
+import weakref
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +31,8 @@ from workers.data import TaskData
 from workers.errors import AttemptEnd
 from workers.loops import fused, single
 from workers.loops.lane_size import lane_bytes
-from workers.loops.lanes import one_thread
+from workers.loops.lanes import LaneLearner, one_thread
+from workers.loops.optimisers import OPTIMIZERS
 from workers.loops.single import Task
 from workers.trial import Resumed, Trial
 
@@ -238,3 +242,36 @@ def test_bytes_of_a_lane_grow_with_what_it_holds() -> None:
     assert bytes_ > 4 * 3 * numbers
     for more in ({"hidden_units": 64}, {"batch_size": 32}, {"optimizer": "adam"}, {"hidden_layers": 3}):
         assert lane_bytes(tasks_of({"hidden_units": 8, **more})[0]) > bytes_
+
+
+def test_memory_that_runs_out_while_a_lane_is_saved_is_short_for_all(bench: Bench) -> None:
+    tasks = tasks_of({"lr": 0.01}, {"lr": 0.02})
+    trials = [bench.trial(i, to=1) for i in range(2)]
+
+    def full(*_: Any, **__: Any) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    trials[0].save_checkpoint = full  # type: ignore[method-assign]
+    with pytest.raises(torch.OutOfMemoryError):
+        bench.train(tasks, trials, width=2)
+    assert bench.endings == []
+
+
+def test_lanes_leave_no_memory_behind() -> None:
+    tasks = tasks_of({"lr": 0.01}, {"lr": 0.02})
+    gc.collect()
+    gc.disable()
+    try:
+        for kind in OPTIMIZERS:
+            each = [replace(task, params={**task.params, "optimizer": kind}) for task in tasks]
+            lanes = LaneLearner(each, fold=0, seeds=[1, 2], horizons=[2.0, 2.0])
+            alone = single.Learner(each[0], fold=0, seed=1, horizon=2.0)
+            lanes.epoch([1, 1])
+            alone.epoch(1)
+            held: list[weakref.ref[Any]] = [weakref.ref(lanes), weakref.ref(lanes._storage.values)]
+            held.append(weakref.ref(alone.optimiser))
+            held += [weakref.ref(block) for block in lanes._optimiser._state.values()]
+            del lanes, alone
+            assert [ref() for ref in held] == [None] * len(held), kind
+    finally:
+        gc.enable()
