@@ -13,6 +13,7 @@ go to the concurrency group "control", so that they are answered while `run` tra
 from __future__ import annotations
 
 import contextlib
+import functools
 import gc
 import os
 import queue
@@ -182,14 +183,16 @@ class Worker:
 
     def _train_fused(self, launch: Launch, out: queue.SimpleQueue[Message | None]) -> None:
         """Train the orders as lanes; the stream ends behind the last checkpoint that is still to be stored."""
+        current: FusedAttempts | None = None
         try:
             self._load()
-            current = FusedAttempts(launch, out.put, self._cancels.get, worker=self._me, saver=self._saver)
-            self._current = current
+            self._current = current = FusedAttempts(
+                launch, out.put, self._cancels.get, worker=self._me, saver=self._saver
+            )
             current.run()
-        except BaseException as error:  # as below: every attempt must end
-            for order in launch.orders:
-                out.put(_broken(order, error))
+        except BaseException as error:  # as below: every attempt must end, and once
+            for order in launch.orders if current is None else current.unfinished():
+                self._saver.then(functools.partial(out.put, _broken(order, error)))
         finally:
             self._current = None
             for order in launch.orders:

@@ -34,6 +34,7 @@ class Usage:
         self._cuda = device.startswith("cuda")
         self._sampled_at = time.monotonic()
         self._samples: list[float] = []
+        self._asked = False
         with contextlib.suppress(OSError):
             _CLEAR.write_text("5")  # Linux: resets this process's own high-water mark
         torch = loaded_torch()
@@ -69,9 +70,10 @@ class Usage:
 
     def gpu_mean_utilisation(self) -> float | None:
         """0 … 1; None without a GPU, without NVML, or for an attempt too short to sample."""
-        if self._cuda and not self._samples:
+        if self._cuda and not self._asked and not self._samples:
+            self._asked = True  # once: every lane of a launch asks, and an answer takes milliseconds
             utilisation = _utilisation()
-            return utilisation
+            self._samples += [] if utilisation is None else [utilisation]
         return sum(self._samples) / len(self._samples) if self._samples else None
 
 

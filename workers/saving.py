@@ -9,7 +9,7 @@ from __future__ import annotations
 import queue
 import threading
 import traceback
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
@@ -74,7 +74,7 @@ class Saver:
 
 def _carry_out(batch: list[_Job | Callable[[], None]], pool: ThreadPoolExecutor) -> None:
     saves = [job for job in batch if isinstance(job, _Job)]
-    answers = iter(save_many([job.request for job in saves], lambda act, items: _in_parts(act, items, pool)))
+    answers = iter(_stored([job.request for job in saves], pool))
     for job in batch:
         try:
             if isinstance(job, _Job):
@@ -83,6 +83,14 @@ def _carry_out(batch: list[_Job | Callable[[], None]], pool: ThreadPoolExecutor)
                 job()
         except Exception:  # a fault of ours: what waits behind it must not wait for ever
             traceback.print_exc()
+
+
+def _stored(requests: Sequence[Request], pool: ThreadPoolExecutor) -> list[CheckpointRef | Exception]:
+    try:
+        return save_many(requests, lambda act, items: _in_parts(act, items, pool))
+    except Exception as error:  # no memory, no threads left: none of them is stored, and each must be told
+        traceback.print_exc()
+        return [error] * len(requests)
 
 
 def _in_parts(act: Callable[[Any], Any], items: Iterable[Any], pool: ThreadPoolExecutor) -> list[Any]:

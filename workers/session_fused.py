@@ -32,6 +32,7 @@ from workers.contract import (
     Outcome,
     Reported,
     Started,
+    WorkOrder,
 )
 from workers.errors import InvalidOrderError
 from workers.lane import Lane
@@ -82,6 +83,10 @@ class FusedAttempts:
         """Send what was printed, if it has waited long enough."""
         for lane in self._lanes:
             lane.log.tick()
+
+    def unfinished(self) -> list[WorkOrder]:
+        """The orders whose training is not over: none once `run` has returned."""
+        return [lane.order for lane in _live(self._lanes)]
 
     def run(self) -> None:
         """Train every order to its target, its cancellation or its failure; each gets its `Ended`."""
@@ -137,8 +142,12 @@ class FusedAttempts:
         for lane in _live(self._lanes):
             assert lane.prepared is not None
             found = found or self._environment(lane.prepared)
-            with self._output.of(lane):
-                resumed_from = lane.begin(device=self._worker.device)
+            try:
+                with self._output.of(lane):
+                    resumed_from = lane.begin(device=self._worker.device)
+            except Exception as error:  # while its checkpoint was read
+                self._end(lane, error)
+                continue
             self._send(
                 Started(
                     key=lane.order.key,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 import threading
@@ -287,3 +288,36 @@ def test_error_within_a_users_import_is_theirs(tmp_path: Path, monkeypatch: pyte
 def test_malformed_paths_are_refused(path: str) -> None:
     with pytest.raises(InvalidOrderError, match=r"pkg\.module:name"):
         functions.find(path)
+
+
+def test_a_fault_after_training_ends_no_attempt_twice(
+    worker: Worker, fused: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    @contextlib.contextmanager
+    def fails_at_its_end() -> Iterator[None]:
+        yield
+        raise RuntimeError("cannot be put back")
+
+    monkeypatch.setattr("workers.isolation.isolated", fails_at_its_end)
+    sent = fused(0.01, 0.02)
+    messages = [m for batch in worker.run(sent) for m in batch]
+    ended = [m for m in messages if isinstance(m, Ended)]
+    assert sorted(m.key.trial for m in ended) == sorted(o.key.trial for o in sent.orders)
+    assert {m.outcome for m in ended} == {Outcome.REACHED}
+
+
+def test_a_fault_before_training_ends_each_attempt_once(
+    worker: Worker, fused: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails() -> None:
+        raise FileNotFoundError("the working directory is gone")
+
+    monkeypatch.setattr("workers.isolation.isolated", fails)
+    sent = fused(0.01, 0.02)
+    worker.cancel(sent.orders[0].key, CancelMode.STOP)
+    ended = [m for batch in worker.run(sent) for m in batch if isinstance(m, Ended)]
+    assert {m.key.trial: m.outcome for m in ended} == {
+        sent.orders[0].key.trial: Outcome.CANCELLED,
+        sent.orders[1].key.trial: Outcome.FAILED,
+    }
+    assert len(ended) == 2

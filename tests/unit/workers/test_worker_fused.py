@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 import torch
 
-from workers import recipes
+from workers import checkpoints, recipes
 from workers.contract import (
     FUSED,
     AttemptKey,
@@ -393,6 +393,24 @@ def test_the_memory_of_a_program_is_free_before_the_next_begins(monkeypatch: pyt
 
 
 # Checkpoints, costs, logs
+
+
+def test_a_checkpoint_that_memory_does_not_hold_costs_its_lane_alone(
+    program: Program, order: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = run(launch(order(0, to=1.0), order(1, to=1.0))).end(0).checkpoint
+    read = checkpoints.load
+
+    def load(root: Any, ref: CheckpointRef, **how: Any) -> Any:
+        if ref == first:
+            raise MemoryError
+        return read(root, ref, **how)
+
+    monkeypatch.setattr(checkpoints, "load", load)
+    assert first is not None
+    got = run(launch(order(0, checkpoints=(first,)), order(1)))
+    assert (got.end(0).outcome, got.end(0).failure) == (Outcome.FAILED, FailureKind.OUT_OF_MEMORY)
+    assert (got.end(1).outcome, got.steps(1)) == (Outcome.REACHED, [1, 2, 3])
 
 
 def test_a_checkpoint_that_cannot_be_stored_fails_its_lane_alone(program: Program, order: Make, tmp_path: Path) -> None:

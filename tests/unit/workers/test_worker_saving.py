@@ -140,3 +140,22 @@ def test_closing_finishes_what_was_put_in(tmp_path: Path) -> None:
     saver.close()
     assert len(got) == 3
     assert threading.active_count() == before
+
+
+def test_a_writer_without_threads_says_so_of_every_checkpoint_and_goes_on(
+    tmp_path: Path, saver: Saver, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def no_threads(*_: Any) -> None:
+        raise RuntimeError("can't start new thread")
+
+    got: list[Any] = []
+    with monkeypatch.context() as broken:
+        broken.setattr("workers.saving.save_many", no_threads)
+        for trial in range(3):
+            saver.save(request(tmp_path, trial), got.append)
+        saver.wait()
+    assert [str(error) for error in got] == ["can't start new thread"] * 3
+    assert "can't start new thread" in capsys.readouterr().err
+    saver.save(request(tmp_path, 4), got.append)
+    saver.wait()
+    assert isinstance(got[3], CheckpointRef)
