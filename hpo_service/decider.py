@@ -113,6 +113,11 @@ class Decider:
             fold = self._folds.get(study_id)
         return (fold or self.fold(study_id)).definition
 
+    def knows(self, study_id: str) -> bool:
+        """Whether a fold of the study is kept here."""
+        with self._guard:
+            return study_id in self._folds
+
     def fold_under(self, study_id: str, appended: Sequence[Event], last_seq: int) -> Fold:
         """The fold with the events in that a transaction under way has appended, which holds the study's row; its log
         ends with `last_seq` there. Should it not be committed, `forget` the study. Hold `lock(study_id)`."""

@@ -44,6 +44,7 @@ class Desk:
     def __init__(self, db: Database, decider: Decider, *, threads: int = THREADS) -> None:
         self._db = db
         self._decider = decider
+        self._count = threads
         self._threads = ThreadPoolExecutor(threads, thread_name_prefix="desk")
         self._guard = threading.Condition()
         self._queues: dict[str, list[_Request]] = {}  # of the studies that are being served
@@ -76,13 +77,22 @@ class Desk:
             self._threads.submit(self._run, study_id)
         return request.future
 
-    def _run(self, study_id: str) -> None:
-        """Round after round, until nobody waits."""
-        last = 1
+    def _run(self, study_id: str, last: int = 1) -> None:
+        """Round after round, until nobody waits; where other studies wait for a thread, they have their turn first."""
         while (requests := self._take(study_id, last)) is not None:
             if requests:
                 self._serve(study_id, requests)
             last = len(requests)
+            if self._goes_behind(study_id, last):
+                return
+
+    def _goes_behind(self, study_id: str, last: int) -> bool:
+        """Queue the study behind those that wait for a thread; False where none does."""
+        with self._guard:
+            if self._closed or len(self._queues) <= self._count:
+                return False
+            self._threads.submit(self._run, study_id, last)
+            return True
 
     def _take(self, study_id: str, last: int) -> list[_Request] | None:
         """The requests of the next round, in order: of two that tell of the same trial, the second one waits. None

@@ -20,7 +20,7 @@ from hpo_service.core.proposals import Continue, Proposal, Start
 from hpo_service.core.states import StudyState
 from hpo_service.decider import Decider, decided
 from hpo_service.errors import Conflict, DecisionMoved, NotFound, Unavailable
-from hpo_service.store import asking, external
+from hpo_service.store import asking, external, studies
 from hpo_service.store.asking import Chosen, Gathered, Heard, Telling
 from hpo_service.store.database import Database
 from hpo_service.store.rows import OpenAttempt, Placement, StudyRow, TrialRow
@@ -157,7 +157,7 @@ def _at_once(
         clients.held = {client_id: list(held) for client_id, held in gathered.held.items()}
         if any(clients.lacks(client_id) for client_id in gathered.adopters):
             raise _InTurnError
-        if not gathered.study.external or gathered.study.state is not StudyState.RUNNING:
+        if not _served_here(gathered.study):
             return None
         fold = decider.fold_under(study_id, appended, gathered.study.last_seq)
         lacking, slots = clients.places(gathered.study)
@@ -166,23 +166,30 @@ def _at_once(
         return Chosen(event=decided(gathered.study, fold, proposals), placements=placements) if proposals else None
 
     with decider.lock(study_id):
+        if not decider.knows(study_id) and not _served_here(studies.get_study(db, study_id)):
+            return None  # nothing will be decided: its log, which may be long, need not be folded for that
         if not _everyday(decider.definition(study_id)):
             return None
         try:
             done = asking.serve(db, study_id, tellings=tellings, clients=clients.largest, choose=choose)
             if done.committed is not None:
                 decider.fold_under(study_id, done.appended, done.committed.seq)
-        except Exception as error:
+        except _InTurnError:  # before the fold took anything in
+            return None
+        except BaseException as error:
             decider.forget(study_id)
-            if isinstance(error, NotFound | Unavailable):
+            if isinstance(error, NotFound | Unavailable) or not isinstance(error, Exception):
                 raise
-            if not isinstance(error, _InTurnError):
-                log.info("study %s is served in turn: %r", study_id, error)
+            log.info("study %s is served in turn: %r", study_id, error)
             return None
     study, opened = done.gathered.study, done.committed.opened if done.committed is not None else ()
     clients.take(opened, takers)
     ended = _afterwards(db, decider, study, clients, len(opened))
     return _Outcome(study=study, heard=done.gathered.heard, told=done.told, ended=ended)
+
+
+def _served_here(study: StudyRow) -> bool:
+    return study.external and study.state is StudyState.RUNNING
 
 
 def _everyday(definition: StudyDefinition) -> bool:
@@ -264,7 +271,7 @@ def _decide(
     study_id, adopted = gathered.study.id, False
     for _ in range(TRIES):
         study = gathered.study
-        if not study.external or study.state is not StudyState.RUNNING:
+        if not _served_here(study):
             return gathered, _afterwards(db, decider, study, clients, 0)
         moved = _declare_spent(db, decider, study)
         if not moved and not adopted:

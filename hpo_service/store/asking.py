@@ -145,8 +145,8 @@ def seat(db: Database, study_id: str) -> Iterator[None]:
     if db.is_sqlite:
         yield
         return
-    with db.engine.connect() as conn, conn.begin():
-        conn.exec_driver_sql("SELECT pg_advisory_xact_lock(%s, hashtext(%s))", (SEAT, study_id))
+    with db.read() as tx:
+        tx.text("SELECT pg_advisory_xact_lock(?, hashtext(?))", SEAT, study_id)
         yield
 
 

@@ -318,6 +318,51 @@ def test_a_desk_that_closes_serves_who_waits_and_nobody_else(db: Database) -> No
         desk.ask(study_id, wish("me"))
 
 
+def test_a_study_that_is_always_asked_leaves_others_their_turn(db: Database) -> None:
+    busy, other, desk = study_of(db, algorithm=RANDOM), study_of(db, algorithm=RANDOM), Desk(db, Decider(db), threads=1)
+    over, waits = threading.Event(), threading.Event()
+    asked = [desk.ask(busy, wish("0"))]
+
+    def again(_: Future[Given]) -> None:
+        """The next one asks before the thread looks whether anybody does."""
+        if not over.is_set() and len(asked) < 1000:
+            waits.wait(WAIT_S)
+            asked.append(desk.ask(busy, wish(str(len(asked) % 3))))
+            asked[-1].add_done_callback(again)
+
+    asked[0].add_done_callback(again)
+    served = desk.ask(other, wish("me"))
+    waits.set()
+    assert len(served.result(WAIT_S).attempts) == 1
+    rounds_before = len(asked)
+    over.set()
+    desk.close()
+    assert rounds_before < 20
+    assert all(len(one.result(WAIT_S).attempts) == 1 for one in asked)
+
+
+def test_a_client_that_went_silent_costs_no_fold(db: Database) -> None:
+    now = db.now().timestamp()
+    db.clock = lambda: int(now * 1e6)
+    study_id, decider = study_of(db, algorithm=RANDOM), Decider(db)
+    (lost,), _ = rounds.ask(db, decider, study_id, client_id="silent", n=1, lease_s=60)
+    with decider.lock(study_id):
+        fold = decider.fold(study_id)
+        now += 61
+        (mine,), _ = rounds.ask(db, decider, study_id, client_id="me", n=1, lease_s=60)
+        assert (mine.trial, mine.fence) == (lost.trial, 2)
+        assert decider.fold(study_id) is fold
+
+
+def test_nothing_is_folded_where_nothing_is_decided(db: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    own, over = study_of(db, trainer={"function": "mine:train"}), study_of(db, algorithm=RANDOM)
+    studies.set_state(db, over, StudyState.STOPPED, "enough")
+    monkeypatch.setattr(Decider, "fold", None)
+    with pytest.raises(Conflict, match="own workers"):
+        rounds.ask(db, Decider(db), own, client_id="me", n=1, lease_s=60)
+    assert rounds.ask(db, Decider(db), over, client_id="me", n=1, lease_s=60) == ([], "enough")
+
+
 def test_unknown_and_foreign_studies_are_refused(db: Database, desk: Desk) -> None:
     with pytest.raises(NotFound):
         desk.ask("nothing", wish("me")).result(WAIT_S)
