@@ -40,6 +40,7 @@ _WHOLE_S = 0.1  # epochs that are surely shorter are measured as they are
 _EPOCHS = 3
 _TRIES = 3  # a width takes so many times an epoch of one step of all its trials, or less
 _REMEMBERED = 256
+_TRIED_ROWS = 4
 _answers: OrderedDict[str, Calibrated] = OrderedDict()
 
 
@@ -57,7 +58,8 @@ def calibrate(order: WorkOrder, prepared: trainables.Prepared, *, device: str) -
     if known is not None:
         return replace(known, key=order.key, seconds=0.0)
     try:
-        wrong = recipes.not_lanes(str(order.trainer.recipe), {**order.trainer.params, **order.params})
+        rows = prepared.task.data.folds[0].x_train[:_TRIED_ROWS].cpu()
+        wrong = recipes.not_lanes(str(order.trainer.recipe), {**order.trainer.params, **order.params}, rows)
         blank = replace(blank, lanes=tuple(lane for lane in lanes if lane not in wrong))
         found = _found(blank, _Trials(prepared.task, order), asked, device=device)
         if wrong:

@@ -8,12 +8,14 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
-from typing import Any, Protocol
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from typing import Any, Protocol, cast
 
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.func import functional_call
 from torch.nn.modules.dropout import _DropoutNd
 
 from search_spaces import catalog
@@ -116,37 +118,84 @@ def build(recipe: OwnRecipe, declared: RecipeDeclaration, params: Mapping[str, A
     )
 
 
-def not_lanes(recipe: OwnRecipe, declared: RecipeDeclaration, params: Mapping[str, Any]) -> tuple[str, ...]:
-    """Those of a recipe's lanes that are none: with another value, the module differs in its shapes, or in a number of
-    Python's that it keeps, which all lanes of a program would share. `params` are complete; what is no number, or what
-    the recipe does not take another value of, cannot be told."""
+def not_lanes(
+    recipe: OwnRecipe, declared: RecipeDeclaration, params: Mapping[str, Any], x: Tensor | None = None
+) -> tuple[str, ...]:
+    """Those of a recipe's lanes that are none: with another value, the module differs in its shapes, or in something
+    other than its parameters and buffers, which all lanes of a program would share: a number of Python's that it keeps,
+    or, where there are rows `x` to try it on, whatever else its `forward` reads. `params` are complete; what is no
+    number, or what the recipe does not take another value of, cannot be told.
+
+    Raises:
+        InvalidOrderError: another seed alone makes such a difference, so no two trials can be lanes.
+    """
+    first = _drawn(recipe, params, seed=0)
+    kept = _kept(first)
+    if x is not None and not _same_function(first, _drawn(recipe, params, seed=1), x):
+        raise InvalidOrderError(
+            "what a recipe's module draws must be in its parameters and buffers, but its forward reads other numbers "
+            "that hang on the seed; use self.register_buffer('name', tensor) instead of self.name = tensor"
+        )
     found = []
     for lane in catalog.lane_names(declared):
         value = params.get(lane)
         if isinstance(value, bool) or not isinstance(value, int | float):
             continue
-        other = {**params, lane: type(value)(value * 0.5 + 1) if isinstance(value, int) else value * 0.5 + 0.001}
+        changed = {**params, lane: type(value)(value * 0.5 + 1) if isinstance(value, int) else value * 0.5 + 0.001}
         try:
-            with torch.random.fork_rng(devices=[]):
-                kept = [_kept(recipe.model(given)) for given in (params, other)]
+            other = _drawn(recipe, changed, seed=0)
+            alike = _kept(other) == kept and (x is None or _same_function(first, other, x))
         except Exception:  # the other value may not be one that it takes
             continue
-        if kept[0] != kept[1]:
+        if not alike:
             found.append(lane)
     return tuple(found)
+
+
+def _drawn(recipe: OwnRecipe, params: Mapping[str, Any], *, seed: int) -> nn.Module:
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(seed)
+        return recipe.model(params)
 
 
 def _kept(module: nn.Module) -> list[Any]:
     """What a module is beside the numbers in its tensors."""
     shapes = [(name, tuple(tensor.shape)) for name, tensor in module.state_dict().items()]
-    plain = (bool, int, float, str, tuple, list)
     held = [
         (name, key, value)
         for name, part in module.named_modules()
         for key, value in vars(part).items()
-        if isinstance(value, plain)
+        if _is_plain(value)
     ]
     return [shapes, held]
+
+
+def _is_plain(value: Any) -> bool:
+    if isinstance(value, tuple | list):
+        return all(map(_is_plain, value))
+    return isinstance(value, bool | int | float | str)
+
+
+def _same_function(first: nn.Module, other: nn.Module, x: Tensor) -> bool:
+    """Whether `first`, given the tensors of `other`, computes what `other` computes: as a program of lanes would."""
+    for training in (True, False):
+        own = {name: value.detach().clone() for name, value in _named_tensors(other)}
+        outputs = []
+        for compute in (partial(functional_call, first.train(training), own), _called(other.train(training))):
+            with torch.random.fork_rng(devices=[]), torch.no_grad():
+                torch.default_generator.manual_seed(0)
+                outputs.append(compute((x,)))
+        if not torch.allclose(outputs[0], outputs[1], rtol=1e-5, atol=1e-7, equal_nan=True):
+            return False
+    return True
+
+
+def _named_tensors(module: nn.Module) -> list[tuple[str, Tensor]]:
+    return [*module.named_parameters(), *module.named_buffers()]
+
+
+def _called(module: nn.Module) -> Callable[[tuple[Tensor]], Tensor]:
+    return lambda given: cast(Tensor, module(*given))
 
 
 class _Plain(Network):

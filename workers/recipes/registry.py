@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
 import torch
+from torch import Tensor
 
 from search_spaces import catalog
 from search_spaces.catalog import RecipeDeclaration
@@ -52,12 +53,13 @@ def lane_names(name: str) -> tuple[str, ...]:
     return catalog.lane_names(get(name)[1])
 
 
-def not_lanes(name: str, params: Mapping[str, Any]) -> tuple[str, ...]:
-    """Those of `lane_names` that turn out to be none when the network is built with other values: of own recipes."""
+def not_lanes(name: str, params: Mapping[str, Any], x: Tensor | None = None) -> tuple[str, ...]:
+    """Those of `lane_names` that turn out to be none when the network is built with other values: of own recipes, which
+    are tried on a few rows `x`. Raises InvalidOrderError where no two trials can be lanes."""
     if ":" not in name:
         return ()
     recipe, declared = own.find(name)
-    return own.not_lanes(recipe, declared, catalog.complete(declared, params))
+    return own.not_lanes(recipe, declared, catalog.complete(declared, params), x)
 
 
 def code_of(name: str) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from workers import functions, recipes
 from workers.contract import (
@@ -22,6 +23,7 @@ from workers.contract import (
     WorkOrder,
 )
 from workers.errors import InvalidOrderError
+from workers.loops import single
 from workers.session import run_order
 
 HEAD = """
@@ -154,6 +156,51 @@ class R(Base):
     assert recipes.not_lanes("mine_recipes:R", {}) == ("factor", "units")
     assert recipes.not_lanes("mine_recipes:Base", {}) == ()
     assert recipes.not_lanes("tabular", {}) == ()
+
+
+READS = """
+class Reads(nn.Module):
+    def __init__(self, params, held):
+        super().__init__()
+        self.layer = nn.Linear(3, 2)
+        self.held, self.function = held, lambda x: x * params["factor"]
+    def forward(self, x):
+        held = self.held
+        return self.layer({forward})
+
+class R(Base):
+    parameters = {{"factor": 2.0}}
+    lanes = ("factor",)
+    def model(self, params):
+        return Reads(params, {held})
+"""
+
+
+@pytest.mark.parametrize(
+    ("held", "forward", "none"),
+    [
+        ("torch.tensor(params['factor'])", "x * held", ("factor",)),
+        ("dict(params)", "x * held['factor']", ("factor",)),
+        ("[torch.ones(3) * params['factor']]", "x * held[0]", ("factor",)),
+        ("None", "self.function(x)", ("factor",)),
+        ("dict(params)", "x", ()),
+        ("torch.ones(3)", "x * held", ()),
+        ("None", "torch.nn.functional.dropout(x, 0.5, self.training)", ()),
+    ],
+)
+def test_whatever_forward_reads_beside_its_tensors_makes_a_lane_none(
+    held: str, forward: str, none: tuple[str, ...], write: Write
+) -> None:
+    write(READS.format(held=held, forward=forward))
+    assert recipes.not_lanes("mine_recipes:R", {}, torch.ones(4, 3)) == none
+
+
+def test_numbers_drawn_outside_of_a_modules_tensors_make_it_none_for_lanes(write: Write) -> None:
+    write(READS.format(held="torch.randn(3)", forward="x * held"))
+    with pytest.raises(InvalidOrderError, match="register_buffer"):
+        recipes.not_lanes("mine_recipes:R", {}, torch.ones(4, 3))
+    task = recipes.build("mine_recipes:R", {}, device="cpu")  # one by one they train all the same
+    single.Learner(task, fold=0, seed=1, horizon=1.0).epoch(1)
 
 
 WRONG = {
