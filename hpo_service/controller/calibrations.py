@@ -18,13 +18,13 @@ from pathlib import Path
 from typing import Any
 
 from hpo_service import algorithms
-from hpo_service.controller import orders
+from hpo_service.controller import orders, widths
 from hpo_service.controller.flights import Flights
 from hpo_service.controller.tried import Answers, Tried
 from hpo_service.core.definition import StudyDefinition
 from hpo_service.core.events import MethodChoice, MethodsChosen
 from hpo_service.core.launches import BLOCK, FUSED, PLAIN, Group, Methods, structure_key, structure_of
-from hpo_service.executors.base import Executor, Need
+from hpo_service.executors.base import Capacity, Executor, Need
 from hpo_service.store import decisions, methods, reading
 from hpo_service.store.database import Database
 from hpo_service.store.rows import StudyRow
@@ -47,6 +47,11 @@ def request(definition: StudyDefinition, *, seconds: float = MEASURING_S) -> Cal
     if isinstance(lanes, str):
         return Calibrate(most=most, seconds=seconds)
     return Calibrate(most=min(most, lanes), width=min(most, lanes), seconds=seconds)
+
+
+def within(event: MethodsChosen, definition: StudyDefinition, capacity: Capacity) -> MethodsChosen:
+    """The event with widths that leave work for every place of the cluster."""
+    return replace(event, choices=tuple(widths.bounded(c, definition, capacity) for c in event.choices))
 
 
 def first_event(params: Mapping[str, Any], tried: Tried) -> MethodsChosen | None:
@@ -250,7 +255,9 @@ class Calibrations:
     def _commit(self, row: StudyRow, definition: StudyDefinition, known: Methods, study: _Study) -> None:
         choices = tuple(study.found[key] for key in sorted(study.found))
         event = MethodsChosen(lanes=tuple(sorted(known.lanes)), choices=choices)
-        decisions.choose_methods(self.db, row.id, event, epoch=row.epoch, measured=cached(definition, choices))
+        measured = cached(definition, choices)
+        event = within(event, definition, self.executor.capacity())
+        decisions.choose_methods(self.db, row.id, event, epoch=row.epoch, measured=measured)
         study.found.clear()
 
 

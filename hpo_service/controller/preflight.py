@@ -86,6 +86,7 @@ class Preflights:
         chosen = calibrations.first_event(params or trial_params(definition), tried)
         if chosen is not None:
             measured = calibrations.cached(definition, chosen.choices)
+            chosen = calibrations.within(chosen, definition, self.executor.capacity())
             decisions.choose_methods(self.db, row.id, chosen, epoch=row.epoch, measured=measured)
         return self._move(row, StudyState.RUNNING, "preflight passed")
 
