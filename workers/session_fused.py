@@ -4,9 +4,9 @@ What one lane does wrong (a parameter, a diverging loss, a checkpoint) ends that
 ends all that are still in it. It knows nothing of Ray, nor how lanes are computed.
 
 Out of memory halves: before its first report a lane has lost nothing, and goes on in a program of half the width, the
-parts one after another. A lane that has reported ends as lost: sums of numbers hang on the width, and training the same
-epochs again in a narrower program would contradict, in the last digits, what was said. Its next attempt starts from its
-newest checkpoint at a width that fits.
+parts one after another. A lane that has reported ends as interrupted, which its trial is not blamed for: sums of
+numbers hang on the width, and training the same epochs again in a narrower program would contradict, in the last
+digits, what was said. Its next attempt starts from its newest checkpoint at a width that fits.
 
 What the process prints belongs to no lane: while a lane is set up it goes to the log of that lane, and afterwards to
 the log of the first lane that still trains, below a line that says so.
@@ -206,7 +206,7 @@ class FusedAttempts:
         self._send(Narrowed(key=live[0].order.key, width=width, reason=reason))
         for lane in live:
             if lane.trial is not None and lane.trial.reported:
-                self._lose(lane, f"{reason}; it goes on from its newest checkpoint in a narrower launch")
+                self._interrupt(lane, f"{reason}; it goes on from its newest checkpoint in a narrower launch")
         waiting = _live(live)
         for lane in waiting:
             lane.log.write(f"{reason}; going on with {width}\n")
@@ -224,8 +224,8 @@ class FusedAttempts:
     def _end(self, lane: Lane, error: BaseException | None) -> None:
         lane.end(error, use=self._use(lane))
 
-    def _lose(self, lane: Lane, reason: str) -> None:
-        lane.end_as(Ending(outcome=Outcome.LOST, reason=reason), use=self._use(lane))
+    def _interrupt(self, lane: Lane, reason: str) -> None:
+        lane.end_as(Ending(outcome=Outcome.PAUSED, reason=reason), use=self._use(lane))
 
     def _end_all(self, lanes: Sequence[Lane], error: BaseException | None) -> None:
         for lane in lanes:

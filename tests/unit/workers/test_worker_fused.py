@@ -348,7 +348,7 @@ def test_a_lane_that_is_cancelled_while_it_waits_for_its_part_does_not_train(pro
     assert program.widths == [(2, 2), (1, 1)]
 
 
-def test_lanes_that_reported_are_lost_rather_than_contradicted(program: Program, order: Make) -> None:
+def test_lanes_that_reported_are_interrupted_rather_than_contradicted(program: Program, order: Make) -> None:
     def later(width: int, epoch: int) -> None:
         if epoch == 2 and width > 1:
             raise torch.OutOfMemoryError("CUDA out of memory")
@@ -358,7 +358,7 @@ def test_lanes_that_reported_are_lost_rather_than_contradicted(program: Program,
     assert got.end(0).outcome is Outcome.REACHED
     for trial in (1, 2):
         end = got.end(trial)
-        assert (end.outcome, end.resource, got.steps(trial)) == (Outcome.LOST, 1.0, [1])
+        assert (end.outcome, end.resource, got.steps(trial)) == (Outcome.PAUSED, 1.0, [1])
         assert "narrower launch" in end.reason
     assert [n.width for n in got.narrowed] == [2]
 
