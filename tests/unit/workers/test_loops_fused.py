@@ -260,6 +260,7 @@ def test_memory_that_runs_out_while_a_lane_is_saved_is_short_for_all(bench: Benc
 def test_lanes_leave_no_memory_behind() -> None:
     tasks = tasks_of({"lr": 0.01}, {"lr": 0.02})
     gc.collect()
+    before = sum(isinstance(one, torch.Tensor) for one in gc.get_objects())
     gc.disable()
     try:
         for kind in OPTIMIZERS:
@@ -275,3 +276,5 @@ def test_lanes_leave_no_memory_behind() -> None:
             assert [ref() for ref in held] == [None] * len(held), kind
     finally:
         gc.enable()
+    gc.collect()
+    assert sum(isinstance(one, torch.Tensor) for one in gc.get_objects()) <= before
