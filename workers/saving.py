@@ -63,13 +63,16 @@ class Saver:
 
     def _work(self) -> None:
         with ThreadPoolExecutor(_SYNCING, thread_name_prefix="hpo-sync") as pool:
-            while True:
-                batch = [self._jobs.get()]
-                while len(batch) < _AT_ONCE and batch[-1] is not None and not self._jobs.empty():
-                    batch.append(self._jobs.get())
-                _carry_out([job for job in batch if job is not None], pool)
-                if batch[-1] is None:
-                    return
+            while self._carry_on(pool):
+                pass
+
+    def _carry_on(self, pool: ThreadPoolExecutor) -> bool:
+        """The next jobs; False after the last. While it waits nothing holds on to those before."""
+        batch = [self._jobs.get()]
+        while len(batch) < _AT_ONCE and batch[-1] is not None and not self._jobs.empty():
+            batch.append(self._jobs.get())
+        _carry_out([job for job in batch if job is not None], pool)
+        return batch[-1] is not None
 
 
 def _carry_out(batch: list[_Job | Callable[[], None]], pool: ThreadPoolExecutor) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
+import weakref
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -159,3 +160,12 @@ def test_a_writer_without_threads_says_so_of_every_checkpoint_and_goes_on(
     saver.save(request(tmp_path, 4), got.append)
     saver.wait()
     assert isinstance(got[3], CheckpointRef)
+
+
+def test_what_is_stored_is_no_longer_held(tmp_path: Path, saver: Saver) -> None:
+    freed = threading.Event()
+    state = torch.ones(3)
+    weakref.finalize(state, freed.set)
+    saver.save(request(tmp_path, 0, state={"w": state}), lambda _: None)
+    del state
+    assert freed.wait(10)
