@@ -6,6 +6,9 @@ SQLite: BEGIN IMMEDIATE, one writer at a time. PostgreSQL: rows are locked by th
 
 from __future__ import annotations
 
+import contextlib
+import logging
+import os
 import random
 import threading
 import time
@@ -25,6 +28,7 @@ from hpo_service.store.recent import RecentEvents
 from hpo_service.store.tx import Tx, to_datetime, utc_us
 
 T = TypeVar("T")
+log = logging.getLogger(__name__)
 BUSY_TIMEOUT_MS = 30_000
 RETRY_S = 30.0
 SERIALIZATION = frozenset({"40001", "40P01"})
@@ -36,6 +40,12 @@ _PRAGMAS = (
     "PRAGMA temp_store=MEMORY",
     "PRAGMA wal_autocheckpoint=16384",
 )
+WAL_MOST = 256 * 2**20
+"""Bytes of SQLite's write-ahead log from which on it is made to start over. It does so by itself a few checkpoints
+earlier, unless there is always somebody reading."""
+WAL_LOOK_S = 1.0
+WAL_WAIT_MS = 2_000
+"""How long readers are waited for, while nobody writes."""
 
 
 def _nothing(name: str) -> None:
@@ -54,6 +64,7 @@ class Database:
         self.failpoint: Callable[[str], None] = _nothing
         self.recent = RecentEvents()
         self._writer = threading.Lock()
+        self._next_look = 0.0
         self._jitter = random.Random()
 
     @property
@@ -91,7 +102,31 @@ class Database:
         if not self.is_sqlite:
             return self._transaction(name, work)
         with self._writer:
-            return self._transaction(name, work)
+            result = self._transaction(name, work)
+            self._shorten_log()
+            return result
+
+    def _shorten_log(self) -> None:
+        """Readers that overlap would keep the write-ahead log growing for ever. What is committed stays committed."""
+        now = time.monotonic()
+        if now < self._next_look:
+            return
+        self._next_look = now + WAL_LOOK_S
+        try:
+            if os.stat(f"{self.engine.url.database}-wal").st_size > WAL_MOST:
+                self._start_log_over()
+        except FileNotFoundError:
+            pass  # nothing was written since it started over
+        except Exception as error:  # the transaction before is committed: it must not seem to have failed
+            log.warning("the write-ahead log could not start over, which is tried again: %s", error)
+
+    def _start_log_over(self) -> None:
+        with contextlib.closing(self.engine.raw_connection()) as raw, contextlib.closing(raw.cursor()) as cursor:
+            cursor.execute(f"PRAGMA busy_timeout={WAL_WAIT_MS}")
+            try:
+                cursor.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+            finally:
+                cursor.execute(f"PRAGMA busy_timeout={BUSY_TIMEOUT_MS}")
 
     def _transaction(self, name: str, work: Callable[[Tx], T]) -> T:
         with self.engine.connect().execution_options(hpo_write=True) as conn, conn.begin():
