@@ -287,7 +287,8 @@ def _is_number(value: Any) -> bool:
 
 
 def _measured(params: Mapping[str, Any], answer: Calibrated, lanes: Sequence[str], platform: str) -> MethodChoice:
-    fused = answer.method == FUSED and answer.width > 1 and bool(answer.lanes)
+    # The study's lanes are its first structure's; one in which fewer can be lanes is trained one by one.
+    fused = answer.method == FUSED and answer.width > 1 and bool(answer.lanes) and set(lanes) <= set(answer.lanes)
     measured: dict[str, Any] = {"platform": platform, "seconds": answer.seconds}
     if answer.plain_s is not None:
         measured["plain_s"] = answer.plain_s

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hpo_service.controller.calibrations import cache_key, cached, distance, first_event, nearest, request
+from hpo_service.controller.calibrations import _measured, cache_key, cached, distance, first_event, nearest, request
 from hpo_service.controller.tried import Answers, Tried, platform_of
 from hpo_service.core.definition import StudyDefinition, parse
 from hpo_service.core.events import MethodChoice
@@ -83,6 +83,15 @@ def test_a_plain_answer_is_one_lane_wide() -> None:
     event = first_event({}, tried(answer(method="plain", width=32)))
     assert event is not None
     assert (event.choices[0].method, event.choices[0].width) == ("plain", 1)
+
+
+def test_a_structure_in_which_fewer_parameters_can_be_lanes_is_trained_one_by_one() -> None:
+    params = {"lr": 0.1, "scale": 2.0, "kind": "b"}
+    fewer, all_of_them = (
+        _measured(params, answer(lanes=lanes), ("lr", "scale"), "here") for lanes in (("lr",), ("scale", "lr", "more"))
+    )
+    assert (fewer.method, fewer.width, fewer.structure) == ("plain", 1, {"kind": "b"})
+    assert (all_of_them.method, all_of_them.width) == ("fused", 8)
 
 
 def test_measurements_are_kept_by_all_that_they_hang_on() -> None:
