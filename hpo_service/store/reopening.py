@@ -75,7 +75,10 @@ def reopen_locked(
     if not numbers:
         return ()
     if study.state != StudyState.RUNNING:
-        raise Conflict(f"attempts are opened only while a study is running, but study {study.id} is {study.state}")
+        raise Conflict(
+            f"attempts are opened only while a study is running, but study {study.id} is {study.state}",
+            remedy="resume the study",
+        )
     c = trials.c
     rows = {
         row.number: row
