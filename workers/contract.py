@@ -120,6 +120,16 @@ class WorkOrder:
     preflight: bool = False  # one cheap step only: import, data, one report; no checkpoint
     calibrate: Calibrate | None = None  # of a preflight: measure afterwards
 
+    @property
+    def longest_s(self) -> float | None:
+        """How long the attempt may take: a trial's limit for every lane that shares the worker's time."""
+        return None if self.trial_timeout_s is None else self.trial_timeout_s * self.width
+
+    @property
+    def longest_silence_s(self) -> float | None:
+        """How long it may be without a report; the lanes of a launch report together."""
+        return None if self.stall_timeout_s is None else self.stall_timeout_s * self.width
+
 
 @dataclass(frozen=True, kw_only=True)
 class Launch:

@@ -220,8 +220,8 @@ class Trial:
         if self._resource >= order.target_resource:
             self._end_after_save(Ending(outcome=Outcome.REACHED))
             return
-        if order.trial_timeout_s is not None and seconds > order.trial_timeout_s:
-            self._end(_timed_out(seconds, order.trial_timeout_s))
+        if order.longest_s is not None and seconds > order.longest_s:
+            self._end(_timed_out(seconds, order))
         match self._cancelled():
             case CancelMode.STOP:
                 self._end(Ending(outcome=Outcome.CANCELLED, reason="stopped at a report"))
@@ -351,10 +351,11 @@ def _diverged(name: str, value: float, step: int | None) -> Ending:
     )
 
 
-def _timed_out(seconds: float, limit: float) -> Ending:
+def _timed_out(seconds: float, order: WorkOrder) -> Ending:
+    lanes = f" for each of {order.width} lanes" if order.width > 1 else ""
     return Ending(
         outcome=Outcome.FAILED,
         failure=FailureKind.TIMED_OUT,
-        reason=f"an attempt must end within trial_timeout_s={limit:g}, but it has run for {seconds:.1f} s; "
-        "raise the limit or train less",
+        reason=f"an attempt must end within trial_timeout_s={order.trial_timeout_s:g}{lanes}, "
+        f"but it has run for {seconds:.1f} s; raise the limit or train less",
     )

@@ -134,14 +134,15 @@ class Flight:
 
     def _late(self, order: WorkOrder, now: float) -> str | None:
         silent, ran = now - self._heard_at, now - self._since
-        if order.stall_timeout_s is not None and silent > order.stall_timeout_s:
+        lanes = f" for each of {order.width} lanes" if order.width > 1 else ""
+        if order.longest_silence_s is not None and silent > order.longest_silence_s:
             return (
-                f"stalled: a report must come within stall_timeout_s={order.stall_timeout_s:g}, "
+                f"stalled: a report must come within stall_timeout_s={order.stall_timeout_s:g}{lanes}, "
                 f"but none came for {silent:.1f} s; raise the limit or report more often"
             )
-        if order.trial_timeout_s is not None and ran > order.trial_timeout_s + GRACE_S:
+        if order.longest_s is not None and ran > order.longest_s + GRACE_S:
             return (
-                f"timed_out: an attempt must end within trial_timeout_s={order.trial_timeout_s:g}, "
+                f"timed_out: an attempt must end within trial_timeout_s={order.trial_timeout_s:g}{lanes}, "
                 f"but it has run for {ran:.1f} s; raise the limit or train less"
             )
         return None

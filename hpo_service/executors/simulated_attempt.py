@@ -76,12 +76,13 @@ class Attempt:
         if self._fault is not None and self._fault[0] < self._goal:
             due = now + (self._fault[0] - self.resource) * self._rate
             self.ending = self._fault[1]
-        if order.stall_timeout_s is not None and due > now + order.stall_timeout_s:
-            due = now + order.stall_timeout_s
+        silence, longest = order.longest_silence_s, order.longest_s
+        if silence is not None and due > now + silence:
+            due = now + silence
             reason = f"stalled: no report for stall_timeout_s={order.stall_timeout_s:g}"
             self.ending = (Outcome.FAILED, FailureKind.STALLED, reason)
-        if order.trial_timeout_s is not None and due > self.started + order.trial_timeout_s:
-            due = max(now, self.started + order.trial_timeout_s)
+        if longest is not None and due > self.started + longest:
+            due = max(now, self.started + longest)
             reason = f"timed_out: it ran longer than trial_timeout_s={order.trial_timeout_s:g}"
             self.ending = (Outcome.FAILED, FailureKind.TIMED_OUT, reason)
         return due

@@ -91,6 +91,16 @@ def test_the_whole_time_is_limited_too_with_some_grace() -> None:
     assert failure_of(why) is FailureKind.TIMED_OUT
 
 
+def test_lanes_share_the_time_so_their_limits_grow_with_the_width() -> None:
+    lanes = [replace(order(n, trial_timeout_s=5.0, stall_timeout_s=4.0), width=3) for n in range(3)]
+    flying = flight(*lanes, method="fused", width=3)
+    assert flying.overdue(now=11.9) == []
+    assert all("for each of 3 lanes" in why for _, why in flying.overdue(now=12.1))
+    flying.take([reported(lane, 1) for lane in lanes], now=15.0)
+    assert flying.overdue(now=15.4) == []
+    assert [why.split(":")[0] for _, why in flying.overdue(now=15.6)] == ["timed_out"] * 3
+
+
 def test_only_what_was_in_training_is_lost_with_its_worker() -> None:
     ref = CheckpointRef(path="p", digest="d", resource=2.0, step=2, size_bytes=1)
     first, second = order(1), replace(order(2), checkpoints=(ref,))
