@@ -96,6 +96,11 @@ class Budget(_Model):
     target: float | None = Field(default=None, description="Ends the study when the objective reaches it.")
 
     @property
+    def foreseeable(self) -> bool:
+        """Whether nothing but counting trials and resource ends the study, so that nothing is begun in vain."""
+        return all(v is None for v in (self.hours, self.dollars, self.patience, self.target))
+
+    @property
     def bounded(self) -> bool:
         """Whether some bound will surely end the study."""
         return any(v is not None for v in (self.trials, self.resource, self.hours, self.dollars, self.patience))

@@ -50,11 +50,15 @@ class State:
 
     @property
     def block(self) -> int | None:
-        """How many trials are placed together, in whole cohorts; None where free slots alone say how many."""
+        """How many trials are placed together, in whole cohorts; None where free slots alone say how many. Where money,
+        time or a value may end the study at any moment, no more than one launch: what is begun is paid for."""
         if not (self.synchronous and self.methods.fuses):
             return None
         structures = structures_of(self.definition.search_space, self.methods.lanes)
-        return None if self.methods.only_plain(structures) else block_size(self.definition.parallel)
+        if self.methods.only_plain(structures):
+            return None
+        size = block_size(self.definition.parallel)
+        return size if self.definition.budget.foreseeable else min(size, self.methods.widest)
 
     @property
     def trials_left(self) -> float:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
+
 from hpo_service import algorithms
 from hpo_service.core import events as ev
 from hpo_service.core.launches import Methods
@@ -16,6 +18,16 @@ FUSED = ev.MethodsChosen(
     lanes=("lr",),
     choices=(ev.MethodChoice(structure={}, method="fused", width=8, device="cpu", reason="set", source="set"),),
 )
+
+
+@pytest.mark.parametrize(
+    ("budget", "together"),
+    [({"trials": 300}, 128), ({"hours": 1.0}, 8), ({"dollars": 5.0}, 8), ({"trials": 300, "target": 0.1}, 8)],
+)
+def test_what_may_end_at_any_moment_opens_one_launch_at_a_time(budget: dict[str, Any], together: int) -> None:
+    played = Driver(study({"name": "random", "max_resource": 9}, space=WIDE, budget=budget), Nature(horizon=9), seed=1)
+    played.algorithm.state.methods.take(FUSED)
+    assert len(played.algorithm.propose(1, most=256)) == together
 
 
 def lengths(played: Driver, groups: Any, proposals: Any) -> list[set[float]]:
