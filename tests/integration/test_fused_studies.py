@@ -191,8 +191,10 @@ def test_workers_and_losses_change_no_launch(
 ) -> None:
     tmp_path = tmp_path_factory.mktemp("workers")
     keywords = {**SYNCHRONOUS[name], "retries": 50}
-    calm = through(fresh(tmp_path, "calm"), **keywords)
-    wild = through(fresh(tmp_path, "wild", cpus=cpus, loss_rate=loss), **keywords)
+    with pytest.MonkeyPatch.context() as patch:  # widths are chosen once, and may look at the cluster of that moment
+        patch.setattr("hpo_service.controller.widths.places", lambda *_: 1.0)
+        calm = through(fresh(tmp_path, "calm"), **keywords)
+        wild = through(fresh(tmp_path, "wild", cpus=cpus, loss_rate=loss), **keywords)
     assert wild.outcome == calm.outcome
     assert wild.partition == calm.partition
     for attempt in wild.attempts:
