@@ -46,7 +46,7 @@ Integers = npt.NDArray[np.int64]
 
 STARTUP_TRIALS = 10
 """Random trials before a model is asked, where a scheduler's `sampler` has no option for it."""
-FED = {"tpe": Rule(limit=2_000, best=25, newest=0), "gp": Rule(limit=300, best=150, newest=75)}
+FED = {"tpe": Rule(limit=2_000, best=25, newest=0), "gp": Rule(limit=240, best=120, newest=60)}
 """The observations that a model is given (see `levels`). TPE takes at most 25 for good ones, and all others for a
 picture of the rest: an even spread of them shows the same. A process is to be exact where values are good."""
 RUNNING_FED = {"tpe": 1_000, "gp": 100}
