@@ -2,6 +2,7 @@
 
 import { h, replace } from "../core/dom.js";
 import { ago, integer, when } from "../core/format.js";
+import { whileSeen } from "../core/seen.js";
 import { param } from "../core/url.js";
 import { button, chip, panel, segmented } from "../core/ui.js";
 import { tell } from "./eventwords.js";
@@ -109,23 +110,7 @@ export async function mount(node, page) {
     list.prepend(...items.map((event) => entry(event, page)));
   }
 
-  const seen = () => node.offsetParent !== null && !document.hidden;
-  function soon() {
-    if (state.timer || !state.stale || !seen()) return;
-    state.timer = setTimeout(
-      () => {
-        state.timer = 0;
-        if (seen()) newer();
-      },
-      Math.max(0, state.last + page.pace() - Date.now()),
-    );
-  }
-  page.on("changes", () => {
-    state.stale = true;
-    soon();
-  });
-  document.addEventListener("visibilitychange", soon);
-  new IntersectionObserver(soon).observe(node);
+  whileSeen(node, page, state, newer);
   chosen.on((id) => {
     choice.show(id);
     first();

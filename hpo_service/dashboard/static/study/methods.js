@@ -2,6 +2,7 @@
 
 import { h, replace } from "../core/dom.js";
 import { integer, NONE, number, plural, value } from "../core/format.js";
+import { whileSeen } from "../core/seen.js";
 import { chip, emptyState, panel } from "../core/ui.js";
 import { source, step } from "./methodwords.js";
 
@@ -39,23 +40,7 @@ export async function mount(node, page) {
     return undefined;
   }
 
-  const seen = () => node.offsetParent !== null && !document.hidden;
-  function soon() {
-    if (state.timer || !state.stale || !seen()) return;
-    state.timer = setTimeout(
-      () => {
-        state.timer = 0;
-        if (seen()) draw();
-      },
-      Math.max(0, state.last + page.pace() - Date.now()),
-    );
-  }
-  page.on("changes", () => {
-    state.stale = true;
-    soon();
-  });
-  document.addEventListener("visibilitychange", soon);
-  new IntersectionObserver(soon).observe(node);
+  whileSeen(node, page, state, draw);
   await draw();
 }
 
