@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from hpo_service.controller import orders, shares
+from hpo_service.controller import orders, shares, widths
 from hpo_service.controller.calibrations import Calibrations, Readiness
 from hpo_service.controller.flights import Flights
 from hpo_service.core.definition import StudyDefinition
@@ -115,7 +115,7 @@ class Placing:
 
     def _most(self, row: StudyRow, definition: StudyDefinition, count: int) -> int:
         """The longest launch of trials that nothing else holds together: every place that has room gets its part."""
-        places = self._places(row, definition)
+        places = widths.places(definition, self.executor.capacity())
         deep = shares.depth(self.flights.mean_seconds(row.id))
         free = min(places, max(1.0, places * deep - self.flights.occupied(row.id)))
         return math.ceil(count / max(1.0, free))
@@ -125,8 +125,5 @@ class Placing:
 
     def _size(self, row: StudyRow, definition: StudyDefinition, count: int) -> int:
         """How many plain attempts go to a worker together."""
-        return shares.per_launch(self.flights.mean_seconds(row.id), count, self._places(row, definition))
-
-    def _places(self, row: StudyRow, definition: StudyDefinition) -> float:
-        share = shares.dominant(self.demand(row, definition, idle=False), self.executor.capacity())
-        return 1.0 / max(share, 1e-9)
+        places = widths.places(definition, self.executor.capacity())
+        return shares.per_launch(self.flights.mean_seconds(row.id), count, places)

@@ -10,9 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hpo_service.controller.widths import FEWEST, bounded, places
+from hpo_service.core import launches
 from hpo_service.core.definition import StudyDefinition, parse
 from hpo_service.core.events import MethodChoice
 from hpo_service.executors.base import Capacity
+from workers import contract
 
 DOCUMENT: dict[str, Any] = {
     "objective": {"metric": "val_accuracy", "direction": "maximize"},
@@ -67,3 +69,7 @@ def test_the_reason_says_why() -> None:
 
 def test_places_are_those_of_the_scarcest_resource() -> None:
     assert places(study(trials=9, cpu=2, gpu=0.5), cluster(64, 4)) == pytest.approx(8)
+
+
+def test_a_method_has_one_name_in_the_log_and_on_the_wire() -> None:
+    assert (launches.PLAIN, launches.FUSED) == (contract.PLAIN, contract.FUSED)
