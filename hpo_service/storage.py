@@ -36,3 +36,8 @@ def remove(root: Path, paths: Iterable[str]) -> None:
                 if folder == base:
                     break
                 folder.rmdir()
+
+
+def bundle_path(digest: str) -> str:
+    """Where the archive of code with this SHA-256 lies, relative to the storage root."""
+    return f"bundles/{digest[:2]}/{digest}.zip"

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
-CONTRACT_VERSION = 2
+CONTRACT_VERSION = 3
 PLAIN = "plain"
 FUSED = "fused"
 
@@ -72,11 +72,18 @@ class CheckpointRef:
 
 @dataclass(frozen=True, kw_only=True)
 class TrainerSpec:
-    """What trains the trial: a recipe of ours by name, or a user's function by import path `pkg.module:name`."""
+    """What trains the trial: a recipe of ours by name, or a user's own recipe, function, Ray Tune trainable or Optuna
+    objective by import path `pkg.module:name`. Exactly one of the four is given.
+
+    `bundle` is the SHA-256 of the archive of code in which the path is found; empty where the code lies on the worker.
+    """
 
     recipe: str | None = None
     function: str | None = None
+    ray_tune: str | None = None
+    optuna: str | None = None
     params: Mapping[str, Any] = field(default_factory=dict)  # fixed arguments of the recipe, shared by all trials
+    bundle: str = ""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -119,6 +126,13 @@ class WorkOrder:
     stall_timeout_s: float | None = None
     preflight: bool = False  # one cheap step only: import, data, one report; no checkpoint
     calibrate: Calibrate | None = None  # of a preflight: measure afterwards
+    processes: int = 1  # how many train the trial together under torch.distributed
+    test: bool = False  # of a confirmation: report the test metrics of the trained model beside the others
+    artifacts_root: str = ""  # folder or fsspec URL; empty: beside the checkpoints
+    directions: tuple[str, ...] = ()  # maximize or minimize, one for each of `metrics`
+    reproduce: Mapping[str, Any] | None = (
+        None  # a trial's record (`workers.record`): train it again from it, and compare
+    )
 
     @property
     def longest_s(self) -> float | None:
@@ -129,6 +143,22 @@ class WorkOrder:
     def longest_silence_s(self) -> float | None:
         """How long it may be without a report; the lanes of a launch report together."""
         return None if self.stall_timeout_s is None else self.stall_timeout_s * self.width
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Runtime:
+    """What a worker's process is made with, beside its shape: a process serves one runtime and no other.
+
+    `bundle` is the SHA-256 of an archive of the user's code, `bundle_path` where it lies below the storage root; `pip`
+    names packages to be installed beside it.
+    """
+
+    bundle: str = ""
+    bundle_path: str = ""
+    pip: tuple[str, ...] = ()
+
+
+NO_RUNTIME = Runtime()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -143,6 +173,7 @@ class Launch:
     width: int = 1
     cpu: float = 1.0
     gpu: float = 0.0
+    runtime: Runtime = NO_RUNTIME
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -227,6 +258,32 @@ class Calibrated:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class ArtifactStored:
+    """A file that the trainable gave to `Trial.artifact` is safely stored.
+
+    `artifact_id` is opaque and names it everywhere; `location` is relative to the artifacts' root; `name` is what the
+    trainable called it; `digest` is the SHA-256 of its bytes.
+    """
+
+    key: AttemptKey
+    artifact_id: str
+    name: str
+    location: str
+    digest: str
+    size_bytes: int
+    media_type: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Reproduced:
+    """A trial was trained again from its record: `document` compares every report (`workers.comparison`). Comes before
+    the order's `Ended`."""
+
+    key: AttemptKey
+    document: Mapping[str, Any]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Narrowed:
     """A launch ran out of memory and goes on in parts of `width` lanes; `key` is of one of its trials."""
 
@@ -248,5 +305,5 @@ class WorkerSeen:
     detail: Mapping[str, Any] = field(default_factory=dict)
 
 
-AttemptMessage = Started | Reported | Saved | Logged | Ended | Calibrated | Narrowed
+AttemptMessage = Started | Reported | Saved | Logged | Ended | Calibrated | Narrowed | ArtifactStored | Reproduced
 Message = AttemptMessage | WorkerSeen

@@ -10,8 +10,9 @@ from pathlib import Path
 from hpo_service.core import seeds
 from hpo_service.core.definition import StudyDefinition
 from hpo_service.core.launches import FUSED, PLAIN, Group
+from hpo_service.storage import bundle_path
 from hpo_service.store.rows import CheckpointRow, OpenAttempt, Placement
-from workers.contract import AttemptKey, Calibrate, CheckpointRef, Launch, TrainerSpec, WorkOrder
+from workers.contract import AttemptKey, Calibrate, CheckpointRef, Launch, Runtime, TrainerSpec, WorkOrder
 
 PREFLIGHT_TRIAL = -1
 """The trial number of a preflight order, which belongs to no trial."""
@@ -99,6 +100,7 @@ def work_order(definition: StudyDefinition, opened: OpenAttempt, storage_root: P
         seed=seeds.trial_seed(definition.seed, opened.trial),
         metric=definition.objective.metric,
         metrics=tuple(o.metric for o in definition.objectives),
+        directions=tuple(o.direction for o in definition.objectives),
         from_resource=opened.from_resource,
         target_resource=opened.target,
         horizon=opened.horizon,
@@ -110,12 +112,29 @@ def work_order(definition: StudyDefinition, opened: OpenAttempt, storage_root: P
         width=opened.width,
         trial_timeout_s=definition.trial_timeout_s,
         stall_timeout_s=definition.stall_timeout_s,
+        processes=definition.resources.processes,
+        test=definition.confirms is not None,
     )
 
 
 def trainer_spec(definition: StudyDefinition) -> TrainerSpec:
     trainer = definition.trainer
-    return TrainerSpec(recipe=trainer.recipe, function=trainer.function, params=dict(trainer.params))
+    return TrainerSpec(
+        recipe=trainer.recipe,
+        function=trainer.function,
+        ray_tune=trainer.ray_tune,
+        optuna=trainer.optuna,
+        params=dict(trainer.params),
+        bundle=trainer.bundle or "",
+    )
+
+
+def runtime(definition: StudyDefinition) -> Runtime:
+    """What the workers of this study are made with."""
+    trainer = definition.trainer
+    if trainer.bundle is None:
+        return Runtime(pip=trainer.pip)
+    return Runtime(bundle=trainer.bundle, bundle_path=bundle_path(trainer.bundle), pip=trainer.pip)
 
 
 def launches(definition: StudyDefinition, opened: Sequence[OpenAttempt], storage_root: Path) -> list[Launch]:
@@ -131,6 +150,7 @@ def launches(definition: StudyDefinition, opened: Sequence[OpenAttempt], storage
             width=attempts[0].width,
             cpu=definition.resources.cpu,
             gpu=definition.resources.gpu,
+            runtime=runtime(definition),
         )
         for name, attempts in grouped.items()
     ]
@@ -156,6 +176,7 @@ def preflight_launch(
         seed=seeds.trial_seed(definition.seed, 0),
         metric=definition.objective.metric,
         metrics=tuple(o.metric for o in definition.objectives),
+        directions=tuple(o.direction for o in definition.objectives),
         from_resource=0.0,
         target_resource=target,
         horizon=target,
@@ -164,12 +185,15 @@ def preflight_launch(
         stall_timeout_s=definition.stall_timeout_s or PREFLIGHT_S,
         preflight=True,
         calibrate=calibrate,
+        processes=definition.resources.processes,
+        test=definition.confirms is not None,
     )
     return Launch(
         launch_id=uuid.uuid4().hex,
         orders=(order,),
         cpu=definition.resources.cpu,
         gpu=definition.resources.gpu,
+        runtime=runtime(definition),
     )
 
 

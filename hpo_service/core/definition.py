@@ -36,6 +36,10 @@ FREE_PARALLEL = 256
 """Where nothing is learnt: enough for two launches of many lanes, and more than most clusters have room for."""
 
 
+TRAINER_KINDS = ("recipe", "function", "ray_tune", "optuna", "external")
+_IMPORT_PATH = r"^[A-Za-z_][\w.]*:[A-Za-z_][\w.]*$"
+
+
 class _Model(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
@@ -53,34 +57,62 @@ class Objective(_Model):
 
 
 class Trainer(_Model):
-    """What trains a trial: exactly one of a recipe, a function by import path, or external workers."""
+    """What trains a trial: exactly one of a recipe, a function, Ray Tune trainable or Optuna objective by import path,
+    or external workers."""
 
     recipe: str | None = Field(
         default=None, description="A recipe by name, or one of your own by import path: `package.module:name`."
     )
     function: str | None = Field(
         default=None,
-        pattern=r"^[A-Za-z_][\w.]*:[A-Za-z_][\w.]*$",
+        pattern=_IMPORT_PATH,
         description="Import path of `def train(trial)`: `package.module:name`.",
+    )
+    ray_tune: str | None = Field(
+        default=None,
+        pattern=_IMPORT_PATH,
+        description="Import path of a Ray Tune trainable, function or class: `package.module:name`.",
+    )
+    optuna: str | None = Field(
+        default=None, pattern=_IMPORT_PATH, description="Import path of an Optuna objective: `package.module:name`."
     )
     external: bool = False
     params: dict[str, Any] = Field(default_factory=dict, description="Fixed arguments, shared by all trials.")
+    bundle: str | None = Field(
+        default=None,
+        pattern=r"^[0-9a-f]{64}$",
+        description="SHA-256 of the uploaded archive that holds the code; without it the workers must have the code.",
+    )
+    pip: tuple[Annotated[str, Field(min_length=1, max_length=200)], ...] = Field(
+        default=(), max_length=100, description="Packages that the code needs beside the bundle, as pip names them."
+    )
 
     @property
     def code(self) -> str | None:
         """The import path of the user's own code that it runs on the workers, if it does."""
-        if self.recipe is not None and own_recipe(self.recipe):
-            return self.recipe
-        return self.function
+        if self.recipe is not None:
+            return self.recipe if own_recipe(self.recipe) else None
+        return self.function or self.ray_tune or self.optuna
+
+    @property
+    def kind(self) -> str:
+        """Which of the ways it is: recipe, function, ray_tune, optuna or external."""
+        return next(kind for kind in TRAINER_KINDS if getattr(self, kind))
 
     @model_validator(mode="after")
     def _one(self) -> Self:
-        given = [n for n, v in (("recipe", self.recipe), ("function", self.function), ("external", self.external)) if v]
+        given = [kind for kind in TRAINER_KINDS if getattr(self, kind)]
         if len(given) != 1:
             raise ValueError(
-                f"a trainer is exactly one of recipe, function, external, but got {given or 'none'}; "
+                f"a trainer is exactly one of {', '.join(TRAINER_KINDS)}, but got {given or 'none'}; "
                 "write for example {recipe: image_classifier} or {external: true}"
             )
+        for name in ("bundle", "pip"):
+            if getattr(self, name) and self.code is None:
+                raise ValueError(
+                    f"trainer.{name} belongs to code of your own, but the trainer is {given[0]}; remove {name}, "
+                    "or name a function, ray_tune, optuna or a recipe by import path"
+                )
         return self
 
 
@@ -117,6 +149,18 @@ class Resources(_Model):
         "it pays and how many; off or 1 trains one by one; a number fixes it.",
     )
 
+    processes: int = Field(
+        default=1,
+        ge=1,
+        le=1024,
+        description="How many processes train one trial together under torch.distributed; they share its GPUs.",
+    )
+    share: Literal["auto", "off"] = Field(
+        default="off",
+        description="Whether several workers share a GPU where trials train one by one: auto measures memory and "
+        "utilisation of the first trials, and chooses how many.",
+    )
+
     @field_validator("lanes", mode="before")
     @classmethod
     def _known_lanes(cls, lanes: Any) -> Any:
@@ -139,6 +183,14 @@ class Resources(_Model):
 def default_parallel(algorithm: AlgorithmSpec) -> int:
     """Most attempts open at the same time, where the definition does not say."""
     return FREE_PARALLEL if model_of(algorithm) is None else MODEL_PARALLEL
+
+
+class Confirms(_Model):
+    """What a confirmation trains again with new seeds: trials of a study. Only such a study computes test metrics."""
+
+    study: Annotated[str, Field(min_length=1, max_length=200)]
+    trials: tuple[Annotated[int, Field(ge=0)], ...] = Field(min_length=1, max_length=100)
+    seeds: int = Field(ge=1, le=100, description="How often each is trained.")
 
 
 class StudyDefinition(_Model):
@@ -166,6 +218,7 @@ class StudyDefinition(_Model):
     baseline: bool = Field(default=True, description="Try the defaults first, where a parameter declares one.")
     repeats: bool = Field(default=False, description="Whether a configuration may be drawn twice.")
     deterministic: bool = False
+    confirms: Confirms | None = Field(default=None, description="Set by `hpo confirm`: the trials that are confirmed.")
     project: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.\-]{0,62}$")] = "default"
     tags: tuple[Annotated[str, Field(min_length=1, max_length=100)], ...] = Field(default=(), max_length=100)
     notes: str = Field(default="", max_length=100_000)

@@ -97,8 +97,10 @@ studies = Table(
     _text("ending_reason", default=""),
     _int("deleted_at", null=True),  # a tombstone: the id is never given again
     _flag("purged"),
+    _text("confirms", null=True),  # the study whose trials this one trains again with new seeds
     PrimaryKeyConstraint("id"),
 )
+_partial("studies_confirming", studies, "confirms", "created_at", where="confirms IS NOT NULL")
 Index("studies_newest", studies.c.created_at, studies.c.id)
 Index("studies_by_name", studies.c.name)
 Index("studies_by_state", studies.c.state)
@@ -333,6 +335,53 @@ calibrations = Table(
     _text("document"),
     PrimaryKeyConstraint("key"),
 )
+
+bundles = Table(
+    "bundles",
+    metadata,
+    _text("digest"),  # SHA-256 of the archive
+    _int("size_bytes"),
+    _text("files"),  # JSON: name → [SHA-256, size in bytes]
+    _text("project"),
+    _text("created_by"),
+    _int("created_at"),
+    PrimaryKeyConstraint("digest"),
+)
+
+artifacts = Table(
+    "artifacts",
+    metadata,
+    _text("id"),
+    _text("study_id"),
+    _int("trial"),
+    _int("fence"),
+    _text("name"),
+    _text("location"),  # relative to the artifacts' root
+    _text("digest"),
+    _int("size_bytes"),
+    _text("media_type"),
+    _int("at"),
+    PrimaryKeyConstraint("id"),
+    ForeignKeyConstraint(["study_id", "trial", "fence"], ["attempts.study_id", "attempts.trial", "attempts.fence"]),
+)
+Index("artifacts_by_trial", artifacts.c.study_id, artifacts.c.trial, artifacts.c.at)
+
+reproductions = Table(
+    "reproductions",
+    metadata,
+    _text("id"),
+    _text("study_id"),
+    _int("trial"),
+    _text("state"),  # waiting, running, done, failed
+    _text("asked_by"),
+    _int("asked_at"),
+    _int("ended_at", null=True),
+    _text("document", null=True),  # what was compared, or why it failed
+    PrimaryKeyConstraint("id"),
+    ForeignKeyConstraint(["study_id", "trial"], ["trials.study_id", "trials.number"]),
+)
+Index("reproductions_by_trial", reproductions.c.study_id, reproductions.c.trial, reproductions.c.asked_at)
+_partial("reproductions_open", reproductions, "asked_at", where="state IN ('waiting', 'running')")
 
 log_chunks = Table(
     "log_chunks",
