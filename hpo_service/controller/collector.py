@@ -28,6 +28,7 @@ from hpo_service.store.rows import (
     WorkerRow,
 )
 from workers.contract import (
+    ArtifactStored,
     AttemptKey,
     Calibrated,
     CancelMode,
@@ -39,6 +40,7 @@ from workers.contract import (
     Narrowed,
     Outcome,
     Reported,
+    Reproduced,
     Saved,
     Started,
     WorkerSeen,
@@ -145,7 +147,7 @@ class Collector:
                 keys.append(message.key)
             elif isinstance(message, WorkerSeen):
                 seen.append(message)
-            elif message.key.trial < 0 or isinstance(message, Calibrated | Narrowed):
+            elif message.key.trial < 0 or isinstance(message, Calibrated | Narrowed | ArtifactStored | Reproduced):
                 self.answers.note(message)
             elif isinstance(message, Logged):
                 texts.append((message.key.study_id, message.key.trial, message.key.fence, message.text))
