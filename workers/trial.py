@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from workers import checkpoints
+from workers import checkpoints, predictions
 from workers.contract import (
     CancelMode,
     CheckpointRef,
@@ -124,6 +124,12 @@ class Trial:
         return self._order.preflight
 
     @property
+    def test(self) -> bool:
+        """True in a confirmation, and nowhere else: there the trained model may be measured on the test rows, once, and
+        the values reported beside the last report's as `test_…`."""
+        return self._order.test
+
+    @property
     def resource(self) -> float:
         """How far training is: of the last report, or of the checkpoint gone on from."""
         return self._resource
@@ -150,6 +156,18 @@ class Trial:
     def log(self, text: str) -> None:
         """Add a line to the trial's log."""
         self._log(f"{text}\n")
+
+    def keep_predictions(self, found: predictions.Predictions) -> None:
+        """Of a confirmation's recipe: store what the trained model predicts, for ensembles. Too much of it is left out,
+        and the log says so."""
+        if self._order.preflight:
+            return
+        try:
+            predictions.save(self._order.storage_root, self._order.key, found)
+        except predictions.TooManyError as error:
+            self.log(str(error))
+        except StorageError as error:
+            self._end(Ending(outcome=Outcome.FAILED, failure=FailureKind.STORAGE, reason=str(error)))
 
     def load_checkpoint(self) -> Any:
         """The state that was last saved for this trial, on the CPU; None when there is nothing to go on from."""
