@@ -14,6 +14,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from hpo_service.api.problems import problem_response
+from hpo_service.api.uploads import takes_files
 from hpo_service.errors import FieldProblem, Forbidden, HpoError, TooLarge
 
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
@@ -33,7 +34,7 @@ SECURITY_HEADERS = {
 
 class BodyLimit:
     """Refuses a body over `limit` bytes with 413 before anything parses it, chunked bodies too. Reads the whole body
-    (it is small by this very rule) and hands it on in one piece."""
+    (it is small by this very rule) and hands it on in one piece. Uploaded files (`uploads`) pass."""
 
     def __init__(self, app: ASGIApp, limit: int) -> None:
         self._app = app
@@ -41,6 +42,8 @@ class BodyLimit:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
+            return await self._app(scope, receive, send)
+        if takes_files(scope["method"], scope["path"]):  # bounded by its route, and never read whole
             return await self._app(scope, receive, send)
         headers = Headers(scope=scope)
         length = headers.get("content-length", "")

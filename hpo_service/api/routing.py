@@ -17,6 +17,7 @@ from starlette.concurrency import run_in_threadpool
 from hpo_service.api.access import ANONYMOUS, Principal, Role, authenticate
 from hpo_service.api.bodies import located_in, parse_body
 from hpo_service.api.state import Shared
+from hpo_service.api.uploads import takes_files
 from hpo_service.errors import FieldProblem, InvalidInput
 from hpo_service.store.rows import Remember
 from search_spaces.errors import nearest
@@ -53,6 +54,8 @@ class Route(APIRoute):
             request.state.principal = caller
             request.state.remember = None
             _refuse_unknown(request, names)
+            if takes_files(request.method, request.url.path):
+                return await original(request)
             prepared = await _with_document(request)
             prepared.state.content_type = request.headers.get("content-type", "")
             key = request.headers.get("idempotency-key")
