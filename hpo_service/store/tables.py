@@ -264,6 +264,7 @@ attempts = Table(
     _real("target", null=True),
     _real("horizon", null=True),
     _real("resumed_from", null=True),
+    _text("resumed_path", null=True),  # of the checkpoint that it went on from
     _real("resource", default=0),
     _int("last_step", null=True),
     _real("seconds", default=0),
@@ -345,7 +346,8 @@ bundles = Table(
     _text("project"),
     _text("created_by"),
     _int("created_at"),
-    PrimaryKeyConstraint("digest"),
+    _int("used_at"),  # when it was last uploaded, or a study was submitted with it
+    PrimaryKeyConstraint("digest", "project"),
 )
 
 artifacts = Table(
@@ -375,8 +377,14 @@ reproductions = Table(
     _text("state"),  # waiting, running, done, failed
     _text("asked_by"),
     _int("asked_at"),
+    _text("holder", null=True),  # the controller that sees to it
+    _int("lease_expires_at", null=True),
+    _int("losses", default=0),  # workers that were lost over it
     _int("ended_at", null=True),
-    _text("document", null=True),  # what was compared, or why it failed
+    _real("seconds", default=0),
+    _int("cost_microdollars", default=0),
+    _text("reason", default=""),  # why it failed
+    _text("document", null=True),  # what was compared
     PrimaryKeyConstraint("id"),
     ForeignKeyConstraint(["study_id", "trial"], ["trials.study_id", "trials.number"]),
 )
@@ -429,6 +437,15 @@ environments = Table(
     metadata,
     _text("digest"),
     _text("document"),
+    _int("created_at"),
+    PrimaryKeyConstraint("digest"),
+)
+
+texts = Table(
+    "texts",
+    metadata,
+    _text("digest"),  # SHA-256, as environments name it
+    _text("content"),
     _int("created_at"),
     PrimaryKeyConstraint("digest"),
 )

@@ -22,7 +22,8 @@ def upgrade() -> None:
         sa.Column("project", sa.Text(), nullable=False),
         sa.Column("created_by", sa.Text(), nullable=False),
         sa.Column("created_at", sa.BigInteger(), nullable=False),
-        sa.PrimaryKeyConstraint("digest", name=op.f("pk_bundles")),
+        sa.Column("used_at", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("digest", "project", name=op.f("pk_bundles")),
     )
     op.create_table(
         "artifacts",
@@ -52,7 +53,13 @@ def upgrade() -> None:
         sa.Column("state", sa.Text(), nullable=False),
         sa.Column("asked_by", sa.Text(), nullable=False),
         sa.Column("asked_at", sa.BigInteger(), nullable=False),
+        sa.Column("holder", sa.Text(), nullable=True),
+        sa.Column("lease_expires_at", sa.BigInteger(), nullable=True),
+        sa.Column("losses", sa.BigInteger(), server_default="0", nullable=False),
         sa.Column("ended_at", sa.BigInteger(), nullable=True),
+        sa.Column("seconds", sa.Double(), server_default="0", nullable=False),
+        sa.Column("cost_microdollars", sa.BigInteger(), server_default="0", nullable=False),
+        sa.Column("reason", sa.Text(), server_default="", nullable=False),
         sa.Column("document", sa.Text(), nullable=True),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_reproductions")),
         sa.ForeignKeyConstraint(
@@ -67,6 +74,14 @@ def upgrade() -> None:
         sqlite_where=sa.text("state IN ('waiting', 'running')"),
         postgresql_where=sa.text("state IN ('waiting', 'running')"),
     )
+    op.create_table(
+        "texts",
+        sa.Column("digest", sa.Text(), nullable=False),
+        sa.Column("content", sa.Text(), nullable=False),
+        sa.Column("created_at", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("digest", name=op.f("pk_texts")),
+    )
+    op.add_column("attempts", sa.Column("resumed_path", sa.Text(), nullable=True))
     op.add_column("studies", sa.Column("confirms", sa.Text(), nullable=True))
     op.create_index(
         "studies_confirming",
@@ -80,6 +95,8 @@ def upgrade() -> None:
 def downgrade() -> None:
     op.drop_index("studies_confirming", table_name="studies")
     op.drop_column("studies", "confirms")
+    op.drop_column("attempts", "resumed_path")
+    op.drop_table("texts")
     op.drop_table("reproductions")
     op.drop_table("artifacts")
     op.drop_table("bundles")
