@@ -13,9 +13,9 @@ from hpo_service.api import schemas
 from hpo_service.api.access import Role
 from hpo_service.api.routing import role, router
 from hpo_service.api.state import PrincipalDep, Shared, SharedDep, StudyDep
-from hpo_service.core.events import PAYLOADS
+from hpo_service.core.events import PAYLOADS, Event, Reported
 from hpo_service.errors import FieldProblem, InvalidInput
-from hpo_service.store import decisions
+from hpo_service.store import decisions, reportlog
 from search_spaces.errors import nearest
 
 routes: APIRouter = router(tag="events")
@@ -56,10 +56,11 @@ def read_events(
     ] = None,
     kind: Annotated[str, Query(max_length=1000, description="Of these kinds only, comma separated.")] = "",
     limit: Annotated[int, Query(ge=1, le=1000)] = 500,
+    metrics: Annotated[bool, Query(description="Forwards: each report's metrics as its sixth element.")] = False,
 ) -> schemas.Items[schemas.LogEvent]:
     """The study's events after a sequence number, in order, or with `before` backwards from one, for people to read:
     `reported` then has only its `count`, and of long lists the first 20 are told. Fewer than `limit` means: that is
-    all."""
+    all. With `metrics` each row of `reported` ends with all metrics of that report."""
     kinds = _kinds(kind)
     if before is None and kinds:
         rule = "kinds are chosen when reading backwards"
@@ -74,17 +75,26 @@ def read_events(
             for e in entries
         ]
         return schemas.Items[schemas.LogEvent].model_construct(items=read)
+    events = decisions.load_events(shared.db, study.id, after_seq=after, limit=limit)
+    payloads = [event.payload.to_json() for event in events]
+    if metrics:
+        _add_metrics(shared, study.id, events, payloads)
     items = [
-        schemas.LogEvent(
-            seq=event.seq,
-            kind=event.payload.kind,
-            at=event.at,
-            epoch=event.epoch,
-            payload=event.payload.to_json(),
-        )
-        for event in decisions.load_events(shared.db, study.id, after_seq=after, limit=limit)
+        schemas.LogEvent(seq=event.seq, kind=event.payload.kind, at=event.at, epoch=event.epoch, payload=payload)
+        for event, payload in zip(events, payloads, strict=True)
     ]
     return schemas.Items[schemas.LogEvent].model_construct(items=items)
+
+
+def _add_metrics(shared: Shared, study_id: str, events: list[Event], payloads: list[dict[str, Any]]) -> None:
+    """Adds to each row of `reported` all metrics of that report."""
+    told = [event.seq for event in events if event.payload.kind == Reported.kind]
+    if not told:
+        return
+    found = reportlog.metrics_between(shared.db, study_id, told[0], told[-1])
+    for event, payload in zip(events, payloads, strict=True):
+        if event.payload.kind == Reported.kind:
+            payload["reports"] = [[*row, found[row[0], row[1], row[2]]] for row in payload["reports"]]
 
 
 def _shortened(payload: dict[str, Any]) -> dict[str, Any]:
