@@ -16,6 +16,7 @@ from hpo_service.core.fold import State, StudyFold
 from hpo_service.core.history import History
 from hpo_service.core.planning import plan
 from hpo_service.core.roles import Ask, Batch, Sampler, Scheduler
+from hpo_service.core.rounds import Rounds
 from hpo_service.core.suitability import check, check_change, segment_target
 from hpo_service.core.tables import HalvingTable, HyperbandTable, halving, hyperband_round, levels_up
 from hpo_service.samplers.grid import GridSampler
@@ -33,6 +34,7 @@ __all__ = [
     "build",
     "check",
     "check_change",
+    "goes_in_rounds",
     "plan",
     "segment_target",
     "startup_trials",
@@ -75,6 +77,7 @@ def fold(definition: StudyDefinition) -> StudyFold:
         ledger=Ledger(gives_back=spec.name not in SYNCHRONOUS),
         standing=Standing(definition.objective, judged_at_rest=isinstance(spec, specs.AshaSpec)),
         synchronous=spec.name in SYNCHRONOUS,
+        rounds=Rounds() if goes_in_rounds(definition) else None,
     )
     sampler = _sampler(state)
     return StudyFold(
@@ -85,6 +88,14 @@ def fold(definition: StudyDefinition) -> StudyFold:
         scheduler=_scheduler(state, sampler),
         segment_target=segment_target,
     )
+
+
+def goes_in_rounds(definition: StudyDefinition) -> bool:
+    """Whether its trials are proposed in whole rounds, so that the same study comes out twice: asked for by
+    `deterministic`, needed where proposals hang on who finished first, and possible where a controller places them."""
+    if not definition.deterministic or definition.trainer.external:
+        return False
+    return definition.algorithm.name not in SYNCHRONOUS or surrogate(definition) is not None
 
 
 def surrogate(definition: StudyDefinition) -> str | None:

@@ -24,13 +24,16 @@ import torch
 
 from workers import memory, recipes, trainables
 from workers.contract import FUSED, PLAIN, Calibrate, Calibrated, WorkOrder
+from workers.loops.lane_networks import steps_of
 from workers.loops.lanes import LaneLearner
 from workers.loops.progress import EVALUATED_ROWS
 from workers.loops.single import Learner, Task
+from workers.streams import Streams
 from workers.tracebacks import summary
 
 CPU_WIDTHS = (16, 4)  # few lanes are tried only where many are not worth it: what they lose to caches, few may not
 GPU_WIDTHS = (8, 32, 128, 512)
+RULED_GPU_WIDTH = 32
 WORTH_IT = 1.1  # how many times as fast the lanes must be
 NEARLY_BEST = 0.9  # of the best throughput: the smallest such width is taken
 _MOST_OF_MEMORY = 0.8
@@ -61,7 +64,9 @@ def calibrate(order: WorkOrder, prepared: trainables.Prepared, *, device: str) -
         rows = prepared.task.data.folds[0].x_train[:_TRIED_ROWS].cpu()
         wrong = recipes.not_lanes(str(order.trainer.recipe), {**order.trainer.params, **order.params}, rows)
         blank = replace(blank, lanes=tuple(lane for lane in lanes if lane not in wrong))
-        found = _found(blank, _Trials(prepared.task, order), asked, device=device)
+        trials = _Trials(prepared.task, order)
+        ruled = order.deterministic and asked.width is None
+        found = _ruled(blank, trials, asked, device=device) if ruled else _found(blank, trials, asked, device=device)
         if wrong:
             found = replace(found, reason=f"{found.reason}; {', '.join(wrong)} cannot be lanes: see docs/recipes.md")
     except Exception as error:
@@ -78,7 +83,18 @@ def calibrate(order: WorkOrder, prepared: trainables.Prepared, *, device: str) -
 def _name(order: WorkOrder, prepared: trainables.Prepared, asked: Calibrate, device: str) -> str:
     structure = trainables.structure_of(order)
     parts = [dict(prepared.code), structure, device, torch.get_num_threads(), asked.most, asked.width]
+    parts.append(order.deterministic)
     return json.dumps(parts, sort_keys=True, default=repr)
+
+
+def _ruled(blank: Calibrated, trials: _Trials, asked: Calibrate, *, device: str) -> Calibrated:
+    """Without a clock, for no two measurements are the same: what is best as a rule."""
+    gpu = device.startswith("cuda")
+    width = min(asked.most, RULED_GPU_WIDTH if gpu else CPU_WIDTHS[0])
+    if width < 2 or not (gpu or trials.by_hand()):
+        return replace(blank, reason="deterministic: not measured, and on a CPU such trials are trained one by one")
+    trials.lanes(2)(1)  # whether they can be lanes at all
+    return replace(blank, method=FUSED, width=width, reason=f"deterministic: not measured, {width} lanes by rule")
 
 
 def _found(blank: Calibrated, trials: _Trials, asked: Calibrate, *, device: str) -> Calibrated:
@@ -117,6 +133,11 @@ class _Trials:
         size = min(int(task.params["batch_size"]), len(rows.x_train))
         self.steps = max(1, -(-len(rows.x_train) // size))
         self.unseen = max(1.0, len(rows.x_val) / EVALUATED_ROWS)  # how much longer a whole validation takes
+
+    def by_hand(self) -> bool:
+        """Whether its network is one whose lanes are batched matrix products."""
+        streams = Streams(self._order.seed, fold=0, device=self._task.device)
+        return steps_of(self._task.build(self._task.data.folds[0], streams.initialisation())) is not None
 
     def plain(self) -> Callable[[int | None], object]:
         """One trial."""

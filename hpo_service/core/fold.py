@@ -25,11 +25,14 @@ from hpo_service.core.events import (
     MethodsChosen,
     Reported,
     TrialsEnqueued,
+    TrialsImported,
 )
 from hpo_service.core.history import History, TrialRecord
+from hpo_service.core.imported import ImportedTrial
 from hpo_service.core.launches import Cohort, Group, Method, Methods, block_size, structures_of
 from hpo_service.core.proposals import UNLIMITED, Continue, Proposal, Start
 from hpo_service.core.roles import Ask, Batch, Draw, Pending, Place, Sampler, Scheduler, Viewed
+from hpo_service.core.rounds import Rounds
 from hpo_service.core.states import Origin
 from search_spaces import SpaceError
 
@@ -47,6 +50,7 @@ class State:
     declared: str = ""  # why hours or dollars are used up
     methods: Methods = field(default_factory=Methods)
     synchronous: bool = False  # whether the same trials come out whoever finishes first
+    rounds: Rounds | None = None  # where it is not, and the same study is to come out twice
 
     @property
     def block(self) -> int | None:
@@ -119,7 +123,7 @@ class StudyFold:
                 self.history.report(row)
         elif isinstance(payload, AttemptsEnded):
             for attempt in payload.attempts:
-                self._rested(self.history.ended(attempt), event.seq)
+                self._ended(self.history.ended(attempt), event.seq)
         elif isinstance(payload, Decided):
             for proposal in payload.proposals:
                 self._apply(proposal, payload.observed_seq)
@@ -130,6 +134,9 @@ class StudyFold:
         elif isinstance(payload, TrialsEnqueued):
             for trial in payload.trials:
                 self.history.enqueue(trial)
+        elif isinstance(payload, TrialsImported):
+            for given in payload.trials:
+                self._import(given)
         elif isinstance(payload, EndingDeclared):
             self.state.declared = payload.reason
         elif isinstance(payload, DefinitionChanged):
@@ -143,11 +150,15 @@ class StudyFold:
         Where trials are placed in cohorts, a cohort is proposed whole or not at all: then it is enough that there is
         one slot for it, and that it is not larger than what is left of `most`.
         """
+        if self.state.rounds is not None and self.state.rounds.under_way:
+            return []
         proposals: list[Proposal] = list(self._scheduler.endings())
         if slots <= 0 or self._halted() is not None:
             return proposals
         purse = self._purse()
         self._cohorts = {}
+        if self.state.rounds is not None:
+            return proposals + self._round(purse)
         if self.state.block is None:
             slots = slots if most is None else min(slots, most)
             promoted = list(self._scheduler.continues(slots, purse))
@@ -211,6 +222,14 @@ class StudyFold:
     def _starts(self, room: int, purse: Purse) -> list[Start]:
         """Up to `room` new trials."""
         return list(itertools.islice((start for _, start in self._new_trials(purse)), max(0, room)))
+
+    def _round(self, purse: Purse) -> list[Proposal]:
+        """As much as may be open at once, whatever is free."""
+        size = self.state.definition.parallel
+        going_on = list(self._scheduler.continues(size, purse))
+        proposals: list[Continue | Start] = [*going_on, *self._starts(size - len(going_on), purse)]
+        self._cohorts = dict.fromkeys((p.trial for p in proposals), "round")
+        return list(proposals)
 
     def _blocks(self, slots: int, room: float, size: int, purse: Purse) -> list[Start]:
         """Whole blocks of new trials while there are slots: at most `size` consecutive ones of a bracket, at the end
@@ -366,11 +385,13 @@ class StudyFold:
             trial = self.history.start(proposal, key=chosen.key if chosen is not None and same else None)
             self._underway[trial.number] = proposal.reason
             self.state.ledger.reserve(trial)
+            self._began(trial)
             self._scheduler.started(trial, proposal, observed_seq)
             self._sampler.started(trial)
         elif isinstance(proposal, Continue):
             trial = self.history.go_on(proposal)
             self.state.ledger.reserve(trial)
+            self._began(trial)
             self._scheduler.applied(trial, proposal)
             self._sampler.started(trial)
         else:
@@ -378,12 +399,31 @@ class StudyFold:
             self._scheduler.applied(trial, proposal)
             self.state.standing.advance(self.history, self.state.definition.budget)
 
-    def _rested(self, trial: TrialRecord, seq: int) -> None:
+    def _began(self, trial: TrialRecord) -> None:
+        if self.state.rounds is not None:
+            self.state.rounds.began(trial.number)
+
+    def _ended(self, trial: TrialRecord, seq: int) -> None:
         if not trial.at_rest:
             return
+        if self.state.rounds is None:
+            self._rested(trial, seq)
+            return
+        self.state.rounds.rested(trial.number)
+        for number in self.state.rounds.over():
+            self._rested(self.history[number], seq)
+
+    def _rested(self, trial: TrialRecord, seq: int) -> None:
         self._underway.pop(trial.number, None)
         self.state.ledger.settle(trial)
         self._scheduler.rested(trial, seq)
+        self._sampler.rested(trial)
+        self.state.standing.rested(trial, self.history, self.state.definition.budget)
+
+    def _import(self, given: ImportedTrial) -> None:
+        """A trial from elsewhere: the sampler learns from it. The scheduler does not: its rungs are not those there."""
+        trial = self.history.take_in(given, self._segment_target(self.state.definition, given.params))
+        self._sampler.started(trial)
         self._sampler.rested(trial)
         self.state.standing.rested(trial, self.history, self.state.definition.budget)
 

@@ -5,13 +5,14 @@ from __future__ import annotations
 from hpo_service.store.collecting import lose_attempts
 from hpo_service.store.committing import commit
 from hpo_service.store.leases import release_leases, renew_leases, take_lease
-from hpo_service.store.logreading import each_event, latest_entries, load_events
+from hpo_service.store.logreading import each_decision, each_event, latest_entries, load_events
 from hpo_service.store.methods import choose_methods
 from hpo_service.store.reopening import interrupted, last_placements, open_attempts, reopen
 
 __all__ = [
     "choose_methods",
     "commit",
+    "each_decision",
     "each_event",
     "interrupted",
     "last_placements",

@@ -17,7 +17,7 @@ from typing import Any
 from sqlalchemy import select
 
 from hpo_service.core import values
-from hpo_service.core.events import PAYLOADS, SCHEMA_VERSION, Event, Reported, ReportRow
+from hpo_service.core.events import PAYLOADS, SCHEMA_VERSION, Decided, Event, Reported, ReportRow
 from hpo_service.errors import Conflict, NotFound
 from hpo_service.store.database import Database
 from hpo_service.store.tables import events
@@ -78,6 +78,13 @@ def load_events(db: Database, study_id: str, after_seq: int = 0, limit: int | No
             return []
         last = head.last_seq if limit is None else min(head.last_seq, after_seq + limit)
         return db.recent.between(study_id, after_seq, last) or _page(tx, head, after_seq, last, last - after_seq)
+
+
+def each_decision(db: Database, study_id: str) -> Iterator[Event]:
+    """The study's decisions alone, oldest first, read piece by piece. Raises NotFound."""
+    with db.read() as tx:
+        head = _head(tx, study_id)
+    yield from _pages(db, head, 0, head.last_seq, more=f" AND kind = '{Decided.kind}'")
 
 
 def each_event(db: Database, study_id: str, after_seq: int = 0, *, curves: bool = True) -> Iterator[Event]:
