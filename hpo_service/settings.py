@@ -30,6 +30,14 @@ class Settings(BaseModel):
     storage: Path | None = Field(
         default=None, description="Folder of checkpoints, readable from every node; empty: HPO_DATA/storage."
     )
+    artifacts: str = Field(
+        default="",
+        description="Where trials' artifacts are kept: a folder that every node can write, or a URL for fsspec "
+        "(s3://bucket/path); empty: artifacts in HPO_STORAGE.",
+    )
+    artifact_max_bytes: Annotated[int, Field(ge=1)] = Field(
+        default=1 << 30, description="Largest artifact that is kept, bytes."
+    )
     host: str = Field(default="127.0.0.1", description="Address to listen on. Anything but loopback needs tokens.")
     port: Annotated[int, Field(ge=0, le=65535)] = Field(default=8421, description="Port to listen on.")
     allowed_hosts: str = Field(
@@ -70,6 +78,14 @@ class Settings(BaseModel):
     @property
     def resolved_storage(self) -> Path:
         return (self.storage or self.data / "storage").absolute()
+
+    @property
+    def resolved_artifacts(self) -> str:
+        """An absolute folder, or a URL."""
+        if "://" in self.artifacts and not self.artifacts.startswith("file://"):
+            return self.artifacts.rstrip("/")
+        folder = self.artifacts.removeprefix("file://")
+        return str(Path(folder).absolute() if folder else self.resolved_storage / "artifacts")
 
     @property
     def resolved_url(self) -> str:

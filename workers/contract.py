@@ -129,6 +129,7 @@ class WorkOrder:
     processes: int = 1  # how many train the trial together under torch.distributed
     test: bool = False  # of a confirmation: report the test metrics of the trained model beside the others
     artifacts_root: str = ""  # folder or fsspec URL; empty: beside the checkpoints
+    artifact_most_bytes: int = 1 << 30
     directions: tuple[str, ...] = ()  # maximize or minimize, one for each of `metrics`
     reproduce: Mapping[str, Any] | None = (
         None  # a trial's record (`workers.record`): train it again from it, and compare

@@ -3,6 +3,7 @@
     WorkerError(Exception)
     ├── InvalidOrderError    the order cannot be carried out: trainer, parameter or data file
     ├── ReportError          a report breaks a rule: step order, value type (also a ValueError)
+    ├── ArtifactError        what is to be kept is no file, too large or badly named (also a ValueError)
     └── StorageError         the checkpoint store cannot be written or read
         └── CheckpointError  one checkpoint is missing, damaged or unreadable
     AttemptEnd(BaseException)   ends an attempt at a report; `except Exception` in user code cannot swallow it
@@ -26,6 +27,10 @@ class InvalidOrderError(WorkerError):
 
 class ReportError(WorkerError, ValueError):
     """A report breaks a rule."""
+
+
+class ArtifactError(WorkerError, ValueError):
+    """What was given to `Trial.artifact` cannot be kept."""
 
 
 class StorageError(WorkerError):

@@ -7,12 +7,13 @@ it knows nothing of Ray, and how an attempt is set up and torn down is the sessi
 from __future__ import annotations
 
 import math
+import os
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from workers import checkpoints, predictions
+from workers import artifacts, checkpoints, predictions
 from workers.contract import (
     CancelMode,
     CheckpointRef,
@@ -23,7 +24,7 @@ from workers.contract import (
     Saved,
     WorkOrder,
 )
-from workers.errors import AttemptEnd, ReportError, StorageError, nearest
+from workers.errors import ArtifactError, AttemptEnd, ReportError, StorageError, nearest
 
 CHECKPOINT_EVERY_S = 30.0
 KEPT_PER_ATTEMPT = 2
@@ -82,6 +83,7 @@ class Trial:
         self._resource = resumed.ref.resource if resumed else 0.0
         self._staged: checkpoints.Staged | None = None
         self._refs: list[CheckpointRef] = []
+        self._artifacts = 0
         self._uses_checkpoints = False
         self._saves_before_report = False
         self.ending: Ending | None = None
@@ -107,6 +109,16 @@ class Trial:
     def device(self) -> str:
         """`"cpu"` or `"cuda:0"`, as torch takes it."""
         return self._device
+
+    @property
+    def rank(self) -> int:
+        """Which of the trial's processes this is, from 0; what rank 0 reports and saves counts."""
+        return 0
+
+    @property
+    def world_size(self) -> int:
+        """How many processes train the trial together: `resources.processes`."""
+        return 1
 
     @property
     def resource_target(self) -> float:
@@ -222,6 +234,25 @@ class Trial:
         self._step, self._resource = step, level
         self._commit_staged()
         self._decide(values, now - self._started)
+
+    def artifact(self, path: str | os.PathLike[str], name: str | None = None) -> None:
+        """Keep a copy of the file at `path` with the trial; a folder becomes one zip archive. `name` is what it is
+        called in lists, by default the file's own name. It is safe when this returns; the file may then go or change.
+
+        Raises:
+            ArtifactError: no such file, a name that cannot be shown, or larger than an artifact may be.
+            StorageError: the artifacts' root cannot be written.
+        """
+        if self._order.preflight:
+            return
+        if self._artifacts >= artifacts.MOST_PER_ATTEMPT:
+            raise ArtifactError(
+                f"an attempt keeps at most {artifacts.MOST_PER_ATTEMPT} artifacts, but this is one more; "
+                "put them into a folder and keep that"
+            )
+        stored = artifacts.store(self._order, path, name)
+        self._artifacts += 1
+        self._emit(stored)
 
     # How a segment ends
 
