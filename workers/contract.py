@@ -187,6 +187,7 @@ class Started:
     device: str
     resumed_from: float
     environment: Mapping[str, Any]  # see workers.environment; hashed and stored once
+    resumed_path: str = ""  # of the checkpoint that was loaded, as in `CheckpointRef`
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -286,11 +287,13 @@ class Reproduced:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Narrowed:
-    """A launch ran out of memory and goes on in parts of `width` lanes; `key` is of one of its trials."""
+    """A launch ran out of memory and goes on in parts of `width` lanes; `key` is of one of its trials, `keys` are the
+    attempts that are trained at that width from now on."""
 
     key: AttemptKey
     width: int
     reason: str
+    keys: tuple[AttemptKey, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -46,6 +46,7 @@ class Lane:
         self.prepared: Prepared | None = None
         self.trial: Trial | None = None
         self.reached = False  # by an earlier attempt: there is nothing to train
+        self.resumed_path = ""  # of the checkpoint that it goes on from
         self.ended = False
         self._saver = saver
         self._started = started
@@ -56,6 +57,7 @@ class Lane:
         """Make the lane's trial, which goes on from its newest readable checkpoint; returns that one's resource."""
         assert self.prepared is not None
         resumed = endings.newest_readable(self.order, weights_only=self.prepared.weights_only, log=self.log.write)
+        self.resumed_path = resumed.ref.path if resumed else ""
         self.trial = Trial(
             self.order,
             emit=self._passed,

@@ -116,6 +116,7 @@ class Attempt:
                 device=self._worker.device,
                 resumed_from=resumed.ref.resource if resumed else 0.0,
                 environment=found,
+                resumed_path=resumed.ref.path if resumed else "",
             )
         )
         self._trial = Trial(

@@ -156,6 +156,7 @@ class FusedAttempts:
                     device=self._worker.device,
                     resumed_from=resumed_from,
                     environment=found,
+                    resumed_path=lane.resumed_path,
                 )
             )
             if lane.reached:
@@ -203,7 +204,8 @@ class FusedAttempts:
         _free_memory()
         if not live:
             return
-        self._send(Narrowed(key=live[0].order.key, width=width, reason=reason))
+        going_on = tuple(lane.order.key for lane in live if lane.trial is None or not lane.trial.reported)
+        self._send(Narrowed(key=live[0].order.key, width=width, reason=reason, keys=going_on))
         for lane in live:
             if lane.trial is not None and lane.trial.reported:
                 self._interrupt(lane, f"{reason}; it goes on from its newest checkpoint in a narrower launch")

@@ -12,7 +12,7 @@ from sqlalchemy import Row, select
 
 from hpo_service.core.events import AttemptsEnded, Payload, Reported, ReportRow
 from hpo_service.core.states import TERMINAL_TRIAL
-from hpo_service.store import blobstore, eventlog, improvements, scoring
+from hpo_service.store import blobstore, eventlog, improvements, scoring, texts
 from hpo_service.store.batch import Batch, Report, Work
 from hpo_service.store.committing import move_trials
 from hpo_service.store.database import Database
@@ -30,7 +30,8 @@ _ATTEMPT_END = (
     "peak_memory_bytes", "gpu_peak_memory_bytes", "gpu_utilisation", "ended_at",
 )  # fmt: skip
 _ATTEMPT_START = (
-    "worker_id", "node", "device", "resumed_from", "environment_digest", "code_digest", "data_digest", "started_at",
+    "worker_id", "node", "device", "resumed_from", "resumed_path", "environment_digest", "code_digest", "data_digest",
+    "started_at",
 )  # fmt: skip
 _WORKS = (
     "SELECT t.number, t.state, t.fence, t.resource, t.step, t.metrics, t.losses, t.cost_microdollars, t.seconds, "
@@ -114,7 +115,7 @@ def _load(tx: Tx, study: Row[Any], items: Sequence[CollectItem]) -> Batch:
     numbers = sorted({item.trial for item in items})
     rows = tx.raw(_WORKS.format(among=tx.in_list), study.id, tx.listed(numbers))
     works = {row[0]: Work.of(row) for row in rows}
-    batch = Batch(study_id=study.id, goals=_goals(study.objectives), retries=study.retries, now=tx.now, works=works)
+    batch = Batch(study_id=study.id, goals=goals_of(study.objectives), retries=study.retries, now=tx.now, works=works)
     _load_doubtful(tx, batch, items)
     holding = {i.trial for i in items if isinstance(i, SavedItem) or (isinstance(i, EndedItem) and i.checkpoint)}
     if holding:
@@ -154,7 +155,8 @@ def _load_doubtful(tx: Tx, batch: Batch, items: Sequence[CollectItem]) -> None:
 
 
 @functools.lru_cache(maxsize=1024)
-def _goals(objectives: str) -> Goals:
+def goals_of(objectives: str) -> Goals:
+    """What is optimised, of a study's stored objectives."""
     return Goals.load(objectives)
 
 
@@ -164,16 +166,16 @@ def _store(tx: Tx, study: Row[Any], batch: Batch) -> None:
     _write_trials(tx, batch, touched)
     _write_attempts(tx, batch, touched)
     _write_late(tx, batch)
-    _write_values(tx, batch, touched)
+    write_values(tx, batch, touched)
     _write_checkpoints(tx, batch)
     payloads: list[Payload] = []
     if batch.reports:
-        payloads.append(_reported(batch))
+        payloads.append(reported_of(batch))
     if batch.ended:
         payloads.append(AttemptsEnded(attempts=tuple(batch.ended)))
     if not payloads and not batch.late:
         return
-    put = _best(tx, study, batch, touched)
+    put = best_of(tx, study, batch, touched)
     add: dict[str, float] = {
         **batch.counts,
         "open_attempts": -len(batch.ended),
@@ -184,10 +186,11 @@ def _store(tx: Tx, study: Row[Any], batch: Batch) -> None:
     last = eventlog.append(tx, study.id, payloads, add=add, put=put)
     if put:
         improvements.append(tx, study, last, best=put, add=add)
-    _write_reports(tx, batch, last - len(payloads) + 1)
+    write_reports(tx, batch, last - len(payloads) + 1)
 
 
-def _reported(batch: Batch) -> Reported:
+def reported_of(batch: Batch) -> Reported:
+    """The event of the batch's reports, in canonical order."""
     names = batch.goals.metrics
     rows = [
         ReportRow(
@@ -202,7 +205,8 @@ def _reported(batch: Batch) -> Reported:
     return Reported(reports=tuple(rows))
 
 
-def _best(tx: Tx, study: Row[Any], batch: Batch, touched: Sequence[Work]) -> dict[str, Any]:
+def best_of(tx: Tx, study: Row[Any], batch: Batch, touched: Sequence[Work]) -> dict[str, Any]:
+    """What the best trial becomes, as columns of the study; empty where it stays."""
     best = Best.of(study, batch.goals)
     for work in touched:
         best.consider(work.number, work.rank_value(batch.goals.metric), work.resource)
@@ -265,7 +269,8 @@ def _write_late(tx: Tx, batch: Batch) -> None:
     tx.update(attempts, _ATTEMPT_KEYS, bill, of_attempts)
 
 
-def _write_values(tx: Tx, batch: Batch, touched: Sequence[Work]) -> None:
+def write_values(tx: Tx, batch: Batch, touched: Sequence[Work]) -> None:
+    """The metric values of trials that changed."""
     rows: list[tuple[Any, ...]] = []
     for work in touched:
         for name, value in work.metrics.items():
@@ -274,7 +279,8 @@ def _write_values(tx: Tx, batch: Batch, touched: Sequence[Work]) -> None:
     tx.insert(trial_values, _VALUE, rows, conflict=_VALUE_CONFLICT)
 
 
-def _write_reports(tx: Tx, batch: Batch, seq: int) -> None:
+def write_reports(tx: Tx, batch: Batch, seq: int) -> None:
+    """The rows of the batch's reports, under the event `seq` that tells of them."""
     metric, study_id, now = batch.goals.metric, batch.study_id, batch.now
     rows = [
         (
@@ -312,13 +318,15 @@ def _write_starts(tx: Tx, batch: Batch) -> None:
                 documents.setdefault(digests[0], item.environment)
         rows.append(
             (
-                clean(item.worker_id), clean(item.node), clean(item.device), item.resumed_from, *digests, batch.now,
-                item.study_id, item.trial, item.fence,
+                clean(item.worker_id), clean(item.node), clean(item.device), item.resumed_from,
+                clean(item.resumed_path) or None, *digests, batch.now, item.study_id, item.trial, item.fence,
             )
         )  # fmt: skip
     known = {r.digest for r in tx.all(select(environments.c.digest).where(tx.among(environments.c.digest, documents)))}
-    new = [(digest, _canonical(document), batch.now) for digest, document in documents.items() if digest not in known]
-    tx.insert(environments, ("digest", "document", "created_at"), new, conflict="ON CONFLICT DO NOTHING")
+    new = {digest: document for digest, document in documents.items() if digest not in known}
+    rest = [(digest, _canonical(texts.without(document)), batch.now) for digest, document in new.items()]
+    tx.insert(environments, ("digest", "document", "created_at"), rest, conflict="ON CONFLICT DO NOTHING")
+    texts.keep(tx, new.values())
     tx.update(attempts, _ATTEMPT_KEYS, _ATTEMPT_START, rows)
 
 

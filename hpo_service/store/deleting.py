@@ -14,6 +14,7 @@ from hpo_service.store.tables import (
     improvements,
     log_chunks,
     reports,
+    reproductions,
     studies,
     study_tags,
     surrogate_views,
@@ -25,7 +26,7 @@ from hpo_service.store.tables import (
 from hpo_service.store.tx import Tx
 
 CHUNK_TRIALS = 1000
-_BY_TRIAL = (reports, log_chunks, trial_values, trial_params, trial_tags, attempts)
+_BY_TRIAL = (reproductions, reports, log_chunks, trial_values, trial_params, trial_tags, attempts)
 
 
 def delete_study(db: Database, study_id: str) -> list[str]:

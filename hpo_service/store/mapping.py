@@ -119,6 +119,8 @@ def attempt_row(r: AnyRow) -> AttemptRow:
         from_resource=r.from_resource,
         target=r.target,
         resumed_from=r.resumed_from,
+        resumed_path=r.resumed_path,
+        horizon=r.horizon,
         resource=r.resource,
         seconds=r.seconds,
         cost_microdollars=r.cost_microdollars,

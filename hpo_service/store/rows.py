@@ -114,6 +114,8 @@ class AttemptRow:
     from_resource: float
     target: float | None  # None: unlimited
     resumed_from: float | None
+    resumed_path: str | None  # of the checkpoint that it went on from
+    horizon: float | None  # None: unlimited
     resource: float
     seconds: float
     cost_microdollars: int
@@ -228,6 +230,7 @@ class StartedItem:
     device: str
     resumed_from: float
     environment: Mapping[str, Any] = field(default_factory=dict)
+    resumed_path: str = ""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -247,6 +250,21 @@ class CheckpointItem:
     step: int
     resource: float
     size_bytes: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class GivenTrial:
+    """A trial that ended elsewhere. `reports`: (step, resource, metrics), each step once."""
+
+    params: Mapping[str, Any]
+    state: TrialState  # finished, stopped or failed
+    resource: float
+    reports: Sequence[tuple[int, float, Mapping[str, float]]] = ()
+    reason: str = ""
+    started_at: datetime | None = None
+    ended_at: datetime | None = None
+    tags: Sequence[str] = ()
+    notes: str = ""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -264,7 +264,6 @@ attempts = Table(
     _real("target", null=True),
     _real("horizon", null=True),
     _real("resumed_from", null=True),
-    _text("resumed_path", null=True),  # of the checkpoint that it went on from
     _real("resource", default=0),
     _int("last_step", null=True),
     _real("seconds", default=0),
@@ -281,12 +280,15 @@ attempts = Table(
     _int("started_at", null=True),
     _int("reported_at", null=True),
     _int("ended_at", null=True),
+    _text("resumed_path", null=True),  # of the checkpoint that it went on from
     PrimaryKeyConstraint("study_id", "trial", "fence"),
     ForeignKeyConstraint(["study_id", "trial"], ["trials.study_id", "trials.number"]),
 )
 Index("attempts_by_time", attempts.c.study_id, attempts.c.opened_at)
 FAILED = "outcome IN ('failed', 'lost')"
 """Written out wherever the index is to serve."""
+IMPORTED = "imported"
+"""The method of attempts that were made elsewhere."""
 _partial("attempts_failed", attempts, "ended_at", where=FAILED)
 _partial("attempts_one_open", attempts, "study_id", "trial", where="state = 'open'", unique=True)
 _partial(
