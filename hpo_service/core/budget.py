@@ -10,7 +10,7 @@ import math
 from hpo_service.core.definition import Budget, Objective
 from hpo_service.core.history import History, TrialRecord, progress_of
 from hpo_service.core.proposals import UNLIMITED
-from hpo_service.core.states import TrialState
+from hpo_service.core.states import Origin, TrialState
 from hpo_service.core.values import is_better
 
 SLACK = 1e-9
@@ -68,7 +68,7 @@ class Standing:
     A trial is judged when it is over (or first at rest, where `judged_at_rest`), after all trials with lower
     numbers; the same rule and order whoever finished first. It is an improvement when it came further than the
     best one, or as far and better by more than `min_delta`. Once patience is used up, judging rests until the
-    budget changes.
+    budget changes. Imported trials set the mark, but try nobody's patience.
     """
 
     def __init__(self, objective: Objective, *, judged_at_rest: bool) -> None:
@@ -106,7 +106,7 @@ class Standing:
             improved = mark is not None and self._beats(mark, self._mark, budget.min_delta)
             if improved:
                 self._mark = mark
-            self.since = 0 if improved else self.since + 1
+            self.since = 0 if improved else self.since + (trial.origin is not Origin.IMPORTED)
             self.next += 1
 
     def over(self, budget: Budget) -> str | None:

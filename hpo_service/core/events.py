@@ -1,4 +1,4 @@
-"""The event log's vocabulary: one envelope, ten kinds of payload, all frozen.
+"""The event log's vocabulary: one envelope, eleven kinds of payload, all frozen.
 
 Every state change of a study is an event with a per-study sequence number, written in the transaction that
 changes the tables. Algorithms fold them (see `core.algorithm`); `observe` must ignore kinds that it does not know.
@@ -13,6 +13,7 @@ from datetime import datetime
 from typing import Any, ClassVar, NamedTuple
 
 from hpo_service.core import proposals as proposals_module
+from hpo_service.core.imported import TrialsImported as TrialsImported
 from hpo_service.core.proposals import Proposal
 from hpo_service.core.states import Origin, StudyState
 from hpo_service.core.values import from_json as value_from_json
@@ -36,18 +37,21 @@ class StudyCreated:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class DefinitionChanged:
-    """The whole new definition; `space_version` counts up when the space was narrowed or widened."""
+    """The whole new definition; `space_version` counts up when the space was narrowed or widened. `reason` says why
+    where the service changed it by itself; empty for what a user changed."""
 
     kind: ClassVar[str] = "definition_changed"
     definition: Mapping[str, Any]
     space_version: int
     changed: tuple[str, ...]  # paths: "budget.trials", "space"
+    reason: str = ""
 
     def to_json(self) -> dict[str, Any]:
         return {
             "definition": dict(self.definition),
             "space_version": self.space_version,
             "changed": list(self.changed),
+            "reason": self.reason,
         }
 
     @classmethod
@@ -56,6 +60,7 @@ class DefinitionChanged:
             definition=document["definition"],
             space_version=document["space_version"],
             changed=tuple(document["changed"]),
+            reason=document.get("reason", ""),
         )
 
 
@@ -336,6 +341,7 @@ Payload = (
     | Reported
     | AttemptsEnded
     | MethodsChosen
+    | TrialsImported
 )
 PAYLOADS: Mapping[str, type[Payload]] = {
     kind.kind: kind
@@ -350,6 +356,7 @@ PAYLOADS: Mapping[str, type[Payload]] = {
         Reported,
         AttemptsEnded,
         MethodsChosen,
+        TrialsImported,
     )
 }
 

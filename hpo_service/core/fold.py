@@ -28,7 +28,6 @@ from hpo_service.core.events import (
     TrialsImported,
 )
 from hpo_service.core.history import History, TrialRecord
-from hpo_service.core.imported import ImportedTrial
 from hpo_service.core.launches import Cohort, Group, Method, Methods, block_size, structures_of
 from hpo_service.core.proposals import UNLIMITED, Continue, Proposal, Start
 from hpo_service.core.roles import Ask, Batch, Draw, Pending, Place, Sampler, Scheduler, Viewed
@@ -135,8 +134,7 @@ class StudyFold:
             for trial in payload.trials:
                 self.history.enqueue(trial)
         elif isinstance(payload, TrialsImported):
-            for given in payload.trials:
-                self._import(given)
+            self._import(payload)
         elif isinstance(payload, EndingDeclared):
             self.state.declared = payload.reason
         elif isinstance(payload, DefinitionChanged):
@@ -420,12 +418,13 @@ class StudyFold:
         self._sampler.rested(trial)
         self.state.standing.rested(trial, self.history, self.state.definition.budget)
 
-    def _import(self, given: ImportedTrial) -> None:
-        """A trial from elsewhere: the sampler learns from it. The scheduler does not: its rungs are not those there."""
-        trial = self.history.take_in(given, self._segment_target(self.state.definition, given.params))
-        self._sampler.started(trial)
-        self._sampler.rested(trial)
-        self.state.standing.rested(trial, self.history, self.state.definition.budget)
+    def _import(self, payload: TrialsImported) -> None:
+        """Trials from elsewhere: the sampler learns from them. The scheduler does not: its rungs are others."""
+        for given in payload.trials:
+            trial = self.history.take_in(given, self._segment_target(self.state.definition, given.params))
+            self._sampler.started(trial)
+            self._sampler.rested(trial)
+            self.state.standing.rested(trial, self.history, self.state.definition.budget)
 
     def _change(self, payload: DefinitionChanged, seq: int) -> None:
         self.state.definition = parse(payload.definition)

@@ -13,6 +13,7 @@ from typing import Any
 from hpo_service.core.curves import Curve
 from hpo_service.core.definition import Objective
 from hpo_service.core.events import EndedAttempt, EnqueuedTrial, ReportRow
+from hpo_service.core.imported import ImportedTrial
 from hpo_service.core.proposals import UNLIMITED, Continue, Finish, Start, Stop
 from hpo_service.core.states import TERMINAL_TRIAL, Origin, TrialState
 from hpo_service.core.values import is_better
@@ -90,8 +91,11 @@ class TrialRecord:
 
     @property
     def reach(self) -> float:
-        """The resource that its value counts for: a trial that ended by itself counts as having come to its end."""
-        return self.horizon if self.completed else self.resource
+        """The resource that its value counts for: a trial that ended by itself counts as having come to its end. One
+        that came from elsewhere did not come further than trials are trained here."""
+        if self.completed:
+            return self.horizon
+        return min(self.resource, self.horizon) if self.origin is Origin.IMPORTED else self.resource
 
 
 class History:
@@ -112,8 +116,8 @@ class History:
 
     @property
     def progress(self) -> float:
-        """The sum of the trials' resource."""
-        return math.fsum(record.resource for record in self.trials.values())
+        """The sum of the trials' resource, of those that were trained here."""
+        return math.fsum(r.resource for r in self.trials.values() if r.origin is not Origin.IMPORTED)
 
     @property
     def space(self) -> SearchSpace:
@@ -135,6 +139,17 @@ class History:
         record = self._add(trial.trial, trial.params, trial.origin, self.space_version)
         record.retry_of = trial.retry_of
         self.waiting[record.number] = record
+        return record
+
+    def take_in(self, trial: ImportedTrial, horizon: float) -> TrialRecord:
+        """A trial that ended elsewhere. `horizon`: how far one like it is trained here, which is what a finished one
+        counts as, whatever the units there; a stopped one counts where it was stopped."""
+        record = self._add(trial.trial, trial.params, Origin.IMPORTED, self.space_version)
+        record.started, record.state = True, trial.state
+        record.completed = trial.state is TrialState.FINISHED
+        record.horizon, record.value, record.fence = horizon, trial.value, 1
+        self._reach(record, trial.resource)
+        record.target = record.reach if trial.state is TrialState.STOPPED else horizon
         return record
 
     def start(self, proposal: Start, *, key: str | None = None) -> TrialRecord:

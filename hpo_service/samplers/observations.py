@@ -6,13 +6,14 @@ fed: `levels`.
 
 from __future__ import annotations
 
+import math
 from bisect import insort
 from collections import OrderedDict
 from dataclasses import dataclass
 from itertools import chain
 
 from hpo_service.core.history import History, TrialRecord
-from hpo_service.core.states import TrialState
+from hpo_service.core.states import Origin, TrialState
 from hpo_service.samplers.levels import Level
 
 KEPT = 3
@@ -56,20 +57,24 @@ class Observations:
         self._changed()
 
     def rested(self, trial: TrialRecord) -> None:
-        """A segment ended; a failed one counts as worst at the level that it was to reach, a cancelled one not."""
+        """A segment ended; a failed one counts as worst at the level that it was to reach, a cancelled one not. An
+        imported one that was stopped counts where it was stopped: nobody else has told of it."""
         self._running.pop(trial.number, None)
         self._changed()
+        value = trial.score
         if trial.state is TrialState.STOPPED:
-            return
+            if trial.origin is not Origin.IMPORTED or trial.value is None or not math.isfinite(trial.value):
+                return
+            value = trial.value
         for levels in self._learning(trial.bracket):
-            levels.at(trial.target).set(trial.number, trial.score)
+            levels.at(trial.target).set(trial.number, value)
 
     def _learning(self, bracket: int | None) -> list[_Levels]:
-        """Where a value of that bracket belongs."""
+        """Where a value of that bracket belongs; without a bracket, as of imported trials, everywhere."""
         if not self._by_bracket:
             return [self._all]
         own = self._brackets.setdefault(bracket, _Levels(maximize=self._maximize))
-        return [own, *(levels for brackets, levels in self._together.items() if bracket in brackets)]
+        return [own, *(levels for brackets, levels in self._together.items() if bracket in (None, *brackets))]
 
     def latest(self, enough: int) -> Basis | None:
         """The highest level with at least `enough` finite values, as it stands now."""
@@ -80,10 +85,12 @@ class Observations:
         return self._latest[enough, None]
 
     def of_brackets(self, enough: int, brackets: frozenset[int]) -> Basis | None:
-        """The same from these brackets alone; all other trials count as on their way, whatever became of them."""
+        """The same from these brackets and from imported trials; all others count as on their way, whatever became of
+        them."""
         if (enough, brackets) not in self._latest:
             found = self._levels_of(brackets).highest(enough)
-            others = [numbers for bracket, numbers in self._members.items() if bracket not in brackets] if found else []
+            known = (None, *brackets)
+            others = [numbers for bracket, numbers in self._members.items() if bracket not in known] if found else []
             self._latest[enough, brackets] = self._basis(found, tuple(sorted(chain.from_iterable(others))))
         return self._latest[enough, brackets]
 
@@ -98,6 +105,8 @@ class Observations:
         if brackets not in self._together:
             smaller = max((known for known in self._together if known < brackets), key=len, default=frozenset())
             levels = self._together[smaller].copy() if smaller else _Levels(maximize=self._maximize)
+            if not smaller:
+                levels.add(self._brackets.get(None))
             for bracket in sorted(brackets - smaller):
                 levels.add(self._brackets.get(bracket))
             self._together[brackets] = levels

@@ -124,6 +124,8 @@ class SurrogateSampler:
         if not self._encoding(ask.space_version)[0].distributions:
             return self._independently(ask, "nothing to model")
         logged = self._data(ask, basis)
+        if logged.evidence.running.all():
+            return self._independently(ask, "no result lies in the space")
         evidence = self._with_pending(ask, logged)
         for attempt in range(TRIES[self._surrogate]):
             seed = seeds.seed32(self._seed, ask.number, *([attempt] * (attempt > 0)))
@@ -198,6 +200,8 @@ class SurrogateSampler:
         if basis is None or not self._encoding(ask.space_version)[0].distributions:
             return None
         logged = self._data(ask, basis)
+        if logged.evidence.running.all():
+            return None
         evidence = self._with_pending(ask, logged)
         acquisition = None
         if self._surrogate == "gp":

@@ -19,6 +19,7 @@ from hpo_service.core.events import (
     DefinitionChanged,
     Reported,
     TrialsEnqueued,
+    TrialsImported,
 )
 from hpo_service.store.database import Database
 from hpo_service.store.tables import events, reports, studies, trials
@@ -106,7 +107,7 @@ def _numbers(row: Row[Any]) -> Iterator[int]:
         yield from (a[0] for a in json.loads(row.payload)["attempts"])
     elif row.kind == AttemptsReopened.kind:
         yield from (a["trial"] for a in json.loads(row.payload)["attempts"])
-    elif row.kind == TrialsEnqueued.kind:
+    elif row.kind in (TrialsEnqueued.kind, TrialsImported.kind):
         yield from (t["trial"] for t in json.loads(row.payload)["trials"])
 
 

@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from sqlalchemy import select, text
 
 from hpo_service.store.database import Database
-from hpo_service.store.tables import FAILED, attempts, studies
+from hpo_service.store.tables import FAILED, IMPORTED, attempts, studies
 from hpo_service.store.tx import Tx, to_datetime
 
 MAX_OPEN = 5_000
@@ -78,7 +78,8 @@ def failures(db: Database, *, project: str | None = None, most: int = 20) -> lis
     few hundred."""
     a, s = attempts.c, studies.c
     columns = (a.study_id, a.trial, a.fence, a.ended_at, a.worker_id, a.outcome, a.failure, a.reason)
-    newest = select(*columns).where(text(FAILED), a.ended_at.is_not(None)).order_by(a.ended_at.desc()).limit(LOOKED_AT)
+    here = (text(FAILED), a.ended_at.is_not(None), a.method != IMPORTED)
+    newest = select(*columns).where(*here).order_by(a.ended_at.desc()).limit(LOOKED_AT)
     inner = newest.subquery()
     statement = select(inner, s.name).join(studies, s.id == inner.c.study_id).where(s.deleted_at.is_(None))
     if project is not None:

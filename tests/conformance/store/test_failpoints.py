@@ -14,13 +14,14 @@ from sqlalchemy import select
 import hpo_service.store
 from hpo_service.core.events import Decided, MethodChoice, MethodsChosen
 from hpo_service.core.proposals import Proposal
-from hpo_service.core.states import StudyState
+from hpo_service.core.states import StudyState, TrialState
 from hpo_service.store import (
     access,
     asking,
     decisions,
     deleting,
     external,
+    importing,
     logs,
     retention,
     stopping,
@@ -29,7 +30,7 @@ from hpo_service.store import (
     workers,
 )
 from hpo_service.store.database import Database
-from hpo_service.store.rows import Placement, Remember, StudyRow, WorkerRow
+from hpo_service.store.rows import GivenTrial, Placement, Remember, StudyRow, WorkerRow
 from hpo_service.store.tables import metadata
 from tests.storelib import HOLDER, World, definition, start
 
@@ -168,6 +169,23 @@ CASES: dict[str, Case] = {
     ),
     "methods.choose": (
         _nothing,
+    "importing.import_trials": (
+        _nothing,
+        lambda w: importing.import_trials(
+            w.db,
+            w.id,
+            [
+                GivenTrial(
+                    params={"lr": 0.1},
+                    state=TrialState.FINISHED,
+                    resource=1.0,
+                    reports=[(0, 1.0, {"loss": 0.1})],
+                    tags=["old"],
+                )
+            ],
+            remember=REMEMBER,
+        ),
+    ),
         lambda w: decisions.choose_methods(w.db, w.id, CHOSEN, epoch=w.epoch, measured={"key": {"width": 8}}),
     ),
     "workers.see": (_nothing, lambda w: workers.see_workers(w.db, [_worker(w.db)])),

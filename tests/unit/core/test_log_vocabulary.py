@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from hpo_service.core import events as ev
 from hpo_service.core import proposals as pr
-from hpo_service.core.states import Origin, StudyState
+from hpo_service.core.imported import ImportedTrial
+from hpo_service.core.states import Origin, StudyState, TrialState
 
 REASON = st.text(min_size=1).filter(str.strip)
 LEVEL = st.floats(0.1, 1e6) | st.just(pr.UNLIMITED)
@@ -56,6 +57,20 @@ PAYLOADS = st.one_of(
                 params=st.just({"a": 1}),
                 origin=st.sampled_from(Origin),
                 retry_of=PLACE,
+            )
+        ),
+    ),
+    st.builds(
+        ev.TrialsImported,
+        trials=st.tuples(
+            st.builds(
+                ImportedTrial,
+                trial=st.integers(0),
+                params=st.just({"a": 1}),
+                state=st.sampled_from([TrialState.FINISHED, TrialState.STOPPED, TrialState.FAILED]),
+                resource=st.floats(0, 100),
+                value=st.none() | VALUE,
+                reason=st.text(),
             )
         ),
     ),

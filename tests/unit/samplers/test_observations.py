@@ -97,13 +97,13 @@ class Watching(RuleBasedStateMachine):
         trials = self.history.trials
         for resource in reversed(LEVELS):
             level = self.values.get(resource, {})
-            observed = {n: v for n, v in level.items() if brackets is None or trials[n].bracket in brackets}
+            observed = {n: v for n, v in level.items() if brackets is None or trials[n].bracket in (None, *brackets)}
             if sum(value is not None for value in observed.values()) >= enough:
                 if brackets is None:
                     running = [t.number for t in self.history if t.state is TrialState.RUNNING]
                     running = [number for number in running if number not in level]
                 else:
-                    running = [t.number for t in self.history if t.bracket not in brackets]
+                    running = [t.number for t in self.history if t.bracket not in (None, *brackets)]
                 return Seen(resource, dict(sorted(observed.items())), running)
         return None
 
