@@ -59,7 +59,8 @@ class RecipeTrainable:
     def prepare(self, order: WorkOrder, *, device: str) -> Prepared:
         from workers import recipes  # lazy: recipes need torch, functions may not
 
-        task = recipes.build(self._name, {**order.trainer.params, **order.params}, device=device)
+        given = {**order.trainer.params, **order.params}
+        task = recipes.build(self._name, given, device=device, test=order.test)
 
         def run(trial: Trial) -> None:
             recipes.train(task, trial)

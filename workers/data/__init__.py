@@ -1,6 +1,7 @@
 """Data of the recipes: read, split by seed, prepared with training statistics, cached per process.
 
-The test part of a split is cut off here and handed to nobody: the search never sees it.
+The test part of a split is cut off here: no search ever sees it. A confirmation asks for it, to measure its trained
+models.
 """
 
 from workers.data.prepare import Fold, TaskData, load_task

@@ -47,18 +47,34 @@ def load_idx(folder: Path) -> RawArrays:
     Raises:
         InvalidOrderError: not exactly one pair of training files, or lengths that differ.
     """
-    pair = []
-    for part in ("images", "labels"):
-        found = _idx_files(folder, part)
-        if len(found) != 1:
-            raise InvalidOrderError(
-                f"an IDX folder must hold one training file named *{part}*, but {folder} holds {len(found)}; "
-                "name them like train-images-idx3-ubyte and train-labels-idx1-ubyte"
-            )
-        pair.append(found[0])
+    pair = _idx_pair(folder, test=False)
     own_test = any(_is_test(path) for path in folder.iterdir())
     x, y = read_idx(pair[0]), read_idx(pair[1])
     return from_arrays(str(folder), x, y, files_fingerprint(pair), own_test=own_test)
+
+
+def load_test(path: Path) -> tuple[Array, Array, str]:
+    """The test part that the source itself brings: features shaped like the training rows', class numbers as there, and
+    a fingerprint.
+
+    Raises:
+        InvalidOrderError: unreadable, of another shape, or with classes that no training row has.
+    """
+    if path.is_dir():
+        (x, y), (x_train, y_train) = (map(read_idx, _idx_pair(path, test=part)) for part in (True, False))
+        fingerprint = files_fingerprint(_idx_pair(path, test=True))
+    else:
+        with np.load(path, allow_pickle=False) as stored:
+            x, y, x_train, y_train = (stored[name] for name in ("x_test", "y_test", "x_train", "y_train"))
+        fingerprint = files_fingerprint([path])
+    found = from_arrays(str(path), x, y, fingerprint, own_test=False).x
+    trained_on = from_arrays(str(path), x_train[:2], y_train[:2], fingerprint, own_test=True).x
+    if found.shape[1:] != trained_on.shape[1:]:
+        raise InvalidOrderError(
+            f"test rows must be shaped like training rows, {trained_on.shape[1:]}, but those of {path} are "
+            f"{found.shape[1:]}; save them again"
+        )
+    return found, _numbered(y.reshape(-1), np.unique(y_train), path), fingerprint
 
 
 def load_npz(path: Path) -> RawArrays:
@@ -105,8 +121,35 @@ def from_arrays(name: str, x: Array, y: Array, fingerprint: str, *, own_test: bo
     )
 
 
-def _idx_files(folder: Path, part: str) -> list[Path]:
-    return sorted(p for p in folder.iterdir() if part in p.name and p.is_file() and "idx" in p.name and not _is_test(p))
+def _numbered(labels: Array, names: Array, path: Path) -> Array:
+    """Labels as places in the sorted `names`."""
+    numbers = np.minimum(np.searchsorted(names, labels), len(names) - 1)
+    strange = names[numbers] != labels
+    if strange.any():
+        raise InvalidOrderError(
+            f"every class of a test row must be one of the {len(names)} that training rows have, but {path} has "
+            f"{labels[strange][0]!r}; remove such rows"
+        )
+    return numbers.astype(np.int64)
+
+
+def _idx_pair(folder: Path, *, test: bool) -> list[Path]:
+    pair = []
+    for part in ("images", "labels"):
+        found = _idx_files(folder, part, test=test)
+        if len(found) != 1:
+            kind, start = ("test", "t10k") if test else ("training", "train")
+            raise InvalidOrderError(
+                f"an IDX folder must hold one {kind} file named *{part}*, but {folder} holds {len(found)}; "
+                f"name them like {start}-images-idx3-ubyte and {start}-labels-idx1-ubyte"
+            )
+        pair.append(found[0])
+    return pair
+
+
+def _idx_files(folder: Path, part: str, *, test: bool = False) -> list[Path]:
+    files = (p for p in folder.iterdir() if part in p.name and p.is_file() and "idx" in p.name)
+    return sorted(p for p in files if _is_test(p) is test)
 
 
 def _is_test(path: Path) -> bool:

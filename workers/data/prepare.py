@@ -13,7 +13,7 @@ import torch
 
 from workers.data import arrays, bundled, images, tables
 from workers.data.raw import Array, Raw, RawArrays, RawTable, existing
-from workers.data.splits import split
+from workers.data.splits import rows_held_back, split
 from workers.errors import InvalidOrderError
 
 _CACHED = 4
@@ -21,25 +21,30 @@ _CACHED = 4
 
 @dataclass(frozen=True, kw_only=True)
 class Fold:
-    """Training and validation rows on the device. `x` is float32; `y` is int64 classes or float32 targets."""
+    """Training and validation rows on the device. `x` is float32; `y` is int64 classes or float32 targets. Test rows
+    only where they were asked for and there are any."""
 
     x_train: torch.Tensor
     y_train: torch.Tensor
     x_val: torch.Tensor
     y_val: torch.Tensor
+    x_test: torch.Tensor | None = None
+    y_test: torch.Tensor | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
 class TaskData:
     """Everything a loop trains on: the folds (one without cross-validation), and what names the data.
 
-    Regression targets are standardised by training statistics; `target_scale` turns errors back into their unit.
+    Regression targets are standardised by training statistics; `target_scale` turns errors back into their unit, and
+    with `target_mean` (left out: 0) predictions.
     """
 
     folds: tuple[Fold, ...]
     classes: int
     target_scale: tuple[float, ...]
     identity: Mapping[str, Any]
+    target_mean: tuple[float, ...] = ()
 
     @property
     def regression(self) -> bool:
@@ -67,16 +72,16 @@ _raw_cache = _Cache(_CACHED)
 _task_cache = _Cache(_CACHED)
 
 
-def load_task(params: Mapping[str, Any], *, device: str, as_images: bool) -> TaskData:
-    """The data that `params` name, split and prepared.
+def load_task(params: Mapping[str, Any], *, device: str, as_images: bool, test: bool = False) -> TaskData:
+    """The data that `params` name, split and prepared; with `test`, the rows that no search sees too.
 
     Raises:
         InvalidOrderError: unreadable, missing or unfit data.
     """
     raw: Raw = _raw_cache.get(_source_key(params, as_images=as_images), lambda: _read(params, as_images=as_images))
     keys = ("split_seed", "val_fraction", "test_fraction", "folds")
-    key = (raw.fingerprint, as_images, device, *(params[name] for name in keys))
-    found: TaskData = _task_cache.get(key, lambda: _prepare(raw, params, device=device))
+    key = (raw.fingerprint, as_images, device, test, *(params[name] for name in keys))
+    found: TaskData = _task_cache.get(key, lambda: _prepare(raw, params, device=device, test=test))
     return found
 
 
@@ -122,20 +127,39 @@ def _read_table(path: Path, params: Mapping[str, Any]) -> Raw:
     raise InvalidOrderError(f"a table must be a .csv file, but got {str(path)!r}; convert it")
 
 
-def _prepare(raw: Raw, params: Mapping[str, Any], *, device: str) -> TaskData:
+@dataclass(frozen=True, kw_only=True)
+class _Test:
+    """The test part: rows of the raw data, or a part of their own that the source brings."""
+
+    rows: Array | None = None
+    x: Array | None = None
+    y: Array | None = None
+    count: int = 0
+    fingerprint: str = ""
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        named = {"test_sha256": self.fingerprint} if self.fingerprint else {}
+        return {"test_rows": self.count, **named} if self.count else {}
+
+
+def _prepare(raw: Raw, params: Mapping[str, Any], *, device: str, test: bool) -> TaskData:
+    fraction = 0.0 if raw.own_test else float(params["test_fraction"])
     pairs = split(
         raw.y,
         classes=raw.classes,
         split_seed=int(params["split_seed"]),
         val_fraction=float(params["val_fraction"]),
-        test_fraction=0.0 if raw.own_test else float(params["test_fraction"]),
+        test_fraction=fraction,
         folds=int(params["folds"]),
     )
-    folds, scales = zip(*(_fold(raw, train, val, device=device) for train, val in pairs), strict=True)
+    held = _test_part(raw, params, fraction) if test else _Test()
+    made = [_fold(raw, train, val, held, device=device) for train, val in pairs]
     return TaskData(
-        folds=folds,
+        folds=tuple(fold for fold, _, _ in made),
         classes=raw.classes,
-        target_scale=scales,
+        target_scale=tuple(scale for _, _, scale in made),
+        target_mean=tuple(mean for _, mean, _ in made),
         identity={
             "name": raw.name,
             "sha256": raw.fingerprint,
@@ -144,27 +168,42 @@ def _prepare(raw: Raw, params: Mapping[str, Any], *, device: str) -> TaskData:
             "val_rows": len(pairs[0][1]),
             "split_seed": int(params["split_seed"]),
             "folds": len(pairs),
+            **held.identity,
         },
     )
 
 
-def _fold(raw: Raw, train: Array, val: Array, *, device: str) -> tuple[Fold, float]:
-    x = tables.features(raw, train) if isinstance(raw, RawTable) else _standardised(raw.x, train)
-    y, scale = raw.y, 1.0
+def _test_part(raw: Raw, params: Mapping[str, Any], fraction: float) -> _Test:
+    if raw.own_test:
+        x, y, fingerprint = arrays.load_test(existing(str(params["data"])))
+        return _Test(x=x, y=y, count=len(y), fingerprint=fingerprint)
+    rows = rows_held_back(raw.y, classes=raw.classes, split_seed=int(params["split_seed"]), test_fraction=fraction)
+    return _Test(rows=rows, count=len(rows)) if len(rows) else _Test()
+
+
+def _fold(raw: Raw, train: Array, val: Array, held: _Test, *, device: str) -> tuple[Fold, float, float]:
+    """The fold, and the mean and scale of its targets."""
+    x = tables.features(raw, train) if isinstance(raw, RawTable) else _standardised(raw.x, raw.x, train)
+    y, mean, scale = raw.y, 0.0, 1.0
     if raw.classes == 0:
         mean, scale = float(y[train].mean()), float(y[train].std()) or 1.0
         y = ((y - mean) / scale).astype(np.float32)
-    parts = {}
-    for name, rows in (("train", train), ("val", val)):
-        parts[f"x_{name}"] = torch.from_numpy(np.ascontiguousarray(x[rows])).to(device)
-        parts[f"y_{name}"] = torch.from_numpy(np.ascontiguousarray(y[rows])).to(device)
-    return Fold(**parts), scale
+    parts = {"train": (x[train], y[train]), "val": (x[val], y[val])}
+    if held.rows is not None:
+        parts["test"] = (x[held.rows], y[held.rows])
+    elif held.x is not None and held.y is not None and isinstance(raw, RawArrays):
+        parts["test"] = (_standardised(held.x, raw.x, train), held.y)
+    tensors = {}
+    for name, (features, targets) in parts.items():
+        tensors[f"x_{name}"] = torch.from_numpy(np.ascontiguousarray(features)).to(device)
+        tensors[f"y_{name}"] = torch.from_numpy(np.ascontiguousarray(targets)).to(device)
+    return Fold(**tensors), mean, scale
 
 
-def _standardised(x: Array, train: Array) -> Array:
-    """Images by one mean and spread per channel, plain features by one per feature; of the training rows."""
+def _standardised(x: Array, known: Array, train: Array) -> Array:
+    """Images by one mean and spread per channel, plain features by one per feature; of the training rows of `known`."""
     axes = (0, 2, 3) if x.ndim == 4 else (0,)
-    mean = x[train].mean(axis=axes, keepdims=True, dtype=np.float64)
-    spread = x[train].std(axis=axes, keepdims=True, dtype=np.float64)
+    mean = known[train].mean(axis=axes, keepdims=True, dtype=np.float64)
+    spread = known[train].std(axis=axes, keepdims=True, dtype=np.float64)
     scaled: Array = ((x - mean) / np.where(spread > 0, spread, 1.0)).astype(np.float32)
     return scaled

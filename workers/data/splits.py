@@ -1,4 +1,5 @@
-"""Seeded splits. Every trial with the same `split_seed` gets the same rows, and none gets the test rows."""
+"""Seeded splits. Every trial with the same `split_seed` gets the same rows, and none gets the test rows: those are a
+confirmation's to measure its trained models on."""
 
 from __future__ import annotations
 
@@ -34,7 +35,7 @@ def split(
         InvalidOrderError: too few rows.
     """
     rows = sequence(y, classes=classes, split_seed=split_seed)
-    kept = rows[round(len(rows) * test_fraction) :]
+    kept = rows[_held_back(len(rows), test_fraction) :]
     if folds > 1:
         pairs = [(np.delete(kept, np.s_[i::folds]), kept[i::folds]) for i in range(folds)]
     else:
@@ -46,3 +47,13 @@ def split(
             f"val_fraction={val_fraction}, test_fraction={test_fraction}, folds={folds} do not; use more data"
         )
     return [(np.sort(train), np.sort(val)) for train, val in pairs]
+
+
+def rows_held_back(y: Array, *, classes: int, split_seed: int, test_fraction: float) -> Array:
+    """The rows that `split` with the same arguments gives to nobody."""
+    rows = sequence(y, classes=classes, split_seed=split_seed)
+    return np.sort(rows[: _held_back(len(rows), test_fraction)])
+
+
+def _held_back(count: int, test_fraction: float) -> int:
+    return round(count * test_fraction)

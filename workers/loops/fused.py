@@ -13,11 +13,13 @@ from typing import Any
 from workers import memory
 from workers.errors import AttemptEnd
 from workers.loops.lanes import LaneLearner
-from workers.loops.progress import PREFLIGHT_BATCHES, Progress, last_epoch, spread
+from workers.loops.progress import EVALUATED_ROWS, PREFLIGHT_BATCHES, Progress, last_epoch, spread
 from workers.loops.single import Task
+from workers.loops.testing import Outputs, predictions
 from workers.trial import Trial
 
 Ended = Callable[[int, BaseException | None], None]
+_HELD_VALUES = 1 << 24  # predicted numbers that are held at a time
 
 
 def train(tasks: Sequence[Task], trials: Sequence[Trial], *, width: int, ended: Ended) -> None:
@@ -39,7 +41,9 @@ class _Launch:
     def __init__(self, tasks: Sequence[Task], trials: Sequence[Trial], *, width: int, ended: Ended) -> None:
         own = range(len(trials))
         self._source = [*own, *([0] * (width - len(trials)))]  # the trial that a lane trains, or is the clone of
-        self._trials, self._tell = trials, ended
+        self._tasks, self._trials, self._tell = tasks, trials, ended
+        self._tested: list[list[dict[str, float]]] | None = None  # of this epoch, by fold and lane
+        self._outputs: dict[int, list[Outputs]] = {}  # of this epoch, by lane
         self._progress = [
             Progress(patience=int(task.params["early_stopping"]), last=last_epoch(task.params, trial))
             for task, trial in zip(tasks, trials, strict=True)
@@ -73,6 +77,7 @@ class _Launch:
         numbers = [self._progress[i].epoch + 1 for i in self._source]
         folds = [learner.epoch(numbers, most_batches=self._most) for learner in self._learners]
         seconds = (time.perf_counter() - began) / len(self.alive)
+        self._tested, self._outputs = None, {}
         for lane in sorted(self.alive):
             metrics = {**spread([fold[lane] for fold in folds]), "seconds": seconds}
             self._guarded(lane, partial(self._report, metrics=metrics))
@@ -91,11 +96,34 @@ class _Launch:
         trial, progress = self._trials[lane], self._progress[lane]
         progress.epoch += 1
         progress.note(metrics["val_loss"])
+        if trial.test and (trial.preflight or progress.ends_at(trial.resource_target)):
+            metrics |= self._test(lane)
         trial.report(progress.epoch, **metrics)
         if progress.over or trial.should_save:
             trial.save_checkpoint(self._stored(lane))
         if progress.over:
             self._end(lane, None)
+
+    def _test(self, lane: int) -> dict[str, float]:
+        """Of the trained model of a confirmation: the metrics of the test rows. Its predictions are kept."""
+        trial, task = self._trials[lane], self._tasks[lane]
+        if self._tested is None:
+            most = EVALUATED_ROWS if trial.preflight else None
+            self._tested = [learner.test(most_rows=most) for learner in self._learners]
+        if task.loss is None and not trial.preflight:
+            trial.keep_predictions(predictions(task.data, self._outputs_of(lane)))
+        return spread([fold[lane] for fold in self._tested])
+
+    def _outputs_of(self, lane: int) -> list[Outputs]:
+        """By fold; worked out for many lanes at once, as far as memory goes, for all networks are run anyway."""
+        if lane not in self._outputs:
+            fold = self._tasks[lane].data.folds[0]
+            rows = len(fold.y_val) + (0 if fold.y_test is None else len(fold.y_test))
+            most = max(1, _HELD_VALUES // (rows * max(1, self._tasks[lane].data.classes)))
+            together = sorted(one for one in self.alive if one >= lane)[:most]
+            folds = [learner.outputs(together) for learner in self._learners]
+            self._outputs = {one: [fold[i] for fold in folds] for i, one in enumerate(together)}
+        return self._outputs[lane]
 
     def _stored(self, lane: int) -> dict[str, Any]:
         """What the plain loop stores, so that either goes on from it."""

@@ -24,6 +24,7 @@ from workers.loops.lane_storage import LaneStorage
 from workers.loops.progress import EVALUATED_ROWS
 from workers.loops.schedules import Schedule
 from workers.loops.single import Task, momentum_of
+from workers.loops.testing import Outputs, names_in_test
 from workers.streams import Streams
 
 _EVALUATED_VALUES = 1 << 22  # of all lanes and layers, at a time
@@ -84,6 +85,23 @@ class LaneLearner:
         ]
         return [{**dict(zip(names, column, strict=True)), "lr": lr} for column, lr in zip(columns, last, strict=True)]
 
+    def test(self, *, most_rows: int | None = None) -> list[dict[str, float]]:
+        """The metrics of the test rows, of each lane; none where there are none. Changes nothing."""
+        x, y = self._rows.x_test, self._rows.y_test
+        if x is None or y is None:
+            return [{} for _ in range(self._storage.lanes)]
+        with one_thread(self._device):
+            totals, rows = self._measured(x[:most_rows], y[:most_rows])
+        columns = zip(*torch.stack(self._loss.metrics(totals, rows)).tolist(), strict=True)
+        return [dict(zip(names_in_test(self._names), column, strict=True)) for column in columns]
+
+    def outputs(self, lanes: Sequence[int]) -> list[Outputs]:
+        """For validation and test rows, of these lanes. Changes nothing."""
+        with one_thread(self._device):
+            val = self._outputs(self._rows.x_val, lanes)
+            test = None if self._rows.x_test is None else self._outputs(self._rows.x_test, lanes)
+        return [(val[i], None if test is None else test[i]) for i in range(len(lanes))]
+
     def state_dict(self, lane: int) -> dict[str, Any]:
         """One lane in the layout of `single.Learner`: its checkpoint goes on in either loop."""
         return {"model": self._storage.state_dict(lane), "optimiser": self._optimiser.state_dict(lane)}
@@ -126,7 +144,15 @@ class LaneLearner:
         return max(1, min(EVALUATED_ROWS, values // (self._storage.lanes * kept)))
 
     def _validate(self, most_rows: int | None) -> tuple[Tensor, int]:
-        x, y = self._rows.x_val[:most_rows], self._rows.y_val[:most_rows]
+        return self._measured(self._rows.x_val[:most_rows], self._rows.y_val[:most_rows])
+
+    def _outputs(self, x: Tensor, lanes: Sequence[int]) -> Tensor:
+        """[lanes, rows, outputs] of the chosen lanes."""
+        chosen = torch.tensor(lanes, device=self._device)
+        return torch.cat([self._network.evaluate(part)[chosen] for part in torch.split(x, self._at_once)], 1)
+
+    def _measured(self, x: Tensor, y: Tensor) -> tuple[Tensor, int]:
+        """The sums of the loss over rows that no lane is trained on, and their number."""
         totals = [
             self._loss.totals(self._network.evaluate(xs).movedim(1, -1).contiguous(), ys[None], smoothed=False)
             for xs, ys in zip(torch.split(x, self._at_once), torch.split(y, self._at_once), strict=True)

@@ -37,6 +37,10 @@ class Progress:
         """True when there is no epoch left to train."""
         return self.stopped or (self.last is not None and self.epoch >= self.last)
 
+    def ends_at(self, target: float) -> bool:
+        """True when the epoch just trained is the attempt's last one: there is no other, or it reaches `target`."""
+        return self.over or self.epoch >= target
+
     def note(self, val_loss: float) -> None:
         """Take in the validation loss of epoch `epoch`."""
         if val_loss < self.best:

@@ -7,7 +7,7 @@ paused between epochs goes on bit for bit as if it had not been. Nothing waits f
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -21,6 +21,7 @@ from workers.loops.batches import Batches
 from workers.loops.optimisers import Optimiser
 from workers.loops.progress import EVALUATED_ROWS, PREFLIGHT_BATCHES, Progress, last_epoch, metric_names, spread
 from workers.loops.schedules import Schedule
+from workers.loops.testing import Outputs, names_in_test, predictions
 from workers.models import Network
 from workers.streams import Streams
 from workers.trial import Trial
@@ -103,6 +104,21 @@ class Learner:
             values = torch.stack([train_loss, *train, *val]).tolist()
         return {**dict(zip(self._task.metrics, values, strict=True)), "lr": lr}
 
+    def test(self, *, most_rows: int | None = None) -> dict[str, float]:
+        """The metrics of the test rows; none where there are none. Changes nothing."""
+        x, y = self._rows.x_test, self._rows.y_test
+        if x is None or y is None:
+            return {}
+        with torch.no_grad():
+            values = torch.stack(self._measured(x[:most_rows], y[:most_rows])).tolist()
+        return dict(zip(names_in_test(self._task.metrics), values, strict=True))
+
+    def outputs(self) -> Outputs:
+        """For validation and test rows. Changes nothing."""
+        x = self._rows.x_test
+        with torch.no_grad():
+            return self._outputs(self._rows.x_val), None if x is None else self._outputs(x)
+
     def state_dict(self) -> dict[str, Any]:
         """Weights, buffers and optimiser, as tensors and plain containers."""
         model = {name: value.detach().clone() for name, value in self.model.state_dict().items()}
@@ -143,9 +159,15 @@ class Learner:
         return F.cross_entropy(out, y, label_smoothing=self._smoothing)
 
     def _validate(self, most_rows: int | None) -> list[Tensor]:
+        return self._measured(self._rows.x_val[:most_rows], self._rows.y_val[:most_rows])
+
+    def _outputs(self, x: Tensor) -> Tensor:
         self.model.eval()
-        x, y = self._rows.x_val[:most_rows], self._rows.y_val[:most_rows]
-        out = torch.cat([self.model(part) for part in torch.split(x, EVALUATED_ROWS)])
+        return torch.cat([self.model(part) for part in torch.split(x, EVALUATED_ROWS)])
+
+    def _measured(self, x: Tensor, y: Tensor) -> list[Tensor]:
+        """Loss and quality of rows that the network is not trained on."""
+        out = self._outputs(x)
         smoothed = self._task.loss is None and not self._regression
         loss = F.cross_entropy(out, y) if smoothed else self._loss(out, y)  # validation is never smoothed
         return [loss, *self._quality(out, y)]
@@ -191,10 +213,22 @@ def train(task: Task, trial: Trial) -> None:
         began = time.perf_counter()
         most = PREFLIGHT_BATCHES if trial.preflight else None
         metrics = spread([learner.epoch(progress.epoch, most_batches=most) for learner in learners])
+        seconds = time.perf_counter() - began
         progress.note(metrics["val_loss"])
-        trial.report(progress.epoch, **metrics, seconds=time.perf_counter() - began)
+        if trial.test and (trial.preflight or progress.ends_at(trial.resource_target)):
+            metrics |= _tested(task, trial, learners)
+        trial.report(progress.epoch, **metrics, seconds=seconds)
         if progress.over or trial.should_save:
             trial.save_checkpoint({**progress.stored(), "learners": [one.state_dict() for one in learners]})
+
+
+def _tested(task: Task, trial: Trial, learners: Sequence[Learner]) -> dict[str, float]:
+    """Of the trained model of a confirmation: the metrics of the test rows. Its predictions are kept."""
+    if trial.preflight:
+        return spread([learner.test(most_rows=EVALUATED_ROWS) for learner in learners])
+    if task.loss is None:  # what outputs mean to a loss of the user's own is not known
+        trial.keep_predictions(predictions(task.data, [learner.outputs() for learner in learners]))
+    return spread([learner.test() for learner in learners])
 
 
 def momentum_of(params: Mapping[str, Any]) -> float:

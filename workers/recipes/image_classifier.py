@@ -12,9 +12,9 @@ from workers.loops.single import Task
 from workers.models import Network, build_model
 
 
-def build(params: Mapping[str, Any], *, device: str) -> Task:
-    """A task from complete, checked parameters."""
-    return task(params, load_task(params, device=device, as_images=True), device=device)
+def build(params: Mapping[str, Any], *, device: str, test: bool = False) -> Task:
+    """A task from complete, checked parameters, with the test rows if `test`."""
+    return task(params, load_task(params, device=device, as_images=True, test=test), device=device)
 
 
 def task(params: Mapping[str, Any], data: TaskData, *, device: str) -> Task:

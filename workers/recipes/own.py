@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import OrderedDict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any, Protocol, cast
 
@@ -52,7 +52,8 @@ class OwnRecipe(Protocol):
         ...
 
     def data(self, params: Mapping[str, Any]) -> Sequence[Any]:
-        """(x_train, y_train, x_val, y_val) of numpy or torch, or a list of such fours: one per fold."""
+        """(x_train, y_train, x_val, y_val) of numpy or torch, or a list of such fours: one per fold. With x_test and
+        y_test behind them, rows that only a confirmation measures its trained models on."""
         ...
 
 
@@ -86,8 +87,11 @@ def find(path: str) -> tuple[OwnRecipe, RecipeDeclaration]:
     return recipe, catalog.own_declaration(path, parameters=parameters, lanes=lanes)
 
 
-def build(recipe: OwnRecipe, declared: RecipeDeclaration, params: Mapping[str, Any], *, device: str) -> Task:
-    """A task from complete parameters. Data are asked for once per structure, and held once.
+def build(
+    recipe: OwnRecipe, declared: RecipeDeclaration, params: Mapping[str, Any], *, device: str, test: bool = False
+) -> Task:
+    """A task from complete parameters, with the test rows if `test`. Data are asked for once per structure, and held
+    once.
 
     Raises:
         InvalidOrderError: arrays that do not fit together, an unknown loss.
@@ -99,7 +103,7 @@ def build(recipe: OwnRecipe, declared: RecipeDeclaration, params: Mapping[str, A
             + (nearest(str(loss), LOSSES) or "; see docs/recipes.md")
         )
     classes = loss == "cross_entropy"
-    folds, identity = _folds(recipe, declared, params, classes=classes, device=device)
+    folds, identity = _folds(recipe, declared, params, classes=classes, device=device, test=test)
     count = 1 + max(int(fold.y_train.max()) for fold in folds) if classes else 0
     scale = (float(getattr(recipe, "target_scale", 1.0)),) * len(folds)
 
@@ -223,14 +227,21 @@ def _as_network(module: nn.Module) -> Network:
 
 
 def _folds(
-    recipe: OwnRecipe, declared: RecipeDeclaration, params: Mapping[str, Any], *, classes: bool, device: str
+    recipe: OwnRecipe,
+    declared: RecipeDeclaration,
+    params: Mapping[str, Any],
+    *,
+    classes: bool,
+    device: str,
+    test: bool,
 ) -> tuple[tuple[Fold, ...], dict[str, Any]]:
     lanes = catalog.lane_names(declared)
     structure = {name: value for name, value in params.items() if name not in lanes}
     code = functions.describe(declared.name)["sha256"]
-    key = json.dumps([declared.name, code, device, classes, structure], sort_keys=True, default=repr)
+    key = json.dumps([declared.name, code, device, classes, test, structure], sort_keys=True, default=repr)
     if key not in _data:
-        folds = tuple(_fold(four, device=device, classes=classes) for four in _fours(recipe.data(params)))
+        given = _fours(recipe.data(params))
+        folds = tuple(_fold(one if test else one[:4], device=device, classes=classes) for one in given)
         found = (folds, _identity(folds))
         _data[key] = next((held for held in _data.values() if _alike(held, found)), found)
         while len(_data) > _CACHED:
@@ -251,29 +262,27 @@ def _fours(given: Any) -> list[Sequence[Any]]:
     """One four of arrays per fold."""
     fours = [given] if isinstance(given, Sequence) and any(map(_is_array, given)) else given
     for four in fours if isinstance(fours, Sequence) and fours else [given]:
-        if not isinstance(four, Sequence) or len(four) != 4 or not all(map(_is_array, four)):
+        if not isinstance(four, Sequence) or len(four) not in (4, 6) or not all(map(_is_array, four)):
             kinds = ", ".join(type(v).__name__ for v in four) if isinstance(four, Sequence) else type(four).__name__
             raise InvalidOrderError(
-                "a recipe's data must be (x_train, y_train, x_val, y_val), arrays of numpy or torch, "
-                f"but got {kinds or 'nothing'}; return these four, or a list of such fours"
+                "a recipe's data must be (x_train, y_train, x_val, y_val), arrays of numpy or torch, x_test and y_test "
+                f"behind them if there are any, but got {kinds or 'nothing'}; return these, or a list of such tuples"
             )
     return list(fours)
 
 
 def _fold(four: Sequence[Any], *, device: str, classes: bool) -> Fold:
-    x_train, y_train, x_val, y_val = (torch.as_tensor(value) for value in four)
-    for name, x, y in (("train", x_train, y_train), ("val", x_val, y_val)):
+    arrays = [torch.as_tensor(value) for value in four]
+    tensors = {}
+    for name, x, y in zip(("train", "val", "test"), arrays[::2], arrays[1::2], strict=False):
         if len(x) != len(y) or len(x) < 2:
             raise InvalidOrderError(
                 f"x_{name} and y_{name} must have as many rows as each other and at least 2, "
                 f"but they have {len(x)} and {len(y)}; check the split"
             )
-    return Fold(
-        x_train=x_train.float().to(device),
-        y_train=_targets(y_train, classes=classes).to(device),
-        x_val=x_val.float().to(device),
-        y_val=_targets(y_val, classes=classes).to(device),
-    )
+        tensors[f"x_{name}"] = x.float().to(device)
+        tensors[f"y_{name}"] = _targets(y, classes=classes).to(device)
+    return Fold(**tensors)
 
 
 def _targets(y: Tensor, *, classes: bool) -> Tensor:
@@ -282,17 +291,25 @@ def _targets(y: Tensor, *, classes: bool) -> Tensor:
 
 def _identity(folds: Sequence[Fold]) -> dict[str, Any]:
     """Names the data by their contents."""
-    sha = hashlib.sha256()
-    for fold in folds:
-        for tensor in (fold.x_train, fold.y_train, fold.x_val, fold.y_val):
-            held = tensor.cpu().contiguous()
-            sha.update(f"{held.dtype}{tuple(held.shape)}".encode())
-            sha.update(held.numpy().tobytes())
-    return {
+    first = folds[0]
+    found: dict[str, Any] = {
         "name": "own",
-        "sha256": sha.hexdigest(),
-        "rows": len(folds[0].x_train) + len(folds[0].x_val),
-        "train_rows": len(folds[0].x_train),
-        "val_rows": len(folds[0].x_val),
+        "sha256": _digest(part for fold in folds for part in (fold.x_train, fold.y_train, fold.x_val, fold.y_val)),
+        "rows": len(first.x_train) + len(first.x_val),
+        "train_rows": len(first.x_train),
+        "val_rows": len(first.x_val),
         "folds": len(folds),
     }
+    if first.y_test is not None:
+        test = [part for fold in folds for part in (fold.x_test, fold.y_test) if part is not None]
+        found |= {"test_rows": len(first.y_test), "test_sha256": _digest(test)}
+    return found
+
+
+def _digest(parts: Iterable[Tensor]) -> str:
+    sha = hashlib.sha256()
+    for tensor in parts:
+        held = tensor.cpu().contiguous()
+        sha.update(f"{held.dtype}{tuple(held.shape)}".encode())
+        sha.update(held.numpy().tobytes())
+    return sha.hexdigest()

@@ -23,8 +23,9 @@ from workers.trial import Trial
 class Recipe(Protocol):
     """Guarantees: equal parameters build equal tasks; nothing is drawn from global random state."""
 
-    def __call__(self, params: Mapping[str, Any], *, device: str) -> Task:
-        """A task from complete, checked parameters. Raises InvalidOrderError for unfit data."""
+    def __call__(self, params: Mapping[str, Any], *, device: str, test: bool) -> Task:
+        """A task from complete, checked parameters, with the test rows if `test`. Raises InvalidOrderError for unfit
+        data."""
         ...
 
 
@@ -70,8 +71,9 @@ def code_of(name: str) -> dict[str, Any]:
     return {"recipe": name, **functions.describe(name), "loops_sha256": ours}
 
 
-def build(name: str, params: Mapping[str, Any], *, device: str) -> Task:
-    """The task of a recipe, its parameters checked against its declaration and completed by its defaults.
+def build(name: str, params: Mapping[str, Any], *, device: str, test: bool = False) -> Task:
+    """The task of a recipe, its parameters checked against its declaration and completed by its defaults. `test`: with
+    the rows that no search may see, for a confirmation.
 
     Raises:
         InvalidOrderError: unknown recipe or parameter, a value out of its range, unfit data.
@@ -83,7 +85,7 @@ def build(name: str, params: Mapping[str, Any], *, device: str) -> Task:
     full = catalog.complete(declared, params)
     # A default must not end a trial before its scheduler does: it counts where nothing else says how far to train.
     full |= {"epochs": params.get("epochs"), "default_epochs": full["epochs"]}
-    return recipe(full, device=device)
+    return recipe(full, device=device, test=test)
 
 
 def train(task: Task, trial: Trial) -> None:
