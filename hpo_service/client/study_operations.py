@@ -219,9 +219,16 @@ def curves(
     return Curves.parse((yield from study._core.get(address("studies", study.id, "curves"), asked)))
 
 
-def event_log(study: StudyBase, after: int = 0) -> Program[list[Event]]:
-    """The study's event log after a sequence number."""
-    found = yield from study._core.get(address("studies", study.id, "log"), query(after=after))
+def event_log(
+    study: StudyBase, after: int = 0, *, limit: int | None = None, metrics: bool = False
+) -> Program[list[Event]]:
+    """The study's event log after a sequence number, at most `limit` events (500, up to 1,000).
+
+    With `metrics` each row of a `reported` event (trial, fence, step, resource, objectives) ends with all metrics of
+    that report.
+    """
+    asked = query(after=after, limit=limit, metrics=metrics or None)
+    found = yield from study._core.get(address("studies", study.id, "log"), asked)
     return items_of(Event.parse)(found)
 
 
