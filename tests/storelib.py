@@ -13,6 +13,7 @@ from hpo_service.core.definition import StudyDefinition, parse
 from hpo_service.core.proposals import Continue, Finish, Proposal, Start, Stop
 from hpo_service.core.states import StudyState
 from hpo_service.store import collecting, decisions, improvements, studies
+from hpo_service.store.artifacts import ArtifactItem
 from hpo_service.store.database import Database
 from hpo_service.store.rows import (
     CheckpointItem,
@@ -134,6 +135,12 @@ class World:
     def checkpoint(self, trial: int, step: int, fence: int = 1, digest: str | None = None) -> CheckpointItem:
         path = f"checkpoints/{self.id}/{trial}/{fence}-{step}.pt"
         return CheckpointItem(path=path, digest=digest or f"sha-{path}", step=step, resource=step + 1.0, size_bytes=10)
+
+    def artifact(self, trial: int, artifact_id: str = "a" * 32, *, fence: int = 1, **more: Any) -> ArtifactItem:
+        plain = {"name": "plot.png", "digest": "d" * 64, "size_bytes": 7, "media_type": "image/png"}
+        location = f"{self.id}/{trial}/{artifact_id}"
+        given = {**plain, **more}
+        return ArtifactItem(id=artifact_id, study_id=self.id, trial=trial, fence=fence, location=location, **given)
 
     def started(self, trial: int, *, fence: int = 1, environment: Mapping[str, Any] | None = None) -> StartedItem:
         return StartedItem(

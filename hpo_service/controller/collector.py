@@ -17,6 +17,7 @@ from hpo_service.core import cost
 from hpo_service.errors import Unavailable
 from hpo_service.executors.base import Executor
 from hpo_service.store import collecting, logs, workers
+from hpo_service.store.artifacts import ArtifactItem, add_artifacts
 from hpo_service.store.database import Database
 from hpo_service.store.rows import (
     CheckpointItem,
@@ -141,14 +142,17 @@ class Collector:
         keys: list[AttemptKey] = []
         texts: list[tuple[str, int, int, str]] = []
         seen: list[WorkerSeen] = []
+        kept: list[ArtifactItem] = []
         for message in messages:
             if isinstance(message, Reported) and message.key.trial >= 0:  # most of them are
                 items.append(self._item(message))
                 keys.append(message.key)
             elif isinstance(message, WorkerSeen):
                 seen.append(message)
-            elif message.key.trial < 0 or isinstance(message, Calibrated | Narrowed | ArtifactStored | Reproduced):
+            elif message.key.trial < 0 or isinstance(message, Calibrated | Narrowed | Reproduced):
                 self.answers.note(message)
+            elif isinstance(message, ArtifactStored):
+                kept.append(_artifact(message))
             elif isinstance(message, Logged):
                 texts.append((message.key.study_id, message.key.trial, message.key.fence, message.text))
             else:
@@ -158,6 +162,7 @@ class Collector:
             self._see(seen)
         if items:
             self._refuse(keys, items, collecting.collect(self._db, items))
+        add_artifacts(self._db, kept)
         if texts:  # last, for of all this only logs would be there twice, were it stored once more
             logs.append_logs(self._db, texts)
         self._close(messages)
@@ -260,6 +265,20 @@ class Collector:
 def cost_seconds(message: Ended) -> float:
     """Seconds of a worker's time that the attempt is charged: its share, where lanes shared the worker."""
     return message.seconds if message.charged_seconds is None else message.charged_seconds
+
+
+def _artifact(message: ArtifactStored) -> ArtifactItem:
+    return ArtifactItem(
+        id=message.artifact_id,
+        study_id=message.key.study_id,
+        trial=message.key.trial,
+        fence=message.key.fence,
+        name=message.name,
+        location=message.location,
+        digest=message.digest,
+        size_bytes=message.size_bytes,
+        media_type=message.media_type,
+    )
 
 
 def _checkpoint(ref: CheckpointRef) -> CheckpointItem:

@@ -15,6 +15,7 @@ from hpo_service.controller import recovery, shares
 from hpo_service.controller.calibrations import Calibrations
 from hpo_service.controller.collector import Collector
 from hpo_service.controller.flights import Flights
+from hpo_service.controller.orders import ArtifactsPlace
 from hpo_service.controller.placing import Placing
 from hpo_service.controller.preflight import Preflights
 from hpo_service.controller.troubles import StudyBroken, Troubles, blamed
@@ -89,7 +90,10 @@ class Controller:
         )
         answers = self.collector.answers
         calibrations = Calibrations(self.db, self.executor, self.flights, answers, self.storage_root)
-        self._placing = Placing(self.db, self.executor, self.flights, self.decider, calibrations, self.storage_root)
+        artifacts = ArtifactsPlace(root=self.settings.resolved_artifacts, most_bytes=self.settings.artifact_max_bytes)
+        self._placing = Placing(
+            self.db, self.executor, self.flights, self.decider, calibrations, self.storage_root, artifacts
+        )
         self._preflights = Preflights(
             db=self.db,
             executor=self.executor,

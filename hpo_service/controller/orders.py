@@ -91,7 +91,20 @@ def place_again(
     return placed | place_trials(plain, size)
 
 
-def work_order(definition: StudyDefinition, opened: OpenAttempt, storage_root: Path) -> WorkOrder:
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ArtifactsPlace:
+    """Where workers keep artifacts (empty: in the storage), and how large one may be."""
+
+    root: str = ""
+    most_bytes: int = 1 << 30
+
+
+IN_STORAGE = ArtifactsPlace()
+
+
+def work_order(
+    definition: StudyDefinition, opened: OpenAttempt, storage_root: Path, *, artifacts: ArtifactsPlace = IN_STORAGE
+) -> WorkOrder:
     """The order that trains the opened attempt's segment."""
     return WorkOrder(
         key=AttemptKey(study_id=opened.study_id, trial=opened.trial, fence=opened.fence),
@@ -114,6 +127,8 @@ def work_order(definition: StudyDefinition, opened: OpenAttempt, storage_root: P
         stall_timeout_s=definition.stall_timeout_s,
         processes=definition.resources.processes,
         test=definition.confirms is not None,
+        artifacts_root=artifacts.root,
+        artifact_most_bytes=artifacts.most_bytes,
     )
 
 
@@ -137,7 +152,13 @@ def runtime(definition: StudyDefinition) -> Runtime:
     return Runtime(bundle=trainer.bundle, bundle_path=bundle_path(trainer.bundle), pip=trainer.pip)
 
 
-def launches(definition: StudyDefinition, opened: Sequence[OpenAttempt], storage_root: Path) -> list[Launch]:
+def launches(
+    definition: StudyDefinition,
+    opened: Sequence[OpenAttempt],
+    storage_root: Path,
+    *,
+    artifacts: ArtifactsPlace = IN_STORAGE,
+) -> list[Launch]:
     """The opened attempts grouped as they were placed, launches and lanes in order."""
     grouped: dict[str, list[OpenAttempt]] = {}
     for attempt in opened:
@@ -145,7 +166,10 @@ def launches(definition: StudyDefinition, opened: Sequence[OpenAttempt], storage
     return [
         Launch(
             launch_id=name,
-            orders=tuple(work_order(definition, a, storage_root) for a in sorted(attempts, key=lambda a: a.lane)),
+            orders=tuple(
+                work_order(definition, a, storage_root, artifacts=artifacts)
+                for a in sorted(attempts, key=lambda a: a.lane)
+            ),
             method=attempts[0].method,
             width=attempts[0].width,
             cpu=definition.resources.cpu,

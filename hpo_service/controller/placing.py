@@ -33,6 +33,7 @@ class Placing:
     decider: Decider
     calibrations: Calibrations
     storage_root: Path
+    artifacts: orders.ArtifactsPlace = orders.IN_STORAGE
     _widths: dict[str, float] = field(default_factory=dict)
 
     def forget(self, study_id: str) -> None:
@@ -108,7 +109,7 @@ class Placing:
 
     def launch(self, definition: StudyDefinition, opened: Sequence[OpenAttempt]) -> None:
         """Send what was opened."""
-        for launch in orders.launches(definition, opened, self.storage_root):
+        for launch in orders.launches(definition, opened, self.storage_root, artifacts=self.artifacts):
             fused = launch.launch_id if launch.method == FUSED else ""
             self.flights.add((o.key for o in launch.orders), cpu=launch.cpu, gpu=launch.gpu, launch=fused)
             self.executor.launch(launch)

@@ -8,6 +8,7 @@ from hpo_service.errors import Conflict
 from hpo_service.store import blobstore, eventlog
 from hpo_service.store.database import Database
 from hpo_service.store.tables import (
+    artifacts,
     attempts,
     checkpoints,
     events,
@@ -26,7 +27,7 @@ from hpo_service.store.tables import (
 from hpo_service.store.tx import Tx
 
 CHUNK_TRIALS = 1000
-_BY_TRIAL = (reproductions, reports, log_chunks, trial_values, trial_params, trial_tags, attempts)
+_BY_TRIAL = (reproductions, reports, artifacts, log_chunks, trial_values, trial_params, trial_tags, attempts)
 
 
 def delete_study(db: Database, study_id: str) -> list[str]:

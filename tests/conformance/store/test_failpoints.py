@@ -17,6 +17,7 @@ from hpo_service.core.proposals import Proposal
 from hpo_service.core.states import StudyState, TrialState
 from hpo_service.store import (
     access,
+    artifacts,
     asking,
     decisions,
     deleting,
@@ -154,6 +155,7 @@ CASES: dict[str, Case] = {
     ),
     "external.adopt": (_silent, lambda w: external.adopt_expired(w.db, w.id, "bob", 9, 60)),
     "external.heartbeat": (_silent, lambda w: external.heartbeat(w.db, w.id, "alice", None, 60)),
+    "artifacts.add": (_nothing, lambda w: artifacts.add_artifacts(w.db, [w.artifact(1)])),
     "logs.append": (_nothing, lambda w: logs.append_logs(w.db, [(w.id, 1, 1, "text")])),
     "access.create_token": (_nothing, lambda w: access.create_token(w.db, name="n", role="admin", ttl=timedelta(1))),
     "access.revoke_token": (_token, lambda w: access.revoke_token(w.db, access.list_tokens(w.db)[0].id)),
