@@ -25,7 +25,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-from workers import environment
+from workers import environment, memory
 from workers.contract import FUSED, AttemptKey, CancelMode, Ended, FailureKind, Launch, Message, Outcome, WorkOrder
 from workers.saving import Saver
 from workers.session import Attempt, WorkerIdentity
@@ -176,7 +176,10 @@ class Worker:
             return
         try:
             for order in launch.orders:
-                out.put(self._attempt(order, out.put))
+                ended = self._attempt(order, out.put)
+                if ended.failure is FailureKind.OUT_OF_MEMORY:
+                    memory.release()
+                out.put(ended)
                 self._forget(order)
         finally:
             out.put(None)
@@ -254,7 +257,7 @@ def _broken(order: WorkOrder, error: BaseException) -> Ended:
         outcome=Outcome.FAILED,
         resource=0.0,
         seconds=0.0,
-        failure=FailureKind.EXCEPTION,
+        failure=FailureKind.OUT_OF_MEMORY if memory.is_out_of_memory(error) else FailureKind.EXCEPTION,
         reason=f"the worker failed: {summary(error)}",
         traceback=format_exception(error),
     )

@@ -9,8 +9,9 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
-from hpo_service.controller.flights import Flights
+from hpo_service.controller.flights import Flight, Flights
 from hpo_service.controller.orders import PREFLIGHT_TRIAL
 from hpo_service.controller.tried import Answers, Tried
 from hpo_service.core import cost
@@ -51,6 +52,7 @@ log = logging.getLogger(__name__)
 REFUSED = frozenset({"fenced", "closed", "unknown"})
 WHOLE = frozenset({Outcome.REACHED, Outcome.COMPLETED})
 RETRY_S = 0.5
+CROWDED = "out of memory on a GPU that it shared; it goes on from its last checkpoint, with fewer workers per GPU"
 
 
 class Collector:
@@ -188,6 +190,9 @@ class Collector:
     def _close(self, messages: Sequence[Message]) -> None:
         ended = [m for m in messages if isinstance(m, Ended)]
         for message in ended:
+            flight = self._flights.get(message.key)
+            if flight is not None and _crowded(message, flight):
+                self.answers.note_crowded(message.key.study_id, flight.gpu)
             whole = message.outcome in WHOLE and message.key.trial >= 0
             self._flights.remove(message.key, seconds=message.seconds if whole else None, charged=cost_seconds(message))
         touched = {m.key.study_id for m in ended}
@@ -244,6 +249,9 @@ class Collector:
         charge = 0
         if flight is not None:
             charge = self._prices.charge(cost_seconds(message), cpu=flight.cpu, gpu=flight.gpu)
+            if _crowded(message, flight):
+                reason = f"{CROWDED}: {message.reason}"
+                message = replace(message, outcome=Outcome.PAUSED, failure=None, reason=reason)
         return EndedItem(
             study_id=message.key.study_id,
             trial=message.key.trial,
@@ -265,6 +273,11 @@ class Collector:
 def cost_seconds(message: Ended) -> float:
     """Seconds of a worker's time that the attempt is charged: its share, where lanes shared the worker."""
     return message.seconds if message.charged_seconds is None else message.charged_seconds
+
+
+def _crowded(message: Ended, flight: Flight) -> bool:
+    """Whether the attempt ran out of memory because the service had put it beside others: no fault of its trial."""
+    return flight.shared and message.outcome is Outcome.FAILED and message.failure is FailureKind.OUT_OF_MEMORY
 
 
 def _artifact(message: ArtifactStored) -> ArtifactItem:

@@ -16,13 +16,15 @@ SMOOTHING = 0.2
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Flight:
     """What one attempt occupies, and since when (this process's monotonic clock, seconds). `launch` names the program
-    that it is a lane of; empty for one that has its worker to itself."""
+    that it is a lane of; empty for one that has its worker to itself. `shared`: the service chose that several workers
+    share its GPU."""
 
     key: AttemptKey
     cpu: float
     gpu: float
     since: float
     launch: str = ""
+    shared: bool = False
 
 
 @dataclass
@@ -44,12 +46,14 @@ class Flights:
         self._flights: dict[AttemptKey, Flight] = {}
         self._studies: dict[str, _Study] = {}
 
-    def add(self, keys: Iterable[AttemptKey], *, cpu: float, gpu: float, launch: str = "") -> None:
+    def add(
+        self, keys: Iterable[AttemptKey], *, cpu: float, gpu: float, launch: str = "", shared: bool = False
+    ) -> None:
         """Attempts were sent; `launch` where they are the lanes of one program."""
         now = time.monotonic()
         with self._lock:
             for key in keys:
-                self._flights[key] = Flight(key=key, cpu=cpu, gpu=gpu, since=now, launch=launch)
+                self._flights[key] = Flight(key=key, cpu=cpu, gpu=gpu, since=now, launch=launch, shared=shared)
                 study = self._studies.setdefault(key.study_id, _Study())
                 study.keys.add(key)
                 if launch:

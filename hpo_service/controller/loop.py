@@ -15,6 +15,7 @@ from hpo_service.controller import recovery, shares
 from hpo_service.controller.calibrations import Calibrations
 from hpo_service.controller.collector import Collector
 from hpo_service.controller.flights import Flights
+from hpo_service.controller.gpu_sharing import GpuSharing
 from hpo_service.controller.orders import ArtifactsPlace
 from hpo_service.controller.placing import Placing
 from hpo_service.controller.preflight import Preflights
@@ -94,6 +95,7 @@ class Controller:
         self._placing = Placing(
             self.db, self.executor, self.flights, self.decider, calibrations, self.storage_root, artifacts
         )
+        self._sharing = GpuSharing(self.db, self.executor, self.decider, answers)
         self._preflights = Preflights(
             db=self.db,
             executor=self.executor,
@@ -253,6 +255,7 @@ class Controller:
     def _forget(self, study_id: str) -> None:
         self._views.forget(study_id)
         self._placing.forget(study_id)
+        self._sharing.forget(study_id)
         self.decider.forget(study_id)
 
     def _cancel_orphans(self, active: Sequence[StudyRow], led: Sequence[StudyRow]) -> None:
@@ -314,7 +317,7 @@ class Controller:
         led.pausing = False
         if row.state is not StudyState.RUNNING:
             return False
-        if declare_spent(self.db, row, self._definition(row)) or self._narrow(row):
+        if declare_spent(self.db, row, self._definition(row)) or self._narrow(row) or self._share(row):
             return True
         if row.last_seq == led.idle_seq or (row.last_seq, slots) == (led.seen_seq, led.seen_slots):
             return False
@@ -346,6 +349,12 @@ class Controller:
         with blamed(), self.decider.lock(row.id):
             known = self.decider.fold(row.id).algorithm.methods
             return self._placing.calibrations.narrow(row, known)
+
+    def _share(self, row: StudyRow) -> bool:
+        """Have workers share a GPU, or no longer."""
+        _, ended = self.flights.charged(row.id)
+        with blamed():
+            return self._sharing.step(row, self._definition(row), ended=ended)
 
     def _decide(self, row: StudyRow, slots: int) -> bool | None:
         """Propose and place: whether the study is to be looked at again at once; None when there is nothing to do."""

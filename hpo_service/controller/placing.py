@@ -13,6 +13,7 @@ from hpo_service.controller import orders, shares, widths
 from hpo_service.controller.calibrations import Calibrations, Readiness
 from hpo_service.controller.flights import Flights
 from hpo_service.core.definition import StudyDefinition
+from hpo_service.core.gpu_sharing import is_shared
 from hpo_service.core.launches import FUSED, Group
 from hpo_service.core.proposals import Continue, Proposal, Start
 from hpo_service.decider import Decider, Fold, Grouping
@@ -111,7 +112,9 @@ class Placing:
         """Send what was opened."""
         for launch in orders.launches(definition, opened, self.storage_root, artifacts=self.artifacts):
             fused = launch.launch_id if launch.method == FUSED else ""
-            self.flights.add((o.key for o in launch.orders), cpu=launch.cpu, gpu=launch.gpu, launch=fused)
+            shared = is_shared(definition.resources)
+            keys = (order.key for order in launch.orders)
+            self.flights.add(keys, cpu=launch.cpu, gpu=launch.gpu, launch=fused, shared=shared)
             self.executor.launch(launch)
 
     def _most(self, row: StudyRow, definition: StudyDefinition, count: int) -> int:

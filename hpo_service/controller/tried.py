@@ -39,6 +39,7 @@ class Answers:
     _notes: dict[AttemptKey, _Notes] = field(default_factory=dict)
     _tried: dict[tuple[str, int], list[Tried]] = field(default_factory=dict)
     _narrowed: dict[str, list[Narrowed]] = field(default_factory=dict)
+    _crowded: dict[str, list[float]] = field(default_factory=dict)
     _guard: threading.Lock = field(default_factory=threading.Lock)
 
     def note(self, message: AttemptMessage) -> None:
@@ -70,6 +71,16 @@ class Answers:
         """The study's launches that ran out of memory since it was last asked."""
         with self._guard:
             return self._narrowed.pop(study_id, [])
+
+    def note_crowded(self, study_id: str, gpu: float) -> None:
+        """An attempt ran out of memory on a GPU of which it had this fraction, by the service's choice."""
+        with self._guard:
+            self._crowded.setdefault(study_id, []).append(gpu)
+
+    def take_crowded(self, study_id: str) -> list[float]:
+        """The fractions that such attempts had, since it was last asked."""
+        with self._guard:
+            return self._crowded.pop(study_id, [])
 
 
 def platform_of(device: str, environment: Mapping[str, Any]) -> str:

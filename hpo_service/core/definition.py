@@ -158,7 +158,8 @@ class Resources(_Model):
     share: Literal["auto", "off"] = Field(
         default="off",
         description="Whether several workers share a GPU where trials train one by one: auto measures memory and "
-        "utilisation of the first trials, and chooses how many.",
+        "utilisation of the first trials and chooses how many; a worker that runs out of memory takes that back. Not "
+        "set: auto for a recipe that asks for exactly one GPU, else off.",
     )
 
     @field_validator("lanes", mode="before")
@@ -240,6 +241,14 @@ class StudyDefinition(_Model):
             object.__setattr__(self, "parallel", default_parallel(self.algorithm))
         return self
 
+    @model_validator(mode="after")
+    def _share(self) -> Self:
+        """A recipe looks at nothing but its data; code of a user's own may look at what is free of its GPU."""
+        resources = self.resources
+        if "share" not in resources.model_fields_set and resources.gpu == 1 and self.trainer.recipe is not None:
+            object.__setattr__(self, "resources", resources.model_copy(update={"share": "auto"}))
+        return self
+
     @field_validator("objectives")
     @classmethod
     def _distinct(cls, objectives: tuple[Objective, ...]) -> tuple[Objective, ...]:
@@ -303,6 +312,7 @@ def json_schema() -> dict[str, Any]:
     schema["properties"]["objective"] = {"anyOf": [objective, {"type": "array", "items": objective, "minItems": 1}]}
     schema["properties"].pop("objectives")
     schema["properties"]["parallel"].pop("default")  # it depends on the algorithm, as the description says
+    schema["$defs"]["Resources"]["properties"]["share"].pop("default")  # it depends on the trainer
     schema["required"] = ["objective", *(r for r in schema["required"] if r != "objectives")]
     nested = space_schema()
     schema["$defs"] |= nested.pop("$defs", {})

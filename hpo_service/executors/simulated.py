@@ -17,6 +17,7 @@ from typing import Any
 from hpo_service.executors.base import Capacity, Need, failure_of
 from hpo_service.executors.curves import Curve
 from hpo_service.executors.simulated_attempt import ENDED_BY, Attempt, Ending, Rules
+from hpo_service.executors.simulated_gpu import SimulatedGpus
 from workers.contract import (
     FUSED,
     AttemptKey,
@@ -78,7 +79,7 @@ class SimulatedExecutor:
     name only: one at the end of a segment, and one every `checkpoint_every` of resource where given. `poll` handles
     events until it has `batch` messages; 1 gives the most faithful timing. An idle `poll` returns at once, unless
     `idle_waits`. `calibrated` answers orders that ask how they are best trained; a fused launch for which `narrows`
-    gives a width says that it goes on in parts of that width.
+    gives a width says that it goes on in parts of that width. `device` says what attempts take of the GPUs.
     """
 
     def __init__(
@@ -88,6 +89,7 @@ class SimulatedExecutor:
         seconds_per_resource: float | Callable[[Mapping[str, Any]], float] = 1.0,
         cpus: float = 8.0,
         gpus: float = 0.0,
+        device: SimulatedGpus | None = None,
         seed: int = 0,
         failure_rate: float = 0.0,
         loss_rate: float = 0.0,
@@ -105,6 +107,8 @@ class SimulatedExecutor:
             curve=curve, seconds_per_resource=seconds_per_resource, seed=seed, failure_rate=failure_rate,
             loss_rate=loss_rate, step=step, checkpoint_every=checkpoint_every,
         )  # fmt: skip
+        self._device = device
+        gpus = gpus if device is None else device.count
         self._total = (cpus, gpus)
         self._free = [cpus, gpus]
         self._batch = batch
@@ -256,7 +260,8 @@ class SimulatedExecutor:
                 self._told[worker] = state
                 self._outbox.append(
                     WorkerSeen(
-                        worker_id=worker, node=_NODE, state=state, device="cpu", cpu=launch.cpu, gpu=launch.gpu
+                        worker_id=worker, node=_NODE, state=state, device="cpu", cpu=launch.cpu, gpu=launch.gpu,
+                        detail=self._device.detail(launch) if self._device else {},
                     )
                 )  # fmt: skip
         self._changed.clear()
@@ -265,6 +270,9 @@ class SimulatedExecutor:
 
     def _begin(self, busy: _Busy, order: WorkOrder) -> None:
         attempt = Attempt(order, self._rules, now=self.now)
+        crowded = self._device.begin(busy.launch, order) if self._device else None
+        if crowded is not None:
+            attempt.meet(crowded)
         busy.begin(order.key, attempt, self.now)
         self._outbox.append(
             Started(
@@ -315,6 +323,7 @@ class SimulatedExecutor:
             Ended(
                 key=order.key, outcome=outcome, resource=resource, seconds=seconds, failure=failure,
                 reason=reason, checkpoint=saved, charged_seconds=charged,
+                **(self._device.end(order.key) if self._device else {}),
             )
         )  # fmt: skip
 

@@ -87,6 +87,10 @@ class Attempt:
             self.ending = (Outcome.FAILED, FailureKind.TIMED_OUT, reason)
         return due
 
+    def meet(self, ending: Ending) -> None:
+        """The attempt ends like this, at once."""
+        self._fault = (self.resource, ending)
+
     def report(self, now: float, mode: CancelMode | None) -> list[Message]:
         """Reach the next report. Sets `ending` where the attempt ends here; `mode` is what it was asked."""
         order = self.order

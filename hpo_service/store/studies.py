@@ -91,12 +91,29 @@ def create_study(
     return db.run_write("studies.create", work)
 
 
-def patch_study(db: Database, study_id: str, definition: StudyDefinition, *, changed: tuple[str, ...]) -> StudyRow:
-    """Replace the definition; `changed` names the paths that differ. A change of the space makes a new version of it;
-    a finished study whose budget grew goes on. Raises NotFound."""
+def patch_study(
+    db: Database,
+    study_id: str,
+    definition: StudyDefinition,
+    *,
+    changed: tuple[str, ...],
+    reason: str = "",
+    epoch: int | None = None,
+    version: int | None = None,
+) -> StudyRow:
+    """Replace the definition; `changed` names the paths that differ, `reason` says why where no user did. A change of
+    the space makes a new version of it; a finished study whose budget grew goes on. Raises NotFound, and DecisionMoved
+    when the lease's `epoch` or the `version` of the definition that was changed is given and moved."""
 
     def work(tx: Tx) -> StudyRow:
         row = eventlog.lock_study(tx, study_id)
+        check_decision(row, epoch=epoch, decision=None)
+        if version is not None and version != row.definition_version:
+            raise DecisionMoved(
+                f"version {version} of the definition of study {study_id} was changed, but by now there is version "
+                f"{row.definition_version}",
+                remedy="read it again, and change that",
+            )
         before = parse(_read(tx, study_id).definition)
         columns = _columns(definition)
         new_space = columns["space_digest"] != row.space_digest
@@ -107,13 +124,18 @@ def patch_study(db: Database, study_id: str, definition: StudyDefinition, *, cha
             "decision": row.decision + 1,
         }
         events: list[Payload] = [
-            DefinitionChanged(definition=definition.to_document(), space_version=put["space_version"], changed=changed)
+            DefinitionChanged(
+                definition=definition.to_document(),
+                space_version=put["space_version"],
+                changed=changed,
+                reason=clean(reason),
+            )
         ]
         if row.state == StudyState.FINISHED and grew(before.budget, definition.budget):
-            reason = "the budget was raised"
-            put |= {"state": StudyState.RUNNING.value, "reason": reason, "ended_at": None}
-            events.append(StudyStateChanged(state=StudyState.RUNNING, reason=reason))
-        eventlog.append(tx, study_id, events, put=put)
+            raised = "the budget was raised"
+            put |= {"state": StudyState.RUNNING.value, "reason": raised, "ended_at": None}
+            events.append(StudyStateChanged(state=StudyState.RUNNING, reason=raised))
+        eventlog.append(tx, study_id, events, put=put, epoch=epoch or 0)
         _write_tags(tx, study_id, definition.tags)
         return _read(tx, study_id)
 

@@ -18,6 +18,7 @@ from hpo_service.core.definition import StudyDefinition, parse
 from hpo_service.core.states import TERMINAL_TRIAL, StudyState, TrialState
 from hpo_service.executors.curves import PowerLaw
 from hpo_service.executors.simulated import SimulatedExecutor
+from hpo_service.executors.simulated_gpu import SimulatedGpus
 from hpo_service.settings import Settings
 from hpo_service.store import collecting, decisions, reading, studies
 from hpo_service.store.database import Database, open_database
@@ -79,6 +80,7 @@ class World:
     lease_s: float = 60.0
     calibrated: Callable[[WorkOrder], Calibrated | None] = lambda _: None
     narrows: Callable[[Launch], int | None] = lambda _: None
+    device: Callable[[], SimulatedGpus | None] = lambda: None  # of each controller's executor
     launches: list[Launch] = field(default_factory=list)  # all that were sent
     idle_s: float = 0.0  # how long to wait when there is nothing to do, where another controller may lead
     acknowledged: set[tuple[str, int, int, int]] = field(default_factory=set)
@@ -120,6 +122,7 @@ class World:
             checkpoint_every=1.0,
             calibrated=self.calibrated,
             narrows=self.narrows,
+            device=self.device(),
         )
         send = executor.launch
 

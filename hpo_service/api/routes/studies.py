@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Body, Query, Request, Response
@@ -15,7 +15,7 @@ from hpo_service.api.requests import Because, PatchStudy
 from hpo_service.api.routing import role, router
 from hpo_service.api.state import PrincipalDep, Shared, SharedDep, StudyDep, find_visible
 from hpo_service.core.states import StudyState, goes_on_to
-from hpo_service.errors import FieldProblem, Forbidden, InvalidInput
+from hpo_service.errors import DecisionMoved, FieldProblem, Forbidden, InvalidInput
 from hpo_service.store import pulse, reading, studies
 from hpo_service.store.rows import StudyRow
 
@@ -57,10 +57,17 @@ def answer(shared: Shared, row: StudyRow, *, definition: bool = True, listed: bo
 
 
 @routes.post("", status_code=201, openapi_extra=role(Role.EDITOR, located=True))
-def create_study(request: Request, document: Document, shared: SharedDep, caller: PrincipalDep) -> schemas.Study:
+def create_study(
+    request: Request,
+    document: Document,
+    shared: SharedDep,
+    caller: PrincipalDep,
+    paused: Annotated[bool, Query(description="Whether it waits until it is resumed.")] = False,
+) -> schemas.Study:
     """Submit a study. Refused with every broken field; otherwise it starts as soon as workers are free."""
     definition = planning.checked(document, caller)
-    state = StudyState.RUNNING if definition.trainer.external else StudyState.PREFLIGHT
+    begins = StudyState.RUNNING if definition.trainer.external else StudyState.PREFLIGHT
+    state = StudyState.PAUSED if paused else begins
     row = studies.create_study(
         shared.db, definition, created_by=caller.name, state=state, remember=request.state.remember
     )
@@ -114,12 +121,25 @@ def patch_study(study: StudyDep, body: PatchStudy, shared: SharedDep) -> schemas
     A finished study whose budget grew goes on; a changed space is a new version of it from the next bracket on."""
     patch = body.model_dump(exclude_unset=True)
     with shared.patching:
-        current = studies.get_study(shared.db, study.id)
-        definition, changed = patching.patched(current.definition, patch)
+        current, changed = _patched(shared, study.id, patch)
         if changed:
-            current = studies.patch_study(shared.db, study.id, definition, changed=changed)
             shared.notify(study.id)
     return answer(shared, current)
+
+
+def _patched(shared: Shared, study_id: str, patch: Mapping[str, Any]) -> tuple[StudyRow, bool]:
+    """The study with the patch in its definition, and whether that changed it. The controller changes definitions, too:
+    then the patch goes into the newer one."""
+    while True:
+        current = studies.get_study(shared.db, study_id)
+        definition, changed = patching.patched(current.definition, patch)
+        if not changed:
+            return current, False
+        version = current.definition_version
+        try:
+            return studies.patch_study(shared.db, study_id, definition, changed=changed, version=version), True
+        except DecisionMoved:
+            continue
 
 
 @routes.delete("/{study_id}", status_code=204, openapi_extra=role(Role.EDITOR))

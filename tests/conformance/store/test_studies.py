@@ -133,6 +133,23 @@ def test_a_patch_is_an_event_and_a_raised_budget_goes_on(world: World) -> None:
     assert row.space_version == 2
 
 
+def test_of_two_who_change_the_same_version_the_second_is_told(world: World) -> None:
+    before = world.study
+    shared = definition(parallel=3)
+    row = studies.patch_study(
+        world.db, world.id, shared, changed=("parallel",), reason="why", epoch=world.epoch, version=1
+    )
+    assert (row.definition_version, row.decision) == (2, before.decision + 1)
+    event = decisions.load_events(world.db, world.id)[-1]
+    assert isinstance(event.payload, DefinitionChanged)
+    assert (event.payload.reason, event.epoch) == ("why", world.epoch)
+    with pytest.raises(DecisionMoved, match="version 1"):
+        studies.patch_study(world.db, world.id, definition(parallel=4), changed=("parallel",), version=1)
+    with pytest.raises(DecisionMoved, match="epoch"):
+        studies.patch_study(world.db, world.id, shared, changed=("parallel",), epoch=world.epoch - 1)
+    assert world.study.definition_version == 2
+
+
 def test_an_ending_is_declared_and_taken_back(world: World) -> None:
     studies.set_ending(world.db, world.id, "budget.hours: over", world.epoch)
     studies.set_ending(world.db, world.id, "budget.hours: over", world.epoch)

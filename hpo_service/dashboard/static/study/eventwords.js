@@ -52,13 +52,13 @@ const NOW = {
 const KINDS = {
   study_created: () => ({ label: "created", sentence: ["The study was created."] }),
 
-  definition_changed: ({ changed, space_version: version }) => ({
+  definition_changed: ({ changed, space_version: version, reason }) => ({
     label: "changed",
     sentence: [
       "The definition was changed: ",
       h("bdi", null, cut(changed.join(", "))),
       changed.some((path) => path === "space" || path === "forbid") ? ` (space version ${version})` : "",
-      ".",
+      ...(reason ? because(reason) : ["."]),
     ],
   }),
 

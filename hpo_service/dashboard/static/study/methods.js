@@ -20,7 +20,7 @@ export async function mount(node, page) {
   });
   replace(node, frame.node);
   frame.loading();
-  const state = { seq: -1, last: 0, timer: 0, stale: false };
+  const state = { seq: -1, shared: "", last: 0, timer: 0, stale: false };
 
   async function draw() {
     state.stale = false;
@@ -28,12 +28,16 @@ export async function mount(node, page) {
     try {
       const answer = await page.get("/methods", { filter: null });
       const seq = Math.max(0, ...answer.items.map((one) => one.seq));
-      if (seq === state.seq) return;
-      state.seq = seq;
-      if (!answer.items.length) return frame.empty(emptyState(nothing(page.definition())));
+      const shared = sharing(page.definition());
+      if (seq === state.seq && shared === state.shared) return;
+      Object.assign(state, { seq, shared });
+      if (!answer.items.length) {
+        const { title, text } = nothing(page.definition());
+        return frame.empty(emptyState({ title, text: [text, shared].filter(Boolean).join(" ") }));
+      }
       frame.ready();
       replace(frame.body, table(answer.items));
-      frame.note(note(answer));
+      frame.note([note(answer), shared].filter(Boolean).join("; "));
     } catch (error) {
       if (state.seq < 0) frame.problem(error);
     }
@@ -42,6 +46,15 @@ export async function mount(node, page) {
 
   whileSeen(node, page, state, draw);
   await draw();
+}
+
+// How many workers share a GPU by the service's choice; empty where each has one to itself, or it was not asked to choose.
+function sharing({ resources }) {
+  const gpu = resources?.gpu ?? 0;
+  if (gpu === 1 && resources.share === "auto") return "Whether several workers share a GPU is chosen after the first trials.";
+  if (gpu <= 0 || gpu >= 1) return "";
+  const workers = `${integer(Math.floor(1 / gpu + 1e-9))} workers share a GPU`;
+  return resources.share === "auto" ? `${workers}; the event log says why.` : `${workers}.`;
 }
 
 function nothing({ trainer, resources, parallel }) {
