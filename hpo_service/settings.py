@@ -69,6 +69,12 @@ class Settings(BaseModel):
     max_body_bytes: Annotated[int, Field(ge=1024)] = Field(
         default=128 * 1024, description="Largest request body that is parsed."
     )
+    max_bundle_bytes: Annotated[int, Field(ge=1024, le=2**31)] = Field(
+        default=50 * 2**20, description="Largest archive of code that is taken; it may unpack to four times as much."
+    )
+    allow_pip: bool = Field(
+        default=False, description="Whether studies may have packages installed for their code (trainer.pip)."
+    )
     log_level: str = Field(default="info", description="debug, info, warning or error.")
 
     @property

@@ -21,6 +21,7 @@ from hpo_service.api.problems import add_handlers
 from hpo_service.api.replay import Replay
 from hpo_service.api.routes import (
     analyses,
+    bundles,
     charts,
     cluster,
     compare,
@@ -103,6 +104,7 @@ def create_app(
         analyses,
         surrogate,
         events,
+        bundles,
         tokens,
         health,
     ):

@@ -9,8 +9,10 @@ from hpo_service.api import estimating
 from hpo_service.api.access import Principal
 from hpo_service.api.schemas import PlanAnswer, Validated
 from hpo_service.core.definition import StudyDefinition, parse
-from hpo_service.errors import Forbidden
+from hpo_service.errors import FieldProblem, Forbidden, InvalidInput, NotFound
 from hpo_service.settings import Settings
+from hpo_service.storage import bundle_path
+from hpo_service.store import bundles
 from hpo_service.store.database import Database
 
 
@@ -20,18 +22,64 @@ def checked(document: Any, caller: Principal) -> StudyDefinition:
     definition = parse(document)
     algorithms.check(definition)
     caller.require_project(definition.project)
-    trainer = definition.trainer
-    if trainer.code is not None and not caller.may_submit_code:
-        field = "function" if trainer.function else "recipe"
-        raise Forbidden(
-            f"trainer.{field} runs code on the workers, which the token {caller.name!r} may not submit",
-            remedy="use a token made with hpo token create --submit-code, or a recipe of the service's",
-        )
+    require_permission(definition, caller)
     return definition
 
 
+def require_permission(definition: StudyDefinition, caller: Principal) -> None:
+    """Raises Forbidden for code from a caller who may not submit any."""
+    trainer = definition.trainer
+    if trainer.code is not None and not caller.may_submit_code:
+        raise Forbidden(
+            f"trainer.{trainer.kind} runs code on the workers, which the token {caller.name!r} may not submit",
+            remedy="use a token made with hpo token create --submit-code, or a recipe of the service's",
+        )
+
+
+def require_code(db: Database, settings: Settings, definition: StudyDefinition, *, use: bool = True) -> None:
+    """Raises InvalidInput where the definition's bundle was not uploaded to its project, or where it wants packages
+    that the administrator does not let studies install. `use`: a study is about to be made, the bundle stays."""
+    trainer, problems = definition.trainer, []
+    if trainer.pip and not settings.allow_pip:
+        rule = "this server does not let studies install packages"
+        remedy = "have them installed on the workers, or ask the administrator to set HPO_ALLOW_PIP=true"
+        problems.append(FieldProblem(path="trainer.pip", rule=rule, value=list(trainer.pip), remedy=remedy))
+    problems += [
+        FieldProblem(
+            path=f"trainer.pip.{index}",
+            rule="a package is named, not an option of pip",
+            value=package,
+            remedy="write it like timm==1.0.15",
+        )
+        for index, package in enumerate(trainer.pip)
+        if package.strip().startswith("-")
+    ]
+    if trainer.bundle is not None and not _known(db, settings, definition, use=use):
+        rule = f"the project {definition.project!r} has no bundle of code of this digest"
+        remedy = "upload it: hpo submit FILE --code FOLDER, or client.create_study(…, code=FOLDER)"
+        problems.append(FieldProblem(path="trainer.bundle", rule=rule, value=trainer.bundle, remedy=remedy))
+    if problems:
+        raise InvalidInput.of(*problems)
+
+
+def _known(db: Database, settings: Settings, definition: StudyDefinition, *, use: bool) -> bool:
+    digest = definition.trainer.bundle or ""
+    if not (settings.resolved_storage / bundle_path(digest)).is_file():
+        return False
+    if not use:
+        return bundles.find_bundle(db, digest, definition.project) is not None
+    try:
+        bundles.use_bundle(db, digest, definition.project)
+    except NotFound:
+        return False
+    return True
+
+
 def validated(db: Database, settings: Settings, definition: StudyDefinition) -> Validated:
-    """What `definition` would run: the normalised document, the plan and an estimate of its cost."""
+    """What `definition` would run: the normalised document, the plan and an estimate of its cost.
+
+    Raises InvalidInput for code that is not there."""
+    require_code(db, settings, definition, use=False)
     plan = algorithms.plan(definition)
     return Validated(
         definition=definition.to_document(),

@@ -66,6 +66,7 @@ def create_study(
 ) -> schemas.Study:
     """Submit a study. Refused with every broken field; otherwise it starts as soon as workers are free."""
     definition = planning.checked(document, caller)
+    planning.require_code(shared.db, shared.settings, definition)
     begins = StudyState.RUNNING if definition.trainer.external else StudyState.PREFLIGHT
     state = StudyState.PAUSED if paused else begins
     row = studies.create_study(

@@ -19,6 +19,7 @@ from hpo_service.store import (
     access,
     artifacts,
     asking,
+    bundles,
     decisions,
     deleting,
     external,
@@ -78,6 +79,10 @@ def _buried_with_trials(w: World) -> None:
 
 def _nothing(_: World) -> None:
     """No preparation."""
+
+
+def _bundled(w: World) -> None:
+    bundles.put_bundle(w.db, digest="1" * 64, size_bytes=1, files={}, project="default", created_by="ada")
 
 
 def _token(w: World) -> None:
@@ -163,6 +168,12 @@ CASES: dict[str, Case] = {
     "retention.let_go": (
         lambda w: w.collect(w.saved(1, 0), w.ended(1, "failed")) and None,
         lambda w: retention.let_go(w.db, retention_s=60),
+    ),
+    "bundles.put": (_nothing, lambda w: _bundled(w)),
+    "bundles.use": (lambda w: _bundled(w), lambda w: bundles.use_bundle(w.db, "1" * 64, "default")),
+    "bundles.let_go": (
+        lambda w: _bundled(w),
+        lambda w: bundles.let_bundles_go(w.db, retention_s=-1, remove=lambda _: None),
     ),
     "stopping.stop_trial": (_nothing, lambda w: stopping.stop_trial(w.db, w.id, 1, "enough", remember=REMEMBER)),
     "surrogate_views.put": (

@@ -11,7 +11,7 @@ from tests.unit.api.support import operations
 
 DOCS = Path(__file__).parents[3] / "docs"
 ROUTE = re.compile(
-    r"^\| `(GET|POST|PATCH|DELETE) (/[^`]*)` \| (?:(public|viewer|runner|editor|admin) \|)?", re.MULTILINE
+    r"^\| `(GET|HEAD|POST|PATCH|DELETE) (/[^`]*)` \| (?:(public|viewer|runner|editor|admin) \|)?", re.MULTILINE
 )
 
 
