@@ -181,6 +181,7 @@ def check_counters(db: Database, study_id: str, *, maximize: bool) -> None:
     counted = {state: sum(row.state == state for row in rows) for state in study.counts}
     assert study.counts == counted
     assert study.next_trial == len(rows)
+    assert study.imported == sum(row.origin == "imported" for row in rows)
     assert study.open_attempts == open_now == counted["running"]
     assert study.cost_microdollars == sum(row.cost_microdollars for row in rows) == cost
     trained_here = sum(row.resource for row in rows if row.origin != "imported")

@@ -30,6 +30,8 @@ from hpo_service.api.routes import (
     events,
     external,
     health,
+    importing,
+    repeats,
     studies,
     surrogate,
     tokens,
@@ -94,6 +96,7 @@ def create_app(
     for module in (
         external,  # first, for routes are tried in this order, and nobody calls as often
         definitions,
+        importing,
         studies,
         trials,
         training,

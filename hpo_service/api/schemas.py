@@ -219,6 +219,17 @@ class TrialNumbers(Answer):
     trials: list[int] = Field(examples=[[45, 46]])
 
 
+class OutsideSpace(Answer):
+    trial: int
+    message: str
+
+
+class Imported(Answer):
+    trials: list[int] = Field(examples=[[0, 1]])
+    outside: list[OutsideSpace] = Field(description="Parameters that the study's space does not allow; at most 1,000.")
+    outside_count: int = Field(description="How many of the trials have such parameters.")
+
+
 class Log(Answer):
     text: str
     next: int = Field(description="Pass as ?after= to read on.")

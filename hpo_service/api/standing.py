@@ -61,7 +61,7 @@ class Paces:
         definition = parse(study.definition)
         mark = _mark(study, self._clock())
         hours = _hours(study, mark.at)
-        started = sum(study.counts.values()) - study.counts.get(TrialState.WAITING.value, 0)
+        started = sum(study.counts.values()) - study.counts.get(TrialState.WAITING.value, 0) - study.imported
         rows = pace.budget_rows(definition.budget, mark, started=started, hours=hours, best=study.best_value)
         found = self._rate(study, mark)
         if study.state is not StudyState.RUNNING:
@@ -145,7 +145,7 @@ def _planned(document: Mapping[str, Any]) -> _Whole:
 
 
 def _mark(study: StudyRow, now: float) -> Mark:
-    done = sum(study.counts.get(state.value, 0) for state in _AT_REST)
+    done = sum(study.counts.get(state.value, 0) for state in _AT_REST) - study.imported
     return Mark(at=now, done=done, resource=study.resource, dollars=study.cost_microdollars / 1e6)
 
 

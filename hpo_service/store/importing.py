@@ -163,7 +163,7 @@ def _ending(study: Row[Any], finish: str | None, now: int) -> tuple[list[Payload
 
 def _append(tx: Tx, study: Row[Any], plan: _Plan, payloads: Sequence[Payload], put: dict[str, Any]) -> None:
     best = best_of(tx, study, plan.batch, [t.work for t in plan.taken])
-    add: dict[str, float] = {**plan.counts, "next_trial": len(plan.taken)}
+    add: dict[str, float] = {**plan.counts, "next_trial": len(plan.taken), "imported": len(plan.taken)}
     columns = {**put, **best, "decision": study.decision + 1}
     last = eventlog.append(tx, study.id, payloads, add=add, put=columns)
     if best:

@@ -50,6 +50,7 @@ def study_row(r: AnyRow) -> StudyRow:
         epoch=r.epoch,
         next_trial=r.next_trial,
         counts={state: getattr(r, state) for state in TRIAL_STATES},
+        imported=r.imported,
         open_attempts=r.open_attempts,
         best_trial=r.best_trial,
         best_value=r.best_value,

@@ -35,6 +35,7 @@ class StudyRow:
     epoch: int
     next_trial: int
     counts: Mapping[str, int]  # trials by state
+    imported: int  # of them, those that ended elsewhere: no budget counts them
     open_attempts: int
     best_trial: int | None  # of the first objective, among trials at the highest resource reached
     best_value: float | None

@@ -97,6 +97,7 @@ studies = Table(
     _text("ending_reason", default=""),
     _int("deleted_at", null=True),  # a tombstone: the id is never given again
     _flag("purged"),
+    _int("imported", default=0),  # trials that ended elsewhere: no budget counts them
     _text("confirms", null=True),  # the study whose trials this one trains again with new seeds
     PrimaryKeyConstraint("id"),
 )

@@ -108,6 +108,27 @@ const KINDS = {
     };
   },
 
+  trials_imported: ({ trials, trials_more: more = 0 }, { link, many }) => ({
+    label: "imported",
+    sentence: [
+      `${plural(trials.length + more, "trial")} that ended elsewhere ${trials.length + more === 1 ? "was" : "were"} brought in: `,
+      ...many(
+        trials.map((one) => one.trial),
+        more,
+      ),
+      ".",
+    ],
+    lines: trials.map((one) => [
+      "trial ",
+      link(one.trial),
+      `: ${one.state}`,
+      ...because(one.reason),
+      " ",
+      h("bdi", null, cut(parameters(one.params))),
+    ]),
+    more,
+  }),
+
   methods_chosen: ({ choices, choices_more: more = 0, choices_counts: counts = null }) => {
     const line = ({ structure, method, width, reason, source: from, measured }) => [
       h("bdi", null, cut(parameters(structure) || "every trial", 200)),

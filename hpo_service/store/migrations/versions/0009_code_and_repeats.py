@@ -82,6 +82,7 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("digest", name=op.f("pk_texts")),
     )
     op.add_column("attempts", sa.Column("resumed_path", sa.Text(), nullable=True))
+    op.add_column("studies", sa.Column("imported", sa.BigInteger(), server_default=sa.text("0"), nullable=False))
     op.add_column("studies", sa.Column("confirms", sa.Text(), nullable=True))
     op.create_index(
         "studies_confirming",
@@ -95,6 +96,7 @@ def upgrade() -> None:
 def downgrade() -> None:
     op.drop_index("studies_confirming", table_name="studies")
     op.drop_column("studies", "confirms")
+    op.drop_column("studies", "imported")
     op.drop_column("attempts", "resumed_path")
     op.drop_table("texts")
     op.drop_table("reproductions")
