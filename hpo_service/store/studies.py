@@ -64,7 +64,7 @@ def create_study(
     state: StudyState = StudyState.PREFLIGHT,
     remember: Remember | None = None,
 ) -> StudyRow:
-    """Store a new study in `state` (preflight, running or paused). With a known idempotency key: the study made then."""
+    """Store a new study in `state` (preflight, running or paused). A known idempotency key: the study made then."""
     if state not in (StudyState.PREFLIGHT, StudyState.RUNNING, StudyState.PAUSED):
         raise Conflict(f"a study begins in preflight, running or paused, but got {state.value}")
 
