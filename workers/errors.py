@@ -2,6 +2,7 @@
 
     WorkerError(Exception)
     ├── InvalidOrderError    the order cannot be carried out: trainer, parameter or data file
+    ├── ParameterError       the trainable asks for a parameter that its configuration does not hold
     ├── ReportError          a report breaks a rule: step order, value type (also a ValueError)
     ├── ArtifactError        what is to be kept is no file, too large or badly named (also a ValueError)
     └── StorageError         the checkpoint store cannot be written or read
@@ -23,6 +24,10 @@ class WorkerError(Exception):
 
 class InvalidOrderError(WorkerError):
     """The order cannot be carried out; the message gives the rule, the value and the remedy."""
+
+
+class ParameterError(WorkerError):
+    """The trainable asks for a parameter that its configuration lacks, or with a range that excludes its value."""
 
 
 class ReportError(WorkerError, ValueError):

@@ -1,4 +1,5 @@
-"""What trains a trial: a recipe of ours, or a user's own recipe or function. Both train through the same `Trial`.
+"""What trains a trial: a recipe of ours, or a user's own recipe, function, Ray Tune trainable or Optuna objective.
+All train through the same `Trial`.
 
 A trainable is resolved and prepared (imports, data, checks) before the attempt is announced as started.
 """
@@ -69,22 +70,61 @@ class RecipeTrainable:
         return Prepared(code=code, data=task.data_identity, weights_only=True, run=run, task=task)
 
 
+class RayTuneTrainable:
+    """A Ray Tune function or class by import path."""
+
+    def __init__(self, path: str) -> None:
+        self._path = path
+
+    def prepare(self, order: WorkOrder, *, device: str) -> Prepared:
+        from workers import tune  # lazy: functions and recipes do without Ray Tune
+
+        target = tune.find(self._path)
+
+        def run(trial: Trial) -> None:
+            tune.run(target, order, trial)
+
+        return Prepared(code=functions.describe(self._path), data=None, weights_only=False, run=run)
+
+
+class OptunaTrainable:
+    """An Optuna objective by import path."""
+
+    def __init__(self, path: str) -> None:
+        self._path = path
+
+    def prepare(self, order: WorkOrder, *, device: str) -> Prepared:
+        from workers import optuna_objective  # lazy, as above
+
+        objective = optuna_objective.find(self._path)
+
+        def run(trial: Trial) -> None:
+            optuna_objective.run(objective, order, trial)
+
+        return Prepared(code=functions.describe(self._path), data=None, weights_only=False, run=run)
+
+
+_KINDS: Mapping[str, Callable[[str], Trainable]] = {
+    "recipe": RecipeTrainable,
+    "function": FunctionTrainable,
+    "ray_tune": RayTuneTrainable,
+    "optuna": OptunaTrainable,
+}
+
+
 def resolve(order: WorkOrder) -> Trainable:
     """The trainable that the order names.
 
     Raises:
-        InvalidOrderError: neither or both of recipe and function are given.
+        InvalidOrderError: none or several are given.
     """
-    trainer = order.trainer
-    if (trainer.recipe is None) == (trainer.function is None):
+    given = {kind: path for kind in _KINDS if (path := getattr(order.trainer, kind)) is not None}
+    if len(given) != 1:
         raise InvalidOrderError(
-            "a trainer must name either a recipe or a function, "
-            f"but got recipe={trainer.recipe!r}, function={trainer.function!r}; give exactly one"
+            f"a trainer must name exactly one of {', '.join(_KINDS)}, but got {given or 'none'}; give one"
         )
-    if trainer.function is not None:
-        return FunctionTrainable(trainer.function)
-    assert trainer.recipe is not None
-    return RecipeTrainable(trainer.recipe)
+    ((kind, path),) = given.items()
+    return _KINDS[kind](path)
 
 
 def lane_names(order: WorkOrder) -> tuple[str, ...]:

@@ -41,6 +41,15 @@ class Ending:
     with_traceback: bool = False
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Offered:
+    """A checkpoint that can be made of what a report came with."""
+
+    make: Callable[[], Any]
+    step: int
+    resource: float
+
+
 @dataclass(frozen=True, kw_only=True)
 class Resumed:
     """The checkpoint that the attempt goes on from, already read and verified."""
@@ -82,6 +91,8 @@ class Trial:
         self._step: int | None = None
         self._resource = resumed.ref.resource if resumed else 0.0
         self._staged: checkpoints.Staged | None = None
+        self._offered: _Offered | None = None
+        self._process = os.getpid()
         self._refs: list[CheckpointRef] = []
         self._artifacts = 0
         self._uses_checkpoints = False
@@ -163,6 +174,11 @@ class Trial:
             return False
         return self.ending is not None or time.monotonic() - self._saved_at >= CHECKPOINT_EVERY_S
 
+    @property
+    def stopping(self) -> bool:
+        """True once the trial was stopped: the next report ends the attempt."""
+        return self._cancelled() is CancelMode.STOP
+
     # What the trainable does
 
     def log(self, text: str) -> None:
@@ -215,8 +231,27 @@ class Trial:
         Raises:
             ReportError: a step that does not grow, or a value that is no number.
         """
+        self.record(step, metrics, resource=resource)
+
+    def record(
+        self,
+        step: int,
+        metrics: Mapping[str, Any],
+        *,
+        resource: float | None = None,
+        state: Callable[[], Any] | None = None,
+    ) -> None:
+        """`report` for metrics of any name, given as a mapping.
+
+        `state` makes a checkpoint that belongs to this report. It is called when that is worth its cost (the segment
+        ends here, or the last checkpoint is 30 s old), at the latest before the next report that brings one.
+
+        Raises:
+            ReportError: as `report`.
+        """
         if self.ending is not None:
             raise AttemptEnd
+        self._require_own_process()
         step = self._checked_step(step)
         level = float(step) if resource is None else self._checked_resource(resource)
         values = {name: _number(name, value) for name, value in metrics.items()}
@@ -233,7 +268,11 @@ class Trial:
         )
         self._step, self._resource = step, level
         self._commit_staged()
+        if state is not None:
+            self._offered = _Offered(make=state, step=step, resource=level)
         self._decide(values, now - self._started)
+        if self._offered is not None and self.should_save:
+            self.settle()
 
     def artifact(self, path: str | os.PathLike[str], name: str | None = None) -> None:
         """Keep a copy of the file at `path` with the trial; a folder becomes one zip archive. `name` is what it is
@@ -283,6 +322,7 @@ class Trial:
 
     def _end_after_save(self, ending: Ending) -> None:
         """End now, or let a trainable that saves after its reports go on to its next save."""
+        self.settle()
         current = self.checkpoint
         saved_here = current is not None and current.step == self._step
         if saved_here or not self._uses_checkpoints:
@@ -290,6 +330,23 @@ class Trial:
         self.ending = ending
 
     # Checkpoints
+
+    @property
+    def restored(self) -> Any:
+        """What `load_checkpoint` returns, for trainables that hand over their checkpoints with their reports."""
+        return self._resumed.state if self._resumed else None
+
+    def settle(self) -> None:
+        """Store the checkpoint that came with a report and is not stored yet, if there is one."""
+        offered, self._offered = self._offered, None
+        if offered is None or self._order.preflight:
+            return
+        try:
+            staged = checkpoints.stage(self._order.storage_root, self._order.key, offered.make())
+            self._keep_ref(checkpoints.commit(staged, step=offered.step, resource=offered.resource))
+        except StorageError as error:
+            self._end(Ending(outcome=Outcome.FAILED, failure=FailureKind.STORAGE, reason=str(error)))
+        self._saved_at = time.monotonic()
 
     def _store(self, state: Any) -> None:
         if self._keep is not None and self._step is not None:
@@ -312,7 +369,9 @@ class Trial:
         assert self._staged is not None
         assert self._step is not None
         staged, self._staged = self._staged, None
-        ref = checkpoints.commit(staged, step=self._step, resource=self._resource)
+        self._keep_ref(checkpoints.commit(staged, step=self._step, resource=self._resource))
+
+    def _keep_ref(self, ref: CheckpointRef) -> None:
         self._refs.append(ref)
         self._emit(Saved(key=self._order.key, checkpoint=ref))
         while len(self._refs) > KEPT_PER_ATTEMPT:
@@ -333,6 +392,13 @@ class Trial:
             self._commit()
 
     # Rules of a report
+
+    def _require_own_process(self) -> None:
+        if os.getpid() != self._process:
+            raise ReportError(
+                f"a report must come from the process that trains (pid {self._process}), but it came from its fork "
+                f"{os.getpid()}; hand values back to the parent and report there"
+            )
 
     def _checked_step(self, step: Any) -> int:
         try:

@@ -1,4 +1,6 @@
-"""The Ray executor under the executors' conformance suite: one for the whole module, its workers stay warm."""
+"""Fixtures of the conformance suites: the Ray executor, one for the whole module, whose workers stay warm; the users'
+code that trainables are made of.
+"""
 
 from __future__ import annotations
 
@@ -13,6 +15,7 @@ import pytest
 from hpo_service.executors.ray import RayExecutor
 from hpo_service.settings import Settings
 from tests.conformance.executor_harness import Harness, Reader
+from tests.conformance.trainable_runs import Make, orders, user_modules
 from workers.contract import WorkerSeen
 
 
@@ -39,3 +42,16 @@ def ray_harness(ray_parts: Harness) -> Harness:
     """The module's executor with an empty reader that knows the workers."""
     ray_parts.reader = Reader(ray_parts.executor, workers=ray_parts.reader.workers)
     return ray_parts
+
+
+@pytest.fixture
+def make(tmp_path: Path) -> Make:
+    """Orders for one trial, with growing fences."""
+    return orders(tmp_path)
+
+
+@pytest.fixture(scope="module")
+def user_code() -> Iterator[None]:
+    """The modules in `user_code` and in the examples can be imported."""
+    with user_modules():
+        yield

@@ -1,255 +1,24 @@
-"""One suite over everything that trains: the recipe and the user's function keep the same promises."""
+"""One suite over everything that trains: recipes, functions, Ray Tune trainables and Optuna objectives keep the same
+promises.
+
+What only one kind has is in `test_tune_trainables` and `test_optuna_objectives`; what goes wrong in user code is in
+`test_bad_user_code`.
+"""
 
 from __future__ import annotations
 
 import json
 import math
 import sys
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from workers.contract import (
-    AttemptKey,
-    CancelMode,
-    CheckpointRef,
-    Ended,
-    FailureKind,
-    Logged,
-    Message,
-    Outcome,
-    Reported,
-    Saved,
-    Started,
-    TrainerSpec,
-    WorkOrder,
-)
-from workers.session import run_order
+from tests.conformance.trainable_runs import CASES, CHECKPOINTING, RECIPE, Case, Make, run
+from workers.contract import CancelMode, FailureKind, Logged, Outcome, Started, TrainerSpec
 
-FUNCTIONS = """
-import logging, sys, time
-import numpy as np
-import torch
-
-def _state(trial):
-    generator = np.random.default_rng(trial.seed)
-    return {"epoch": 0, "w": generator.normal(size=4)}
-
-def _epoch(state, trial):
-    epoch = state["epoch"] + 1
-    noise = np.random.default_rng([trial.seed, epoch]).normal(size=4)
-    w = state["w"] * (1 - trial.params.get("lr", 0.1)) + 0.01 * noise
-    return {"epoch": epoch, "w": w}, float((w ** 2).sum())
-
-def report_then_save(trial):
-    state = trial.load_checkpoint() or _state(trial)
-    while True:
-        state, loss = _epoch(state, trial)
-        trial.report(state["epoch"], val_loss=loss)
-        trial.save_checkpoint(state)
-
-def save_then_report(trial):
-    state = trial.load_checkpoint() or _state(trial)
-    while True:
-        state, loss = _epoch(state, trial)
-        trial.save_checkpoint(state)
-        trial.report(state["epoch"], val_loss=loss)
-
-def never_saves(trial):
-    state = _state(trial)
-    while True:
-        state, loss = _epoch(state, trial)
-        print("epoch", state["epoch"])
-        trial.report(state["epoch"], val_loss=loss)
-
-def swallows(trial):
-    state = _state(trial)
-    while True:
-        try:
-            state, loss = _epoch(state, trial)
-            trial.report(state["epoch"], val_loss=loss)
-        except Exception:
-            pass
-
-def counts_nanoseconds(trial):
-    trial.report(2**53, val_loss=1.0)
-
-def returns_early(trial):
-    for epoch in (1, 2):
-        trial.report(epoch, val_loss=1.0)
-
-def returns_nothing(trial):
-    pass
-
-def talks(trial):
-    print("to stdout")
-    print("to stderr", file=sys.stderr)
-    logging.getLogger("mine").info("to the log")
-    trial.log("to the trial")
-    trial.report(1, val_loss=1.0)
-
-def floods(trial):
-    for _ in range(40):
-        print("x" * 65536)
-    trial.report(1, val_loss=1.0)
-
-def helper():
-    raise KeyError("missing key")
-
-def fails(trial):
-    trial.report(1, val_loss=1.0)
-    helper()
-
-def exits(trial):
-    sys.exit(3)
-
-def no_memory(trial):
-    raise MemoryError
-
-def torch_no_memory(trial):
-    raise torch.OutOfMemoryError("CUDA out of memory")
-
-def misnames(trial):
-    trial.report(1, val_los=1.0, accuracy=0.5)
-
-def infinite(trial):
-    trial.report(1, val_loss=float("inf"))
-
-def repeats(trial):
-    trial.report(2, val_loss=1.0)
-    trial.report(2, val_loss=1.0)
-
-def text_metric(trial):
-    trial.report(1, val_loss="low")
-
-def scalars(trial):
-    trial.report(np.int64(1), val_loss=torch.tensor(0.5), other=np.float32(0.25), resource=np.float64(1.5))
-
-def cannot_pickle(trial):
-    trial.report(1, val_loss=1.0)
-    trial.save_checkpoint({"f": lambda: 0})
-
-def leaks(trial):
-    import os, random
-    os.environ["HPO_LEAK"] = "1"
-    os.chdir("/")
-    torch.set_default_dtype(torch.float64)
-    torch.manual_seed(1)
-    random.seed(1)
-    trial.report(1, val_loss=random.random())
-
-def seeded(trial):
-    import random
-    trial.report(1, val_loss=random.random(), a=float(np.random.rand()), b=torch.rand(()))
-"""
-
-
-@dataclass
-class Run:
-    """What one attempt sent, and how it ended."""
-
-    messages: list[Message] = field(default_factory=list)
-    ended: Ended | None = None
-
-    @property
-    def end(self) -> Ended:
-        assert self.ended is not None
-        return self.ended
-
-    @property
-    def reports(self) -> list[Reported]:
-        return [m for m in self.messages if isinstance(m, Reported)]
-
-    @property
-    def steps(self) -> list[int]:
-        return [m.step for m in self.reports]
-
-    @property
-    def started(self) -> Started:
-        return next(m for m in self.messages if isinstance(m, Started))
-
-    @property
-    def saved(self) -> list[CheckpointRef]:
-        return [m.checkpoint for m in self.messages if isinstance(m, Saved)]
-
-    @property
-    def log(self) -> str:
-        return "".join(m.text for m in self.messages if isinstance(m, Logged))
-
-    def values(self) -> dict[int, dict[str, float]]:
-        """Metrics by step, without the ones that measure time."""
-        return {m.step: {k: v for k, v in m.metrics.items() if not k.startswith("seconds")} for m in self.reports}
-
-
-def run(order: WorkOrder, cancelled: Callable[[Run], CancelMode | None] = lambda _: None) -> Run:
-    """Train one order in this process."""
-    found = Run()
-    found.ended = run_order(order, found.messages.append, lambda: cancelled(found))
-    return found
-
-
-@dataclass(frozen=True)
-class Case:
-    """One trainable that keeps all promises."""
-
-    trainer: TrainerSpec
-    params: dict[str, Any]
-    metric: str
-    checkpoints: bool = True
-
-
-RECIPE = TrainerSpec(recipe="image_classifier", params={"data": "digits", "hidden_units": 16})
-CASES = {
-    "image_classifier": Case(RECIPE, {"batch_size": 128}, "val_loss"),
-    "tabular": Case(TrainerSpec(recipe="tabular", params={"data": "iris"}), {"dropout": 0.1}, "val_loss"),
-    "report_then_save": Case(TrainerSpec(function="conformance_functions:report_then_save"), {}, "val_loss"),
-    "save_then_report": Case(TrainerSpec(function="conformance_functions:save_then_report"), {}, "val_loss"),
-    "never_saves": Case(TrainerSpec(function="conformance_functions:never_saves"), {}, "val_loss", False),
-}
-CHECKPOINTING = [name for name, case in CASES.items() if case.checkpoints]
-
-
-@pytest.fixture(autouse=True, scope="module")
-def _functions(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    folder = tmp_path_factory.mktemp("functions")
-    (folder / "conformance_functions.py").write_text(FUNCTIONS)
-    sys.path.insert(0, str(folder))
-    yield
-    sys.path.remove(str(folder))
-    sys.modules.pop("conformance_functions", None)
-
-
-@pytest.fixture
-def make(tmp_path: Path) -> Callable[..., WorkOrder]:
-    """Orders for one trial, with growing fences."""
-    fence = 0
-
-    def order(case: Case | str, *, to: float = 4.0, **changes: Any) -> WorkOrder:
-        nonlocal fence
-        fence += 1
-        if isinstance(case, str):
-            case = CASES.get(case) or Case(TrainerSpec(function=f"conformance_functions:{case}"), {}, "val_loss")
-        base = WorkOrder(
-            key=AttemptKey(study_id="study-1", trial=7, fence=fence),
-            trainer=case.trainer,
-            params=case.params,
-            seed=12345,
-            metric=case.metric,
-            metrics=(case.metric,),
-            from_resource=0.0,
-            target_resource=to,
-            horizon=6.0,
-            storage_root=str(tmp_path),
-        )
-        return replace(base, **changes)
-
-    return order
-
-
-Make = Callable[..., WorkOrder]
+pytestmark = pytest.mark.usefixtures("user_code")
 
 
 @pytest.mark.parametrize("name", CASES)
@@ -364,7 +133,7 @@ def test_no_readable_checkpoint_means_from_zero(name: str, make: Make, tmp_path:
     assert got.steps == [1, 2, 3]
 
 
-@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize("name", [name for name in CASES if name != "optuna"])  # its values take the definition's names
 def test_missing_objective_metric(name: str, make: Make) -> None:
     got = run(make(name, metric="val_los", metrics=("val_los",)))
     assert (got.end.outcome, got.end.failure) == (Outcome.FAILED, FailureKind.MISSING_METRIC)
