@@ -25,8 +25,9 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-from workers import environment, memory
+from workers import environment, memory, own_code
 from workers.contract import FUSED, AttemptKey, CancelMode, Ended, FailureKind, Launch, Message, Outcome, WorkOrder
+from workers.reproduction import Reproduction
 from workers.saving import Saver
 from workers.session import Attempt, WorkerIdentity
 from workers.session_fused import FusedAttempts
@@ -49,13 +50,15 @@ class Worker:
         gpu: float = 0.0,
         node: str | None = None,
         code_paths: Sequence[str] = (),
+        bundle: str = "",
     ) -> None:
         device = "cuda:0" if gpu > 0 else "cpu"
         self._me = WorkerIdentity(worker_id=worker_id, node=node or socket.gethostname(), device=device, cpu=cpu)
         self._code_paths = tuple(code_paths)
+        self._bundle = bundle
         self._cancels: OrderedDict[AttemptKey, CancelMode] = OrderedDict()
         self._lock = threading.Lock()
-        self._current: Attempt | FusedAttempts | None = None
+        self._current: Attempt | FusedAttempts | Reproduction | None = None
         self._saver = Saver()
         self._warm: dict[str, Any] | None = None
         self._jobs: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
@@ -209,7 +212,8 @@ class Worker:
     def _attempt(self, order: WorkOrder, emit: Callable[[Message], None]) -> Ended:
         try:
             self._load()
-            self._current = Attempt(order, emit, lambda: self._cancels.get(order.key), worker=self._me)
+            kind = Attempt if order.reproduce is None else Reproduction
+            self._current = kind(order, emit, lambda: self._cancels.get(order.key), worker=self._me)
             return self._current.run()
         except BaseException as error:  # the stream must end with an Ended whatever happens
             return _broken(order, error)
@@ -219,7 +223,8 @@ class Worker:
     def _load(self) -> None:
         """Import torch and the recipes where they are installed, then let the user's code join sys.path.
 
-        In this order, so that a user's file named like one of our modules never takes its place.
+        In this order, so that a user's file named like one of our modules never takes its place. The folder of a bundle
+        is the working directory.
         """
         if self._warm is not None:
             return
@@ -235,6 +240,8 @@ class Worker:
         for path in reversed(self._code_paths):
             if path not in sys.path:
                 sys.path.insert(0, path)
+        if self._bundle:
+            own_code.join(os.getcwd(), self._bundle)
         gc.freeze()  # what is loaded by now stays: a full collection would look at all of it, for 0.1 s
         self._warm = {"gpu": found["gpu"]}
 

@@ -1,0 +1,308 @@
+"""Trials trained again from their records: every report comes up once more, through pauses, losses and lanes."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from workers import record
+from workers.contract import (
+    FUSED,
+    PLAIN,
+    AttemptKey,
+    CancelMode,
+    CheckpointRef,
+    Ended,
+    Launch,
+    Message,
+    Outcome,
+    Reported,
+    Reproduced,
+    Saved,
+    Started,
+    TrainerSpec,
+    WorkOrder,
+)
+from workers.reproduction import Reproduction
+from workers.session import Attempt
+from workers.session_fused import FusedAttempts
+
+FUNCTIONS = """
+import random
+import numpy as np
+
+def steady(trial):
+    state = trial.load_checkpoint() or {"epoch": 0, "value": 1.0}
+    while True:
+        state["epoch"] += 1
+        state["value"] += trial.params["lr"] * random.random() + np.random.rand()
+        trial.report(state["epoch"], loss=state["value"])
+        if trial.should_save or state["epoch"] % 2 == 0:
+            trial.save_checkpoint(dict(state))
+
+def saves_first(trial):
+    state = trial.load_checkpoint() or {"epoch": 0, "value": 1.0}
+    while True:
+        state["epoch"] += 1
+        state["value"] += random.random()
+        trial.save_checkpoint(dict(state))
+        trial.report(state["epoch"], loss=state["value"])
+
+def forgets(trial):
+    for epoch in range(1, 100):
+        trial.report(epoch, loss=random.random() / epoch)
+
+def diverges(trial):
+    for epoch in range(1, 100):
+        trial.report(epoch, loss=float("nan") if epoch == 3 else random.random())
+
+def breaks(trial):
+    trial.report(1, loss=1.0)
+    trial.report(2, loss=0.5)
+    raise ValueError("as it did then")
+
+def returns(trial):
+    for epoch in range(1, 4):
+        trial.report(epoch, loss=random.random())
+
+def moody(trial):
+    import os
+    for epoch in range(1, 100):
+        trial.report(epoch, loss=1.0 if epoch < 3 else int.from_bytes(os.urandom(4), "big") / 2**32)
+"""
+
+
+@dataclass
+class Tape:
+    """A trial trained segment by segment, and its record as the store would write it."""
+
+    storage: Path
+    trainer: TrainerSpec
+    params: dict[str, Any]
+    metric: str = "loss"
+    width: int = 1
+    segments: list[dict[str, Any]] = field(default_factory=list)
+    curve: dict[int, dict[str, Any]] = field(default_factory=dict)
+    environments: dict[str, Any] = field(default_factory=dict)
+    checkpoints: list[CheckpointRef] = field(default_factory=list)
+    fence: int = 0
+
+    def train(self, target: float, *, end: CancelMode | None = None, at: int = 0, lost: bool = False) -> Ended:
+        """One attempt to `target`; it is ended so at the report `at`. `lost`: nobody hears how it ended."""
+        self.fence += 1
+        order = WorkOrder(
+            key=AttemptKey(study_id="s", trial=17, fence=self.fence), trainer=self.trainer, params=self.params,
+            seed=1234, metric=self.metric, metrics=(self.metric,), directions=("minimize",), from_resource=0.0,
+            target_resource=target, horizon=9.0, storage_root=str(self.storage), width=self.width,
+            checkpoints=tuple(reversed(self.checkpoints)),
+        )  # fmt: skip
+        messages: list[Message] = []
+        asked: list[CancelMode] = []
+
+        def emit(message: Message) -> None:
+            messages.append(message)
+            if isinstance(message, Reported) and end is not None and message.step >= at:
+                asked.append(end)
+
+        def cancelled(_: AttemptKey | None = None) -> CancelMode | None:
+            return asked[0] if asked else None
+
+        if self.width > 1:
+            others = tuple(
+                replace(order, key=replace(order.key, trial=20 + i), params={**self.params, "lr": 0.02 * (i + 1)},
+                        seed=i, checkpoints=()) for i in range(self.width - 2)
+            )  # fmt: skip
+            launch = Launch(launch_id="l", orders=(*others, order), method=FUSED, width=self.width)
+            FusedAttempts(launch, emit, lambda key: cancelled() if key.trial == 17 else None).run()
+        else:
+            messages.append(Attempt(order, emit, cancelled).run())
+        return self._keep([m for m in messages if m.key.trial == 17], order, lost=lost)  # type: ignore[union-attr]
+
+    def _keep(self, messages: list[Message], order: WorkOrder, *, lost: bool) -> Ended:
+        started = next(m for m in messages if isinstance(m, Started))
+        ended = next(m for m in messages if isinstance(m, Ended))
+        self.checkpoints += [m.checkpoint for m in messages if isinstance(m, Saved)]
+        if ended.checkpoint and ended.checkpoint not in self.checkpoints:
+            self.checkpoints.append(ended.checkpoint)
+        for m in messages:
+            if isinstance(m, Reported):
+                metrics = {n: v if math.isfinite(v) else "NaN" for n, v in m.metrics.items()}
+                self.curve[m.step] = {"step": m.step, "resource": m.resource, "fence": self.fence, "metrics": metrics}
+        self.environments[started.environment["digest"]] = started.environment
+        source = None
+        if started.resumed_path:
+            fence, step = Path(started.resumed_path).stem.split("-")[:2]
+            source = {"trial": 17, "fence": int(fence), "step": int(step)}
+        self.segments.append(
+            {
+                "fence": self.fence, "from_resource": 0.0, "target": order.target_resource, "horizon": order.horizon,
+                "method": FUSED if self.width > 1 else PLAIN, "width": self.width, "lane": 0, "resumed": source,
+                "outcome": "lost" if lost else ended.outcome.value,
+                "failure": ended.failure.value if ended.failure else None,
+                "environment": started.environment["digest"],
+            }
+        )  # fmt: skip
+        return ended
+
+    def document(self) -> dict[str, Any]:
+        made = {
+            "format": record.FORMAT, "version": record.VERSION, "study": {"id": "s"}, "trial": {"number": 17},
+            "trainer": {"recipe": self.trainer.recipe, "function": self.trainer.function,
+                        "params": dict(self.trainer.params)},
+            "params": self.params, "seed": 1234, "objectives": [{"metric": self.metric, "direction": "minimize"}],
+            "deterministic": False, "resources": {"cpu": 1.0, "gpu": 0.0}, "limits": {}, "segments": self.segments,
+            "curve": [self.curve[step] for step in sorted(self.curve)], "environments": self.environments,
+        }  # fmt: skip
+        return {**made, "digest": record.digest(made)}
+
+
+def reproduce(document: dict[str, Any], cancelled: Callable[[], CancelMode | None] = lambda: None) -> Any:
+    """The answer's document, or the `Ended` where there is none."""
+    messages: list[Message] = []
+    order = WorkOrder(
+        key=AttemptKey(study_id="r", trial=-3, fence=1), trainer=TrainerSpec(), params={}, seed=0, metric="",
+        metrics=(), from_resource=0, target_resource=0, horizon=0, storage_root="", reproduce=document,
+    )  # fmt: skip
+    ended = Reproduction(order, messages.append, cancelled).run()
+    assert all(m.key == order.key for m in messages), "nothing is told under the trial's own key"  # type: ignore[union-attr]
+    found = [m.document for m in messages if isinstance(m, Reproduced)]
+    return found[0] if found else ended
+
+
+@pytest.fixture
+def tape(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Tape]:
+    (tmp_path / f"{tmp_path.name}.py").write_text(FUNCTIONS)  # a name of its own, for modules stay imported
+    monkeypatch.syspath_prepend(str(tmp_path))
+
+    def make(name: str, **params: Any) -> Tape:
+        return Tape(tmp_path / "storage", TrainerSpec(function=f"{tmp_path.name}:{name}"), {"lr": 0.1, **params})
+
+    return make
+
+
+def equal(document: dict[str, Any]) -> dict[str, Any]:
+    found = reproduce(document)
+    assert isinstance(found, dict), found
+    assert found["equal"], (found["verdict"], found.get("failure"), found["comparison"])
+    assert found["environment"] == []
+    assert found["comparison"]["compared"] == len(document["curve"])
+    return found
+
+
+@pytest.mark.parametrize("name", ["steady", "saves_first", "forgets"])
+def test_segments_pauses_and_losses_come_out_equal(name: str, tape: Callable[..., Tape]) -> None:
+    trial = tape(name)
+    trial.train(3)
+    trial.train(9, end=CancelMode.PAUSE, at=5)
+    trial.train(9, end=CancelMode.STOP, at=7, lost=True)
+    trial.train(9)
+    assert equal(trial.document())["segments"] == (1 if name == "forgets" else 4)
+
+
+def test_a_superseded_attempt_counts_as_far_as_its_reports_do(tape: Callable[..., Tape]) -> None:
+    """Lost at step 7 with a checkpoint at 6; the next one was stopped at 6 already: step 7 is the lost one's."""
+    trial = tape("steady")
+    trial.train(9, end=CancelMode.STOP, at=7, lost=True)
+    trial.checkpoints = [c for c in trial.checkpoints if c.step == 4]
+    trial.train(9, end=CancelMode.STOP, at=6)
+    assert [p["fence"] for p in trial.document()["curve"]] == [1, 1, 1, 1, 2, 2, 1]
+    assert [(r.segment.fence, r.until, r.keeps) for r in record.runs(record.read(trial.document()))] == [
+        (1, 4, True),
+        (1, 7, False),
+        (2, 6, False),
+    ]
+    equal(trial.document())
+
+
+def test_endings_come_up_again(tape: Callable[..., Tape]) -> None:
+    for name, ending in (("diverges", "diverged"), ("breaks", "exception"), ("returns", "completed")):
+        trial = tape(name)
+        trial.train(9)
+        found = equal(trial.document())
+        assert found["ending"] == {"was": ending, "now": ending}
+
+
+def test_what_is_not_seeded_is_found_out(tape: Callable[..., Tape]) -> None:
+    trial = tape("moody")
+    trial.train(5)
+    found = reproduce(trial.document())
+    assert not found["equal"]
+    assert found["comparison"]["first"]["step"] == 3
+    assert found["repeats"] is False
+    assert "trial.seed" in found["hints"][0]
+    assert len(found["curves"]["was"]["value"]) == len(found["curves"]["now"]["value"]) == 5
+
+
+def test_a_changed_environment_is_listed_though_the_reports_are_equal(tape: Callable[..., Tape]) -> None:
+    trial = tape("steady")
+    trial.train(3)
+    for environment in trial.environments.values():
+        environment["packages"] = {**environment["packages"], "numpy": "0.1"}
+    found = reproduce(trial.document())
+    assert found["equal"]
+    assert [one["what"] for one in found["environment"]] == ["package numpy"]
+    assert "though 1 thing of the environment differ" in found["verdict"]
+
+
+def test_other_code_is_found_out(tape: Callable[..., Tape], tmp_path: Path) -> None:
+    trial = tape("steady")
+    trial.train(3)
+    (tmp_path / f"{tmp_path.name}.py").write_text(FUNCTIONS.replace('"value": 1.0', '"value": 1.25'))
+    found = reproduce(trial.document())
+    assert not found["equal"]
+    assert "code.sha256" in [one["what"] for one in found["environment"]]
+    assert "code is not the same" in found["hints"][0]
+    assert found["comparison"]["metrics"]["loss"]["absolute"] == pytest.approx(0.25)
+
+
+def test_code_that_fails_now_is_an_answer(tape: Callable[..., Tape], tmp_path: Path) -> None:
+    trial = tape("steady")
+    trial.train(3)
+    (tmp_path / f"{tmp_path.name}.py").write_text("def steady(trial):\n    raise RuntimeError('gone wrong')\n")
+    found = reproduce(trial.document())
+    assert not found["equal"]
+    assert "gone wrong" in found["failure"]["reason"]
+    assert "gone wrong" in found["verdict"]
+
+
+def test_cancelling_ends_it_without_an_answer(tape: Callable[..., Tape]) -> None:
+    trial = tape("steady")
+    trial.train(3)
+    ended = reproduce(trial.document(), lambda: CancelMode.STOP)
+    assert ended.outcome is Outcome.CANCELLED
+
+
+def test_what_is_no_record_is_refused(tape: Callable[..., Tape]) -> None:
+    trial = tape("steady")
+    trial.train(2)
+    good = trial.document()
+    for changed, words in (
+        ({"format": "x"}, "must say format"),
+        ({"version": 99}, "reads records of version"),
+        ({"seed": 5}, "do not match its digest"),
+        ({"digest": None, "segments": []}, "attempt 1 of trial 17 is missing"),
+    ):
+        ended = reproduce({**good, **changed})
+        assert ended.outcome is Outcome.FAILED
+        assert words in ended.reason
+
+
+@pytest.mark.parametrize("width", [1, 3])
+def test_a_recipe_comes_out_equal_plainly_and_as_a_lane(width: int, tmp_path: Path) -> None:
+    trial = Tape(
+        tmp_path / "storage",
+        TrainerSpec(recipe="tabular", params={"data": "iris", "hidden_units": 8, "batch_size": 32, "dropout": 0.1}),
+        {"lr": 0.01},
+        metric="val_loss",
+        width=width,
+    )
+    trial.train(2)
+    trial.train(6, end=CancelMode.PAUSE, at=3)
+    trial.train(6, end=CancelMode.STOP, at=5, lost=True)
+    trial.train(6)
+    assert equal(trial.document())["comparison"]["compared"] == 6
