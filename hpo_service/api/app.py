@@ -31,7 +31,6 @@ from hpo_service.api.routes import (
     external,
     health,
     importing,
-    repeats,
     studies,
     surrogate,
     tokens,
