@@ -19,6 +19,7 @@ from hpo_service.core.roles import Ask, Batch, Sampler, Scheduler
 from hpo_service.core.rounds import Rounds
 from hpo_service.core.suitability import check, check_change, segment_target
 from hpo_service.core.tables import HalvingTable, HyperbandTable, halving, hyperband_round, levels_up
+from hpo_service.samplers.enqueued import NothingSampler
 from hpo_service.samplers.grid import GridSampler
 from hpo_service.samplers.independent import Blocks, RandomSampler
 from hpo_service.samplers.sobol import SobolSampler
@@ -112,6 +113,8 @@ def startup_trials(definition: StudyDefinition) -> int:
 def _sampler(state: State) -> Sampler:
     definition, spec = state.definition, state.definition.algorithm
     seed, repeats = definition.seed, definition.repeats
+    if definition.confirms is not None:
+        return NothingSampler()
     if isinstance(spec, specs.GridSpec):
         return GridSampler(seed, definition.search_space, spec.points, state.history)
     if isinstance(spec, specs.SobolSpec):
@@ -146,7 +149,11 @@ def _scheduler(state: State, sampler: Sampler) -> Scheduler:
     if isinstance(spec, specs.MedianSpec):
         return MedianStopping(state, spec)
     varies = spec.max_resource is None and "epochs" in state.definition.space
-    return SingleSegment(None if varies else segment_target(state.definition, {}))
+    confirms = state.definition.confirms
+    return SingleSegment(
+        None if varies else segment_target(state.definition, {}),
+        horizon=None if confirms is None else confirms.horizon,
+    )
 
 
 def _used_up(state: State, sampler: Sampler) -> Callable[[int], bool]:

@@ -23,7 +23,7 @@ from sqlalchemy import make_url
 from hpo_service.api.exposure import require_tokens
 from hpo_service.errors import Conflict, HpoError, Unavailable
 from hpo_service.settings import PREFIX, Settings, load_settings
-from hpo_service.storage import remove
+from hpo_service.storage import predictions_of, remove
 from hpo_service.store.database import Database, open_database
 from hpo_service.store.deleting import finish_deletions
 from hpo_service.store.filelock import lock_sqlite
@@ -195,7 +195,9 @@ def _address(settings: Settings, listener: socket.socket) -> str:
 def _finish_deletions(settings: Settings, db: Database) -> None:
     """Go on with deletions that a crash interrupted."""
     try:
-        remove(settings.resolved_storage, finish_deletions(db))
+        root, paths = settings.resolved_storage, finish_deletions(db)
+        gone = {path.split("/")[1] for path in paths if path.startswith("checkpoints/") and path.count("/") > 2}
+        remove(root, [*paths, *(file for study_id in sorted(gone) for file in predictions_of(root, study_id))])
     except HpoError as error:
         log.warning("interrupted deletions go on at the next start: %s", error)
 

@@ -14,6 +14,8 @@ from typing import IO
 from hpo_service.errors import NotFound, Unavailable
 
 logger = logging.getLogger(__name__)
+PREDICTIONS = "-predictions.npz"
+"""How such a file's name ends, behind the attempt's fence: `workers.predictions` names them."""
 
 
 def confined(root: Path, relative: str) -> Path:
@@ -40,6 +42,27 @@ def remove(root: Path, paths: Iterable[str]) -> None:
                 if folder == base:
                     break
                 folder.rmdir()
+
+
+def predictions_of(root: Path, study_id: str) -> list[str]:
+    """The files of predictions that a confirmation's trials left beside their checkpoints; no store has them on
+    record. Relative to `root`, in the order of trials and attempts."""
+    base = root / "checkpoints" / study_id
+    if not confined(root, f"checkpoints/{study_id}").is_dir():
+        return []
+    found = [path for path in base.glob(f"*/*{PREDICTIONS}") if _numbers(path) is not None]
+    return [path.relative_to(root).as_posix() for path in sorted(found, key=lambda path: _numbers(path) or (0, 0))]
+
+
+def trial_of(path: str) -> int:
+    """The trial that such a file is of."""
+    return int(Path(path).parent.name)
+
+
+def _numbers(path: Path) -> tuple[int, int] | None:
+    """Trial and fence."""
+    parts = (path.parent.name, path.name.removesuffix(PREDICTIONS))
+    return (int(parts[0]), int(parts[1])) if all(part.isdecimal() for part in parts) else None
 
 
 def bundle_path(digest: str) -> str:

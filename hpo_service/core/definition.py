@@ -192,6 +192,9 @@ class Confirms(_Model):
     study: Annotated[str, Field(min_length=1, max_length=200)]
     trials: tuple[Annotated[int, Field(ge=0)], ...] = Field(min_length=1, max_length=100)
     seeds: int = Field(ge=1, le=100, description="How often each is trained.")
+    horizon: float | None = Field(
+        default=None, gt=0, description="Where learning-rate schedules end, if that is beyond max_resource."
+    )
 
 
 class StudyDefinition(_Model):
@@ -296,7 +299,7 @@ def parse(document: Any) -> StudyDefinition:
         raise InvalidInput.of(*_problems(error, document)) from None
     problems = [*_space_problems(definition)]
     if not problems:
-        problems = [*_trainer_problems(definition), *_bound_problems(definition)]
+        problems = [*(_test_problems(definition) or _trainer_problems(definition)), *_bound_problems(definition)]
     if problems:
         raise InvalidInput.of(*problems)
     return definition
@@ -427,6 +430,24 @@ def _space_problems(definition: StudyDefinition) -> list[FieldProblem]:
         errors = getattr(error, "errors", None) or (error,)
         return [FieldProblem(path=e.path, rule=e.rule, value=e.value, remedy=e.remedy) for e in errors]
     return []
+
+
+def _test_problems(definition: StudyDefinition) -> list[FieldProblem]:
+    """A search must not see test rows, not even through a metric: what it chooses by is no test any more."""
+    if definition.confirms is not None:
+        return []
+    several = len(definition.objectives) > 1
+    return [
+        FieldProblem(
+            path=f"objective.{i}.metric" if several else "objective.metric",
+            rule="a search does not optimise a test metric: choosing by it would make the test rows part of the search",
+            value=o.metric,
+            remedy="optimise a validation metric such as val_"
+            + f"{o.metric.removeprefix('test_')}; `hpo confirm` measures test metrics of the best trials afterwards",
+        )
+        for i, o in enumerate(definition.objectives)
+        if o.metric.startswith("test_")
+    ]
 
 
 def _trainer_problems(definition: StudyDefinition) -> list[FieldProblem]:

@@ -21,6 +21,7 @@ class Purpose(IntEnum):
     UNTRIED = 5  # the choice among the configurations left in a small space
     SIMULATION = 6  # synthetic curves and virtual workers
     BLOCK = 7  # what a block of trials shares; keyed by the block's number
+    CONFIRMATION = 8  # the seed of a study that confirms this one; keyed by how many did before
 
 
 def sequence(study_seed: int, *key: int) -> np.random.SeedSequence:

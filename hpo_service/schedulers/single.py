@@ -14,15 +14,17 @@ from hpo_service.core.states import TrialState
 
 
 class SingleSegment:
-    """A `Scheduler` that only finishes. `target`: how far each trial is trained, None where parameters say it."""
+    """A `Scheduler` that only finishes. `target`: how far each trial is trained, None where parameters say it;
+    `horizon`: where learning-rate schedules end, None for the target."""
 
-    def __init__(self, target: float | None) -> None:
+    def __init__(self, target: float | None, *, horizon: float | None = None) -> None:
         self._target = target
+        self._horizon = horizon
         self._due: dict[int, Finish] = {}
 
     def places(self) -> Iterator[Place]:
         """Room without end."""
-        place = Place(reason="", target=self._target)
+        place = Place(reason="", target=self._target, horizon=self._horizon)
         while True:
             yield place
 

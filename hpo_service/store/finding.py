@@ -79,6 +79,14 @@ def list_studies(
     return Page(rows=tuple(study_row(row) for row in rows), next_cursor=following, total=int(total))
 
 
+def confirming(db: Database, study_id: str) -> list[StudyRow]:
+    """The studies that train trials of this one again with new seeds, oldest first."""
+    c = studies.c
+    statement = select(studies).where(c.confirms == study_id, c.confirms.is_not(None), c.deleted_at.is_(None))
+    with db.read() as tx:
+        return [study_row(row) for row in tx.all(statement.order_by(c.created_at, c.id))]
+
+
 # Built once: the controller asks many times a second, and building a statement takes longer than running it.
 _ACTIVE = (
     select(studies)

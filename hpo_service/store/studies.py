@@ -63,8 +63,10 @@ def create_study(
     created_by: str,
     state: StudyState = StudyState.PREFLIGHT,
     remember: Remember | None = None,
+    confirmed: Sequence[Mapping[str, Any]] = (),
 ) -> StudyRow:
-    """Store a new study in `state` (preflight, running or paused). A known idempotency key: the study made then."""
+    """Store a new study in `state` (preflight, running or paused). A known idempotency key: the study made then.
+    `confirmed`: the configurations that a confirmation trains, its first trials."""
     if state not in (StudyState.PREFLIGHT, StudyState.RUNNING, StudyState.PAUSED):
         raise Conflict(f"a study begins in preflight, running or paused, but got {state.value}")
 
@@ -83,8 +85,18 @@ def create_study(
         }
         tx.execute(insert(studies).values(row))
         _write_tags(tx, study_id, definition.tags)
-        created: list[Payload] = [StudyCreated(definition=document)]
-        eventlog.append(tx, study_id, [*created, StudyStateChanged(state=state, reason="created")])
+        created: list[Payload] = [
+            StudyCreated(definition=document),
+            StudyStateChanged(state=state, reason="created"),
+        ]
+        if confirmed:
+            queued = tuple(
+                EnqueuedTrial(trial=i, params=dict(params), origin=Origin.CONFIRM, retry_of=None)
+                for i, params in enumerate(confirmed)
+            )
+            _insert_waiting(tx, study_id, 1, queued)
+            created.append(TrialsEnqueued(trials=queued))
+        eventlog.append(tx, study_id, created, add={"next_trial": len(confirmed), "waiting": len(confirmed)})
         idempotency.keep(tx, remember, {"study_id": study_id})
         return _read(tx, study_id)
 
@@ -292,6 +304,7 @@ def _columns(definition: StudyDefinition) -> dict[str, Any]:
         "parallel": definition.parallel,
         "tags": dump([clean(tag) for tag in definition.tags]),
         "notes": clean(definition.notes),
+        "confirms": None if definition.confirms is None else definition.confirms.study,
     }
 
 

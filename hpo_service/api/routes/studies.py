@@ -152,7 +152,8 @@ def delete_study(study: StudyDep, shared: SharedDep, caller: PrincipalDep) -> Re
             remedy="ask an admin, or stop it instead",
         )
     paths = studies.delete_study(shared.db, study.id)
-    storage.remove(shared.settings.resolved_storage, paths)
+    root = shared.settings.resolved_storage
+    storage.remove(root, [*paths, *storage.predictions_of(root, study.id)])
     shared.notify(study.id)
     return Response(status_code=204)
 
