@@ -21,9 +21,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from sqlalchemy import make_url
 
 from hpo_service.api.exposure import require_tokens
+from hpo_service.artifact_files import ArtifactFiles
 from hpo_service.errors import Conflict, HpoError, Unavailable
 from hpo_service.settings import PREFIX, Settings, load_settings
 from hpo_service.storage import predictions_of, remove
+from hpo_service.store.artifacts import deleted_studies
 from hpo_service.store.database import Database, open_database
 from hpo_service.store.deleting import finish_deletions
 from hpo_service.store.filelock import lock_sqlite
@@ -198,6 +200,9 @@ def _finish_deletions(settings: Settings, db: Database) -> None:
         root, paths = settings.resolved_storage, finish_deletions(db)
         gone = {path.split("/")[1] for path in paths if path.startswith("checkpoints/") and path.count("/") > 2}
         remove(root, [*paths, *(file for study_id in sorted(gone) for file in predictions_of(root, study_id))])
+        files = ArtifactFiles(settings.resolved_artifacts)
+        for study_id in deleted_studies(db, files.studies()):  # or what a worker wrote after its study was deleted
+            files.remove_study(study_id)
     except HpoError as error:
         log.warning("interrupted deletions go on at the next start: %s", error)
 

@@ -21,6 +21,7 @@ from hpo_service.api.problems import add_handlers
 from hpo_service.api.replay import Replay
 from hpo_service.api.routes import (
     analyses,
+    artifacts,
     bundles,
     charts,
     cluster,
@@ -31,6 +32,7 @@ from hpo_service.api.routes import (
     external,
     health,
     importing,
+    logs,
     studies,
     surrogate,
     tokens,
@@ -98,6 +100,8 @@ def create_app(
         importing,
         studies,
         trials,
+        artifacts,
+        logs,
         training,
         context,
         compare,

@@ -1,4 +1,4 @@
-"""Checks of the server's own installation: database, controller, storage, tokens, workers, packages."""
+"""Checks of the server's own installation: database, controller, storage, artifacts, tokens, workers, packages."""
 
 from __future__ import annotations
 
@@ -31,6 +31,7 @@ def checks(shared: Shared) -> list[Check]:
             ("database", _database),
             ("controller", _controller),
             ("storage", _storage),
+            ("artifacts", _artifacts),
             ("tokens", _tokens),
             ("workers", _workers),
         )
@@ -78,6 +79,11 @@ def _storage(shared: Shared) -> Check:
     if free < LEAST_FREE_BYTES:
         return Check(name="storage", ok=False, detail=detail, remedy="free space, or set HPO_STORAGE to another disk")
     return Check(name="storage", ok=True, detail=detail, remedy="")
+
+
+def _artifacts(shared: Shared) -> Check:
+    shared.artifacts.probe()
+    return Check(name="artifacts", ok=True, detail=f"{shared.artifacts.root} can be written and read", remedy="")
 
 
 def _write_and_read(root: Path) -> None:

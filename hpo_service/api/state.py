@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
@@ -20,6 +21,7 @@ from hpo_service.api.metrics import Metrics
 from hpo_service.api.notices import Notices
 from hpo_service.api.replay import Replay
 from hpo_service.api.standing import Paces
+from hpo_service.artifact_files import ArtifactFiles
 from hpo_service.decider import Decider
 from hpo_service.errors import NotFound
 from hpo_service.model_views import SurrogateViews
@@ -54,6 +56,11 @@ class Shared:
     projects: Projects = field(default_factory=lambda: Projects())
     params: BestParams = field(default_factory=lambda: BestParams())
     paces: Paces = field(default_factory=Paces)
+
+    @functools.cached_property
+    def artifacts(self) -> ArtifactFiles:
+        """Where artifacts lie."""
+        return ArtifactFiles(self.settings.resolved_artifacts)
 
 
 class Projects:

@@ -145,7 +145,8 @@ def _patched(shared: Shared, study_id: str, patch: Mapping[str, Any]) -> tuple[S
 
 @routes.delete("/{study_id}", status_code=204, openapi_extra=role(Role.EDITOR))
 def delete_study(study: StudyDep, shared: SharedDep, caller: PrincipalDep) -> Response:
-    """Delete a study with its trials and checkpoints; refused while attempts are open. Others' studies: admins only."""
+    """Delete a study with its trials, checkpoints and artifacts; refused while attempts are open. Others' studies:
+    admins only."""
     if study.created_by != caller.name and caller.role is not Role.ADMIN:
         raise Forbidden(
             f"study {study.id} was made by {study.created_by!r}, and only an admin deletes others' studies",
@@ -154,6 +155,7 @@ def delete_study(study: StudyDep, shared: SharedDep, caller: PrincipalDep) -> Re
     paths = studies.delete_study(shared.db, study.id)
     root = shared.settings.resolved_storage
     storage.remove(root, [*paths, *storage.predictions_of(root, study.id)])
+    shared.artifacts.remove_study(study.id)
     shared.notify(study.id)
     return Response(status_code=204)
 
