@@ -72,6 +72,9 @@ class Settings(BaseModel):
     max_bundle_bytes: Annotated[int, Field(ge=1024, le=2**31)] = Field(
         default=50 * 2**20, description="Largest archive of code that is taken; it may unpack to four times as much."
     )
+    max_archive_bytes: Annotated[int, Field(ge=1024, le=2**40)] = Field(
+        default=2 * 2**30, description="Largest archive of a study that is taken to be restored."
+    )
     allow_pip: bool = Field(
         default=False, description="Whether studies may have packages installed for their code (trainer.pip)."
     )

@@ -33,6 +33,7 @@ from hpo_service.api.routes import (
     health,
     importing,
     logs,
+    repeats,
     studies,
     surrogate,
     tokens,
@@ -79,6 +80,7 @@ def create_app(
         shared.views.close()
         shared.notices.close()
         shared.background.close()
+        shared.replays.close()
         shared.desk.close()
         shared.writer.close()
 
@@ -96,8 +98,8 @@ def create_app(
     app.router.redirect_slashes = False
     for module in (
         external,  # first, for routes are tried in this order, and nobody calls as often
-        definitions,
         importing,
+        definitions,
         studies,
         trials,
         artifacts,
@@ -111,10 +113,12 @@ def create_app(
         surrogate,
         events,
         bundles,
+        repeats,
         tokens,
         health,
     ):
         app.include_router(module.routes, prefix=API)
+    app.include_router(repeats.side_by_side, prefix=API)
     app.include_router(health.root)
     pages.add_pages(app)
     add_handlers(app)

@@ -53,6 +53,8 @@ class Shared:
     patching: threading.Lock = field(default_factory=threading.Lock)
     answers: Answers = field(default_factory=Answers)
     background: Background = field(default_factory=Background)
+    replays: Background = field(default_factory=Background)  # of minutes, some: others must not wait for them
+    replayed: dict[str, list[int]] = field(default_factory=dict)  # how far they came
     projects: Projects = field(default_factory=lambda: Projects())
     params: BestParams = field(default_factory=lambda: BestParams())
     paces: Paces = field(default_factory=Paces)

@@ -17,7 +17,7 @@ from starlette.concurrency import run_in_threadpool
 
 from hpo_service.errors import TooLarge
 
-_PATHS = re.compile(r"/api/v1/(studies/[^/]+/trials/[0-9]+/artifacts|bundles)")
+_PATHS = re.compile(r"/api/v1/(studies/[^/]+/trials/[0-9]+/artifacts|bundles|studies/restore)")
 _IN_MEMORY = 1 << 20
 
 

@@ -11,7 +11,7 @@ from typing import Annotated
 
 import typer
 
-from hpo_service.cli import server, studies, trials
+from hpo_service.cli import repeating, server, studies, trials
 from hpo_service.cli.base import HpoGroup, Session
 
 app = typer.Typer(
@@ -56,6 +56,10 @@ _COMMANDS: tuple[Callable[..., None], ...] = (
     trials.logs,
     trials.compare,
     trials.export,
+    repeating.replay,
+    repeating.archive,
+    repeating.restore,
+    repeating.diff,
     server.serve,
     server.controller,
     server.doctor,

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, overload
 
 import httpx
 
-from hpo_service.client import asking, operations, training
+from hpo_service.client import asking, operations, repeats, training
 from hpo_service.client import study_operations as of_study
 from hpo_service.client.connection import connection
 from hpo_service.client.core import Core, Handle, awaiting, awaiting_chain, default_client_id
@@ -70,6 +71,9 @@ class AsyncStudy(of_study.StudyBase):
     export = awaiting(of_study.export)
     to_dataframe = awaiting(of_study.to_dataframe)
     tell = awaiting(asking.tell)
+    replay = awaiting(repeats.replay)
+    digest = awaiting(repeats.digest)
+    archive = awaiting(repeats.archive)
 
     def _trial(self, info: TrialSnapshot) -> AsyncTrial:
         return AsyncTrial(self._core, self._run, info)
@@ -161,6 +165,7 @@ class AsyncClient(Handle):
     validate = awaiting(operations.validate)
     compare = awaiting(operations.compare)
     workers = awaiting(operations.workers)
+    diff = awaiting(repeats.diff)
     schema = awaiting(operations.schema)
     doctor = awaiting(operations.doctor)
 
@@ -172,6 +177,10 @@ class AsyncClient(Handle):
     async def create_study(self, definition: Definition, *, name: str | None = None) -> AsyncStudy:
         """Submits a definition; see `Client.create_study`."""
         return AsyncStudy(self, await self._do(operations.create_study(self, definition, name=name)))
+
+    async def restore(self, path: str | Path) -> AsyncStudy:
+        """Makes the study anew that `Study.archive` wrote to a file: all of it, with the same digest."""
+        return AsyncStudy(self, StudySnapshot.parse(await self._do(repeats.restore(self, path))))
 
     async def study(self, id_or_name: str) -> AsyncStudy:
         """The study of that id or name; raises `NotFound`, or `Ambiguous` with the candidates."""

@@ -8,12 +8,13 @@ study.wait(progress=True).best_trial.params
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, overload
 
 import httpx
 
-from hpo_service.client import asking, operations, training
+from hpo_service.client import asking, operations, repeats, training
 from hpo_service.client import study_operations as of_study
 from hpo_service.client.connection import connection
 from hpo_service.client.core import Core, Handle, blocking, blocking_chain, default_client_id
@@ -75,6 +76,9 @@ class Study(of_study.StudyBase):
     export = blocking(of_study.export)
     to_dataframe = blocking(of_study.to_dataframe)
     tell = blocking(asking.tell)
+    replay = blocking(repeats.replay)
+    digest = blocking(repeats.digest)
+    archive = blocking(repeats.archive)
 
     def _trial(self, info: TrialSnapshot) -> Trial:
         return Trial(self._core, self._run, info)
@@ -176,6 +180,7 @@ class Client(Handle):
     validate = blocking(operations.validate)
     compare = blocking(operations.compare)
     workers = blocking(operations.workers)
+    diff = blocking(repeats.diff)
     schema = blocking(operations.schema)
     doctor = blocking(operations.doctor)
 
@@ -188,6 +193,10 @@ class Client(Handle):
         """Submits a definition: a mapping (parameter objects may stand in `space`), or the path of a YAML or JSON
         file. `name` replaces the definition's. Raises `InvalidInput` naming every broken field."""
         return Study(self, self._do(operations.create_study(self, definition, name=name)))
+
+    def restore(self, path: str | Path) -> Study:
+        """Makes the study anew that `Study.archive` wrote to a file: all of it, with the same digest."""
+        return Study(self, StudySnapshot.parse(self._do(repeats.restore(self, path))))
 
     def study(self, id_or_name: str) -> Study:
         """The study of that id or name; raises `NotFound`, or `Ambiguous` with the candidates."""

@@ -51,6 +51,15 @@ def delete_study(db: Database, study_id: str) -> list[str]:
     return paths
 
 
+def delete_hidden(db: Database, study_id: str) -> None:
+    """Remove what there is of a study that was hidden from its beginning: one whose restoring broke off."""
+    with db.read() as tx:
+        hidden = select(studies.c.id).where(studies.c.id == study_id, studies.c.deleted_at.is_not(None))
+        there = tx.first(hidden.where(studies.c.purged.is_(False))) is not None
+    if there:
+        _purge(db, study_id)
+
+
 def finish_deletions(db: Database) -> list[str]:
     """Go on with deletions that a crash interrupted; the paths of checkpoints that were left."""
     with db.read() as tx:

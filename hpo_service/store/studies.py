@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import re
 import secrets
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -46,6 +47,7 @@ __all__ = [
     "set_ending",
     "set_state",
 ]
+_ID = re.compile("s[a-z2-7]{16}")
 _TRIAL = (
     "study_id", "number", "state", "reason", "origin", "params", "space_version", "retry_of", "horizon", "created_at",
 )  # fmt: skip
@@ -54,6 +56,17 @@ _TRIAL = (
 def new_id(prefix: str) -> str:
     """An opaque id: the prefix and 80 random bits in base 32."""
     return prefix + base64.b32encode(secrets.token_bytes(10)).decode().lower()
+
+
+def is_id(text: str) -> bool:
+    """Whether this could be the id of a study."""
+    return _ID.fullmatch(text) is not None
+
+
+def was_given(db: Database, study_id: str) -> bool:
+    """Whether there is, or was, a study with this id."""
+    with db.read() as tx:
+        return tx.first(select(studies.c.id).where(studies.c.id == study_id)) is not None
 
 
 def create_study(

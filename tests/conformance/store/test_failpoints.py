@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Callable
 from datetime import timedelta
@@ -17,6 +18,7 @@ from hpo_service.core.proposals import Proposal
 from hpo_service.core.states import StudyState, TrialState
 from hpo_service.store import (
     access,
+    archiving,
     artifacts,
     asking,
     bundles,
@@ -25,6 +27,8 @@ from hpo_service.store import (
     external,
     importing,
     logs,
+    narrowing,
+    reproductions,
     retention,
     stopping,
     studies,
@@ -33,7 +37,7 @@ from hpo_service.store import (
 )
 from hpo_service.store.database import Database
 from hpo_service.store.rows import GivenTrial, Placement, Remember, StudyRow, WorkerRow
-from hpo_service.store.tables import metadata
+from hpo_service.store.tables import metadata, study_tags
 from tests.storelib import HOLDER, World, definition, start
 
 
@@ -81,8 +85,36 @@ def _nothing(_: World) -> None:
     """No preparation."""
 
 
+def _asked(w: World) -> None:
+    reproductions.ask(w.db, w.id, 0, asked_by="ada")
+
+
+def _taken(w: World) -> None:
+    _asked(w)
+    reproductions.take(w.db, "c1", lease_s=9, most=1)
+
+
+def _repeated(w: World) -> str:
+    return reproductions.of_trial(w.db, w.id, 0)[0].id
+
+
 def _bundled(w: World) -> None:
     bundles.put_bundle(w.db, digest="1" * 64, size_bytes=1, files={}, project="default", created_by="ada")
+
+
+def _stopped(w: World) -> None:
+    other = studies.create_study(w.db, definition(name="other"), created_by="ada")
+    studies.set_state(w.db, other.id, StudyState.STOPPED, "enough")
+
+
+def _hide(w: World) -> None:
+    other = studies.find_study(w.db, "other")
+    archiving.begin(w.db, "scopy", archiving.study_of(w.db, other.id), project="default")
+
+
+def _hidden(w: World) -> None:
+    _stopped(w)
+    _hide(w)
 
 
 def _token(w: World) -> None:
@@ -121,6 +153,16 @@ CASES: dict[str, Case] = {
     ),
     "studies.delete.chunk": (_buried_with_trials, lambda w: deleting.finish_deletions(w.db)),
     "studies.delete.end": (_buried, lambda w: deleting.finish_deletions(w.db)),
+    "archiving.begin": (_stopped, _hide),
+    "archiving.put": (
+        _hidden,
+        lambda w: archiving.put(w.db, "scopy", study_tags, [["a"], ["b"]]),
+    ),
+    "archiving.put_environments": (
+        _nothing,
+        lambda w: archiving.put_environments(w.db, [(hashlib.sha256(b"{}").hexdigest(), "{}")]),
+    ),
+    "archiving.reveal": (_hidden, lambda w: archiving.reveal(w.db, "scopy")),
     "leases.take": (
         lambda w: decisions.release_leases(w.db, HOLDER),
         lambda w: decisions.take_lease(w.db, w.id, "b", 9),
@@ -160,28 +202,6 @@ CASES: dict[str, Case] = {
     ),
     "external.adopt": (_silent, lambda w: external.adopt_expired(w.db, w.id, "bob", 9, 60)),
     "external.heartbeat": (_silent, lambda w: external.heartbeat(w.db, w.id, "alice", None, 60)),
-    "artifacts.add": (_nothing, lambda w: artifacts.add_artifacts(w.db, [w.artifact(1)])),
-    "logs.append": (_nothing, lambda w: logs.append_logs(w.db, [(w.id, 1, 1, "text")])),
-    "access.create_token": (_nothing, lambda w: access.create_token(w.db, name="n", role="admin", ttl=timedelta(1))),
-    "access.revoke_token": (_token, lambda w: access.revoke_token(w.db, access.list_tokens(w.db)[0].id)),
-    "access.keep_result": (_nothing, lambda w: access.keep_result(w.db, REMEMBER, {"a": 1})),
-    "retention.let_go": (
-        lambda w: w.collect(w.saved(1, 0), w.ended(1, "failed")) and None,
-        lambda w: retention.let_go(w.db, retention_s=60),
-    ),
-    "bundles.put": (_nothing, lambda w: _bundled(w)),
-    "bundles.use": (lambda w: _bundled(w), lambda w: bundles.use_bundle(w.db, "1" * 64, "default")),
-    "bundles.let_go": (
-        lambda w: _bundled(w),
-        lambda w: bundles.let_bundles_go(w.db, retention_s=-1, remove=lambda _: None),
-    ),
-    "stopping.stop_trial": (_nothing, lambda w: stopping.stop_trial(w.db, w.id, 1, "enough", remember=REMEMBER)),
-    "surrogate_views.put": (
-        lambda w: surrogate_views.put_view(w.db, w.id, seq=1, document={"trial": 1}),
-        lambda w: surrogate_views.put_view(w.db, w.id, seq=2, document={"trial": 2}),
-    ),
-    "methods.choose": (
-        _nothing,
     "importing.import_trials": (
         _nothing,
         lambda w: importing.import_trials(
@@ -199,6 +219,37 @@ CASES: dict[str, Case] = {
             remember=REMEMBER,
         ),
     ),
+    "artifacts.add": (_nothing, lambda w: artifacts.add_artifacts(w.db, [w.artifact(1)])),
+    "logs.append": (_nothing, lambda w: logs.append_logs(w.db, [(w.id, 1, 1, "text")])),
+    "access.create_token": (_nothing, lambda w: access.create_token(w.db, name="n", role="admin", ttl=timedelta(1))),
+    "access.revoke_token": (_token, lambda w: access.revoke_token(w.db, access.list_tokens(w.db)[0].id)),
+    "access.keep_result": (_nothing, lambda w: access.keep_result(w.db, REMEMBER, {"a": 1})),
+    "narrowing.narrow_attempts": (_nothing, lambda w: narrowing.narrow_attempts(w.db, w.id, [(1, 1)], width=4)),
+    "reproductions.ask": (_nothing, lambda w: reproductions.ask(w.db, w.id, 0, asked_by="ada", remember=REMEMBER)),
+    "reproductions.take": (_asked, lambda w: reproductions.take(w.db, "c1", lease_s=9, most=1)),
+    "reproductions.renew": (_taken, lambda w: reproductions.renew(w.db, "c1", [_repeated(w)], lease_s=99)),
+    "reproductions.give_back": (_taken, lambda w: reproductions.give_back(w.db, "c1", [_repeated(w)], lost=True)),
+    "reproductions.end": (
+        _taken,
+        lambda w: reproductions.end(w.db, "c1", _repeated(w), document={"equal": True}, cost_microdollars=3),
+    ),
+    "retention.let_go": (
+        lambda w: w.collect(w.saved(1, 0), w.ended(1, "failed")) and None,
+        lambda w: retention.let_go(w.db, retention_s=60),
+    ),
+    "bundles.put": (_nothing, lambda w: _bundled(w)),
+    "bundles.use": (lambda w: _bundled(w), lambda w: bundles.use_bundle(w.db, "1" * 64, "default")),
+    "bundles.let_go": (
+        lambda w: _bundled(w),
+        lambda w: bundles.let_bundles_go(w.db, retention_s=-1, remove=lambda _: None),
+    ),
+    "stopping.stop_trial": (_nothing, lambda w: stopping.stop_trial(w.db, w.id, 1, "enough", remember=REMEMBER)),
+    "surrogate_views.put": (
+        lambda w: surrogate_views.put_view(w.db, w.id, seq=1, document={"trial": 1}),
+        lambda w: surrogate_views.put_view(w.db, w.id, seq=2, document={"trial": 2}),
+    ),
+    "methods.choose": (
+        _nothing,
         lambda w: decisions.choose_methods(w.db, w.id, CHOSEN, epoch=w.epoch, measured={"key": {"width": 8}}),
     ),
     "workers.see": (_nothing, lambda w: workers.see_workers(w.db, [_worker(w.db)])),
