@@ -33,6 +33,7 @@ ALLOWED: dict[str, set[str]] = {
     "views": {"core", "errors", "store", "algorithms", "search_spaces"},
     "executors": {"workers.contract", "errors", "settings"},
     "decider": {"core", "algorithms", "store", "errors"},
+    "replaying": {"core", "algorithms", "store", "errors"},
     "model_views": {"decider", "store", "errors"},
     "controller": {
         "core",
@@ -49,6 +50,7 @@ ALLOWED: dict[str, set[str]] = {
     },
     "api": {
         "bundles",
+        "replaying",
         "core",
         "algorithms",
         "store",
