@@ -17,7 +17,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from workers import environment
+from workers import environment, own_code
 from workers.errors import InvalidOrderError, nearest
 
 _PATH = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*(\.[A-Za-z_]\w*)*")
@@ -52,6 +52,7 @@ def find_object(path: str, *, what: str) -> Any:
             f"a {what} must be named 'pkg.module:name', but got {path!r}; write it like 'train:main'"
         )
     module_name, _, name = path.partition(":")
+    module_name = own_code.importable(module_name)
     if module_name.partition(".")[0] in _OURS:
         raise InvalidOrderError(
             f"a {what}'s module must not be named like the service's own packages {_OURS}, but got {path!r}; rename it"
@@ -75,9 +76,10 @@ def _own_names(holder: Any) -> list[str]:
 
 def describe(path: str) -> dict[str, Any]:
     """Code identity of what `find` or `find_object` has imported: entry point, digest of its sources, git state."""
-    name = path.partition(":")[0]
+    name = own_code.importable(path.partition(":")[0])
     files = _imported[name]
-    return {"entry_point": path, **_identity(sys.modules[name].__file__, tuple(sorted(files.items())))}
+    found = _identity(sys.modules[name].__file__, tuple(sorted(files.items())))
+    return {"entry_point": path, **found, **own_code.identity()}
 
 
 @functools.lru_cache(maxsize=64)
@@ -100,9 +102,10 @@ def _module(name: str, *, what: str) -> ModuleType:
         module = importlib.import_module(name)
     except ModuleNotFoundError as error:
         if error.name is not None and (name == error.name or name.startswith(error.name + ".")):
+            remedy = own_code.missing(name) or "bundle it with --code, install it there, or set PYTHONPATH"
             raise InvalidOrderError(
                 f"the {what}'s module must be importable on the workers, but there is no module {error.name!r}; "
-                "install it there, or put its folder on PYTHONPATH"
+                + remedy
             ) from error
         raise
     if name not in _imported or _modules_then[name] != len(sys.modules):

@@ -215,7 +215,8 @@ class Calibrations:
         from the nearest structure."""
         under_way = {asked.key for asked in study.asked.values()}
         resources = definition.resources
-        free = self.executor.free_workers(Need(study_id=row.id, cpu=resources.cpu, gpu=resources.gpu))
+        need = Need(study_id=row.id, cpu=resources.cpu, gpu=resources.gpu, runtime=orders.runtime(definition))
+        free = self.executor.free_workers(need)
         free = max(free, 0 if under_way else 1)
         choices = [*known.choices, *study.found.values()]
         left = self._allowance(row, definition, choices) - MEASURING_S * len(under_way)

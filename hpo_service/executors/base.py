@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from workers.contract import AttemptKey, CancelMode, FailureKind, Launch, Message
+from workers.contract import NO_RUNTIME, AttemptKey, CancelMode, FailureKind, Launch, Message, Runtime
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -16,6 +16,7 @@ class Need:
     study_id: str
     cpu: float
     gpu: float
+    runtime: Runtime = NO_RUNTIME
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

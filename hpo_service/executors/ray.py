@@ -58,7 +58,12 @@ class RayExecutor:
         self._settling: set[PooledWorker] = set()
         self._where: dict[AttemptKey, Launch | tuple[PooledWorker, Flight]] = {}  # a launch waits; a flight is sent
         self._failed_starts: dict[Shape, int] = {}
-        start = actor_starter(self._session.ray, code_paths=paths, spread=lambda: len(self._pool.nodes) > 1)
+        start = actor_starter(
+            self._session.ray,
+            code_paths=paths,
+            storage_root=storage_root,
+            spread=lambda: len(self._pool.nodes) > 1,
+        )
         self._pool = Pool(start, idle_s=settings.idle_workers_s)
         self._pool.nodes = self._session.nodes()
         self._nodes_at = time.monotonic()
@@ -85,12 +90,12 @@ class RayExecutor:
     def free_workers(self, need: Need) -> int:
         """Idle, starting and possible workers of this shape, less the launches that wait."""
         with self._lock:
-            return self._pool.room((need.cpu, need.gpu))
+            return self._pool.room(Shape(need.cpu, need.gpu, need.runtime))
 
     def warm(self, cpu: float, gpu: float, count: int) -> None:
         """Start workers of this shape in the free room, until there are `count`."""
         with self._lock:
-            self._pool.warm((cpu, gpu), count, time.monotonic())
+            self._pool.warm(Shape(cpu, gpu), count, time.monotonic())
             self._place()
 
     def launch(self, launch: Launch) -> None:
@@ -174,7 +179,7 @@ class RayExecutor:
             if owner.state == "gone" or (error is None and not (flight and flight.unfinished)):
                 return
             if owner.state == "starting":
-                self._start_failed(owner, ray_losses.start_reason(error))
+                self._start_failed(owner, ray_losses.start_reason(error, owner.shape.runtime))
                 return
             in_training, blamed = owner.in_training(), ray_losses.out_of_memory(error)
             if blamed and owner.flights:
@@ -303,7 +308,7 @@ class RayExecutor:
     def _refuse_impossible(self, now: float) -> None:
         """Launches that came to fit no node any more: the nodes have left."""
         for shape, since in self._pool.waits_since().items():
-            refusal = self.can_ever_fit(*shape)
+            refusal = self.can_ever_fit(shape.cpu, shape.gpu)
             if refusal and now - since > 30.0:
                 self._give_up(shape, refusal)
 
@@ -329,7 +334,8 @@ class RayExecutor:
 
 
 def _words(shape: Shape) -> str:
-    return f"{shape[0]:g} CPUs and {shape[1]:g} GPUs"
+    code = f" and the code {shape.runtime.bundle[:12]}" if shape.runtime.bundle else ""
+    return f"{shape.cpu:g} CPUs and {shape.gpu:g} GPUs{code}"
 
 
 def _code_paths(*, local: bool) -> tuple[str, ...]:

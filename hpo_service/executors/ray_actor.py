@@ -2,7 +2,8 @@
 
 Class and functions travel by value, and import nothing until they run. Ray puts the controller's working directory in
 front of its workers' `sys.path`, where a user may well have a `workers.py`: so ours is imported first, from where the
-controller has it, or, on another machine, from where it is installed. This side never imports it.
+controller has it, or, on another machine, from where it is installed. This side never imports it. A bundle of code is
+unpacked by Ray, and joins `sys.path` when everything of ours is loaded (`workers.own_code`).
 """
 
 from __future__ import annotations
@@ -45,8 +46,19 @@ def by_value() -> tuple[type, Callable[[str, str], tuple[int, bool]]]:
         finally:
             sys.path[:] = before
 
+    def enter(away: Any) -> None:
+        """Ray unpacked a bundle and started us there: go where its files lie, and forget the controller's folders."""
+        import os
+        import sys
+
+        os.chdir("own-code")
+        inherited = os.environ.get("PYTHONPATH", "").split(os.pathsep)
+        sys.path[:] = [path for path in sys.path if path not in away or path in inherited]
+
     class TrialWorker:
-        def __init__(self, root: str, *args: Any, **options: Any) -> None:
+        def __init__(self, root: str, *args: Any, away: Any = (), **options: Any) -> None:
+            if options.get("bundle"):
+                enter(away)
             self._worker = ours(root, "workers.actor").Worker(*args, **options)
 
         def run(self, launch: Any, turn: int) -> Any:

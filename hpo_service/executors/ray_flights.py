@@ -7,11 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, NamedTuple
 
 from hpo_service.executors.base import failure_of
 from workers.contract import (
     FUSED,
+    NO_RUNTIME,
     AttemptKey,
     AttemptMessage,
     CancelMode,
@@ -22,20 +23,27 @@ from workers.contract import (
     Narrowed,
     Outcome,
     Reported,
+    Runtime,
     Started,
     WorkerSeen,
     WorkOrder,
 )
 
-Shape = tuple[float, float]
-"""What a worker occupies: (CPUs, GPUs)."""
 GRACE_S = 0.5
 """How much longer than `trial_timeout_s` an attempt may be silent: one that still reports ends itself in time."""
 
 
+class Shape(NamedTuple):
+    """What a worker occupies, and what its process is made with: no worker serves launches of another shape."""
+
+    cpu: float
+    gpu: float
+    runtime: Runtime = NO_RUNTIME
+
+
 def shape_of(launch: Launch) -> Shape:
     """The shape of the worker that the launch needs."""
-    return launch.cpu, launch.gpu
+    return Shape(launch.cpu, launch.gpu, launch.runtime)
 
 
 class Flight:

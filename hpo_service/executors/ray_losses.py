@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
+from workers.contract import NO_RUNTIME, Runtime
+
 if TYPE_CHECKING:
     from hpo_service.executors.ray_workers import PooledWorker
 
@@ -18,12 +20,28 @@ def reason(worker: PooledWorker, error: Exception | None) -> str:
     return f"the worker {worker.worker_id} on {worker.node.name}{pid} was lost: {_cause(error)}"
 
 
-def start_reason(error: Exception | None) -> str:
+def start_reason(error: Exception | None, runtime: Runtime = NO_RUNTIME) -> str:
     """Why a worker could not be started; names the remedy where a package is missing."""
+    from ray.exceptions import RuntimeEnvSetupError  # lazy, with Ray
+
     text = _cause(error)
+    if isinstance(error, RuntimeEnvSetupError):
+        return _unprepared(str(error), text, runtime)
     if "ModuleNotFoundError" in text:
         text += "; install hpo-service[worker] on every node of the cluster"
     return text
+
+
+def _unprepared(whole: str, last: str, runtime: Runtime) -> str:
+    """What went wrong before the process began: the bundle's archive, or pip."""
+    if not runtime.pip or any(sign in whole for sign in ("working_dir.py", "zipfile")):
+        return (
+            f"the bundle of code {runtime.bundle[:12]} could not be unpacked ({last}); "
+            "submit the code again, and look whether every node reads HPO_STORAGE"
+        )
+    told = [line.strip() for line in _COLOURS.sub("", whole).splitlines() if line.strip().startswith("ERROR:")]
+    said = (told[0].removeprefix("ERROR: ") if told else last)[:_LONGEST]
+    return f"pip could not install {', '.join(runtime.pip)} for the study ({said}); correct trainer.pip"
 
 
 def out_of_memory(error: Exception | None) -> str | None:

@@ -1,7 +1,8 @@
 """Which worker a launch goes to; when workers are started and let go. Talks to processes through `Remote` only.
 
-Workers stay up between trials and studies. A shape that has launches waiting gets what room the cluster has, then the
-room of other shapes' idle workers, and in the end, so that nobody starves, of busy ones as they become free.
+Workers stay up between trials and studies. A shape says what a worker occupies and whose code its process serves. One
+that has launches waiting gets what room the cluster has, then the room of other shapes' idle workers, and in the end,
+so that nobody starves, of busy ones as they become free.
 Not safe for threads: the executor holds its lock around every call.
 """
 
@@ -21,6 +22,8 @@ DEPTH = 2
 TENURE_S = 10.0
 """A worker is not taken from a shape that needs it before it has served so long: starting one costs seconds."""
 START_LIMIT_S = 300.0
+PIP_LIMIT_S = 1800.0
+"""Where packages are installed first."""
 _EPSILON = 1e-6
 
 
@@ -100,7 +103,7 @@ class Pool:
 
     @staticmethod
     def _is_claimed(worker: PooledWorker, claimed: set[int], now: float) -> bool:
-        return now - worker.born_at > TENURE_S and any(worker.shape[kind] > 0 for kind in claimed)
+        return now - worker.born_at > TENURE_S and not claimed.isdisjoint(_kinds(worker.shape))
 
     def warm(self, shape: Shape, count: int, now: float) -> None:
         """Start workers of this shape in free room, until there are `count`; nobody has to go for them."""
@@ -129,13 +132,13 @@ class Pool:
         best: tuple[float, Node] | None = None
         for node in self.nodes:
             cpu, gpu = self._free(node, without)
-            if shape[0] <= cpu + _EPSILON and shape[1] <= gpu + _EPSILON and (best is None or cpu > best[0]):
+            if shape.cpu <= cpu + _EPSILON and shape.gpu <= gpu + _EPSILON and (best is None or cpu > best[0]):
                 best = (cpu, node)
         return best[1] if best else None
 
     def _free(self, node: Node, without: Sequence[PooledWorker]) -> tuple[float, float]:
         here = [w for w in self.workers.values() if w.node.node_id == node.node_id and w not in without]
-        return node.cpu - sum(w.shape[0] for w in here), node.gpu - sum(w.shape[1] for w in here)
+        return node.cpu - sum(w.shape.cpu for w in here), node.gpu - sum(w.shape.gpu for w in here)
 
     def _make_room(self, shape: Shape, now: float) -> Node | None:
         """Let idle workers of other shapes go, if that makes room; longest idle first, no more than needed."""
@@ -195,13 +198,17 @@ class Pool:
 
     def late_starters(self, now: float) -> list[PooledWorker]:
         """Workers that were asked for long ago and never came up."""
-        return [w for w in self.workers.values() if w.state == "starting" and now - w.born_at > START_LIMIT_S]
+        return [w for w in self.workers.values() if w.state == "starting" and now - w.born_at > _start_limit(w.shape)]
+
+
+def _start_limit(shape: Shape) -> float:
+    return PIP_LIMIT_S if shape.runtime.pip else START_LIMIT_S
 
 
 def _kinds(shape: Shape) -> set[int]:
-    return {kind for kind in (0, 1) if shape[kind] > 0}
+    return {kind for kind, occupied in enumerate((shape.cpu, shape.gpu)) if occupied > 0}
 
 
 def _times(shape: Shape, free: tuple[float, float]) -> int:
-    fits = [have / want for have, want in zip(free, shape, strict=True) if want > 0]
+    fits = [have / want for have, want in zip(free, (shape.cpu, shape.gpu), strict=True) if want > 0]
     return max(0, int(min(fits) + _EPSILON)) if fits else 0

@@ -7,14 +7,17 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import os
+import sys
 import uuid
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any, Protocol
 
 from hpo_service.executors.ray_actor import CONTROL, TRAIN, actor_class, packages_root
 from hpo_service.executors.ray_flights import Flight, Shape
 from hpo_service.executors.ray_session import Node
-from workers.contract import AttemptKey, CancelMode, Launch, WorkerSeen
+from workers.contract import AttemptKey, CancelMode, Launch, Runtime, WorkerSeen
 
 
 class Remote(Protocol):
@@ -41,6 +44,8 @@ class Remote(Protocol):
         ...
 
 
+SETUP_S = 1500
+"""How long Ray may prepare a process, seconds: packages may be large."""
 Starter = Callable[[str, Shape, Node], Remote]
 """(worker id, shape, node) -> the worker's process, being started."""
 
@@ -72,10 +77,11 @@ class ActorRemote:
             self._ray.kill(self._handle, no_restart=True)
 
 
-def actor_starter(ray: Any, *, code_paths: Sequence[str], spread: Callable[[], bool]) -> Starter:
+def actor_starter(ray: Any, *, code_paths: Sequence[str], storage_root: Path, spread: Callable[[], bool]) -> Starter:
     """Starts workers as actors that this process owns: they die with it, about two seconds later.
 
-    With several nodes the actor is bound to the node that the pool chose.
+    With several nodes the actor is bound to the node that the pool chose. One that serves a bundle of code sees that
+    code instead of `code_paths` and of what lies where this process was started.
     """
 
     made = actor_class(ray)
@@ -84,7 +90,7 @@ def actor_starter(ray: Any, *, code_paths: Sequence[str], spread: Callable[[], b
     def start(worker_id: str, shape: Shape, node: Node) -> Remote:
         from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy  # lazy, with Ray
 
-        cpu, gpu = shape
+        cpu, gpu, runtime = shape
         options: dict[str, Any] = {
             "num_cpus": cpu,
             "num_gpus": gpu,
@@ -94,12 +100,32 @@ def actor_starter(ray: Any, *, code_paths: Sequence[str], spread: Callable[[], b
         }
         if spread():
             options["scheduling_strategy"] = NodeAffinitySchedulingStrategy(node.node_id, soft=False)
-        handle = made.options(**options).remote(
-            root, worker_id, cpu=cpu, gpu=gpu, node=node.name, code_paths=tuple(code_paths)
-        )
+        if environment := runtime_env(runtime, storage_root):
+            options["runtime_env"] = environment
+        own: dict[str, Any] = {"code_paths": tuple(code_paths)}
+        if runtime.bundle:
+            own = {"bundle": runtime.bundle, "away": _beside_us()}
+        handle = made.options(**options).remote(root, worker_id, cpu=cpu, gpu=gpu, node=node.name, **own)
         return ActorRemote(ray, handle)
 
     return start
+
+
+def runtime_env(runtime: Runtime, storage_root: Path) -> dict[str, Any]:
+    """What Ray makes a worker's process with: the bundle's archive by its URI (Ray refuses folders here); packages."""
+    found: dict[str, Any] = {}
+    if runtime.bundle:
+        found["working_dir"] = (storage_root.absolute() / runtime.bundle_path).as_uri()
+    if runtime.pip:
+        found["pip"] = {"packages": list(runtime.pip), "pip_check": False}
+    if found:
+        found["config"] = {"setup_timeout_seconds": SETUP_S, "eager_install": False}
+    return found
+
+
+def _beside_us() -> tuple[str, ...]:
+    """Folders of this process that Ray puts on its workers' `sys.path`: of no use to code that comes in a bundle."""
+    return os.getcwd(), os.path.dirname(os.path.abspath(sys.argv[0]))
 
 
 class PooledWorker:
@@ -116,8 +142,8 @@ class PooledWorker:
         self.shape = shape
         self.node = node
         self.state = "starting"
-        self.device = "cpu" if shape[1] == 0 else "cuda"
-        self.detail: dict[str, Any] = {}
+        self.device = "cpu" if shape.gpu == 0 else "cuda"
+        self.detail: dict[str, Any] = {"bundle": shape.runtime.bundle} if shape.runtime.bundle else {}
         self.flights: list[Flight] = []
         self.born_at = self.idle_since = self.ping_at = now
         self.remote = start(self.worker_id, shape, node)
@@ -131,7 +157,7 @@ class PooledWorker:
             self.state = "idle"
             self.idle_since = self.born_at = now
             self.device = who["device"]
-            self.detail = {
+            self.detail |= {
                 name: who[name] for name in ("pid", "gpu_name", "gpu_memory_bytes") if who.get(name) is not None
             }
 
@@ -158,13 +184,12 @@ class PooledWorker:
 
     def seen(self) -> WorkerSeen:
         """What there is to tell of it."""
-        cpu, gpu = self.shape
         return WorkerSeen(
             worker_id=self.worker_id,
             node=self.node.name,
             state=self.state,
             device=self.device,
-            cpu=cpu,
-            gpu=gpu,
+            cpu=self.shape.cpu,
+            gpu=self.shape.gpu,
             detail=self.detail,
         )

@@ -12,10 +12,12 @@ from hpo_service.executors.ray_flights import Shape
 from hpo_service.executors.ray_pool import AHEAD_BELOW_S, DEPTH, START_LIMIT_S, TENURE_S, Pool
 from hpo_service.executors.ray_session import Node
 from hpo_service.executors.ray_workers import PooledWorker, Remote
-from workers.contract import AttemptKey, CancelMode, Launch, Started, TrainerSpec, WorkOrder
+from workers.contract import AttemptKey, CancelMode, Launch, Runtime, Started, TrainerSpec, WorkOrder
 
+OTHER = Shape(1.0, 0.0, Runtime(bundle="b" * 64, bundle_path="bundles/b.zip"))
 WHO = {"device": "cpu", "pid": 1}
-SMALL, LARGE = (1.0, 0.0), (2.0, 0.0)
+SMALL, LARGE = Shape(1.0, 0.0), Shape(2.0, 0.0)
+SHAPES = [SMALL, LARGE, OTHER, Shape(0.5, 0.0), Shape(1.0, 1.0), Shape(0.5, 0.5)]
 
 
 class FakeRemote:
@@ -51,7 +53,7 @@ def launch(trial: int, shape: Shape = SMALL) -> Launch:
         key=AttemptKey(study_id="s", trial=trial, fence=1), trainer=TrainerSpec(function="a:b"), params={}, seed=0,
         metric="loss", metrics=("loss",), from_resource=0, target_resource=1, horizon=1, storage_root="",
     )  # fmt: skip
-    return Launch(launch_id=str(trial), orders=(order,), cpu=shape[0], gpu=shape[1])
+    return Launch(launch_id=str(trial), orders=(order,), cpu=shape.cpu, gpu=shape.gpu, runtime=shape.runtime)
 
 
 def warm(made: Pool, now: float) -> None:
@@ -63,6 +65,7 @@ def warm(made: Pool, now: float) -> None:
 
 def finish(made: Pool, worker: PooledWorker, now: float) -> int:
     flight = worker.flights[0]
+    assert flight.launch.runtime == worker.shape.runtime, "a process serves one runtime"
     flight.progress = flight.to_train()
     flight.unfinished.clear()
     made.finished(worker, flight, now)
@@ -84,12 +87,12 @@ def filled(count: int, shape: Shape = SMALL, *nodes: tuple[float, float]) -> Poo
 def test_as_many_workers_start_as_have_work_and_room() -> None:
     assert shapes(filled(1)) == [SMALL]
     assert shapes(filled(9)) == [SMALL, SMALL]
-    assert shapes(filled(9, (0.5, 0.5), (8.0, 2.0))) == [(0.5, 0.5)] * 4
+    assert shapes(filled(9, Shape(0.5, 0.5), (8.0, 2.0))) == [Shape(0.5, 0.5)] * 4
 
 
 def test_a_worker_must_fit_on_one_node() -> None:
-    assert shapes(filled(2, (3.0, 0.0), (2.0, 0.0), (2.0, 0.0))) == []
-    made = filled(4, (1.0, 1.0), (4.0, 0.0), (1.0, 4.0))
+    assert shapes(filled(2, Shape(3.0, 0.0), (2.0, 0.0), (2.0, 0.0))) == []
+    made = filled(4, Shape(1.0, 1.0), (4.0, 0.0), (1.0, 4.0))
     assert [worker.node.name for worker in made.workers.values()] == ["n1"]
 
 
@@ -165,9 +168,9 @@ def test_a_starving_shape_gets_its_room_from_busy_workers_after_their_tenure() -
 def test_room_counts_idle_starting_and_possible_workers_less_what_waits() -> None:
     made = pool((4.0, 1.0))
     assert made.room(SMALL) == 4
-    assert made.room((1.0, 0.25)) == 4
-    assert made.room((1.0, 1.0)) == 1
-    assert made.room((8.0, 0.0)) == 0
+    assert made.room(Shape(1.0, 0.25)) == 4
+    assert made.room(Shape(1.0, 1.0)) == 1
+    assert made.room(Shape(8.0, 0.0)) == 0
     for trial in range(3):
         made.add(launch(trial), 0.0)
     made.place(0.0)
@@ -207,7 +210,7 @@ def test_waiting_launches_can_be_replaced_and_taken_out() -> None:
 
 
 @given(
-    wishes=st.lists(st.sampled_from([SMALL, LARGE, (0.5, 0.0), (1.0, 1.0), (0.5, 0.5)]), min_size=1, max_size=40),
+    wishes=st.lists(st.sampled_from(SHAPES), min_size=1, max_size=40),
     nodes=st.lists(st.sampled_from([(2.0, 0.0), (4.0, 1.0)]), max_size=2),
     seconds=st.sampled_from([0.1, 3.0]),
 )
@@ -224,8 +227,8 @@ def test_every_launch_comes_to_its_turn_and_no_node_is_overfull(
         made.place(now)
         for node in made.nodes:
             here = [worker.shape for worker in made.workers.values() if worker.node == node]
-            assert sum(cpu for cpu, _ in here) <= node.cpu
-            assert sum(gpu for _, gpu in here) <= node.gpu
+            assert sum(shape.cpu for shape in here) <= node.cpu
+            assert sum(shape.gpu for shape in here) <= node.gpu
         assert all(len(worker.flights) <= DEPTH for worker in made.workers.values())
         now += seconds
         warm(made, now)

@@ -6,6 +6,7 @@ import os
 import pickle
 import pickletools
 import threading
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ import pytest
 from hpo_service.executors import ray_losses
 from hpo_service.executors.base import Capacity
 from hpo_service.executors.ray_actor import by_value
+from hpo_service.executors.ray_flights import Shape
 from hpo_service.executors.ray_session import (
     Node,
     capacity_of,
@@ -21,7 +23,8 @@ from hpo_service.executors.ray_session import (
     require_main_thread,
     temp_dir,
 )
-from hpo_service.executors.ray_workers import PooledWorker
+from hpo_service.executors.ray_workers import PooledWorker, runtime_env
+from workers.contract import NO_RUNTIME, Runtime
 
 TOKEN_NAMES = ("RAY_AUTH_MODE", "RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH")
 
@@ -100,7 +103,7 @@ class _Remote:
 
 def test_losses_are_told_in_words() -> None:
     node = Node(node_id="n", name="host-7", cpu=2, gpu=0)
-    worker = PooledWorker((1.0, 0.0), node, lambda *_: _Remote(), now=0.0)  # type: ignore[arg-type,return-value]
+    worker = PooledWorker(Shape(1.0, 0.0), node, lambda *_: _Remote(), now=0.0)  # type: ignore[arg-type,return-value]
     worker.ready({"device": "cpu", "pid": 4242}, 1.0)
     died = RuntimeError("The actor died.\nWorker exit detail: a connection error code 2. End of file. Some causes")
     text = ray_losses.reason(worker, died)
@@ -110,6 +113,30 @@ def test_losses_are_told_in_words() -> None:
     coloured = RuntimeError("creation failed\n\x1b[36mModuleNotFoundError: No module named 'torch'\x1b[39m")
     assert ray_losses.start_reason(coloured).startswith("ModuleNotFoundError: No module named 'torch'; install")
     assert len(ray_losses.start_reason(RuntimeError("x" * 9000))) <= 400
+
+
+def test_what_could_not_be_prepared_is_told_with_its_remedy() -> None:
+    errors = pytest.importorskip("ray.exceptions")
+    bundle = Runtime(bundle="c0de" * 16, bundle_path="bundles/c0.zip")
+    broken = errors.RuntimeEnvSetupError("  File working_dir.py, line 1\nzipfile.BadZipFile: File is not a zip file\n")
+    text = ray_losses.start_reason(broken, bundle)
+    assert text.startswith("the bundle of code c0dec0dec0de could not be unpacked (zipfile.BadZipFile: File is not")
+    assert "HPO_STORAGE" in text
+    failed = errors.RuntimeEnvSetupError("ERROR: No matching distribution found for nosuch\nexit code 1")
+    text = ray_losses.start_reason(failed, Runtime(pip=("nosuch", "timm")))
+    assert text == (
+        "pip could not install nosuch, timm for the study (No matching distribution found for nosuch); "
+        "correct trainer.pip"
+    )
+    assert "could not be unpacked" in ray_losses.start_reason(broken, replace(bundle, pip=("timm",)))
+
+
+def test_a_process_is_made_with_its_bundle_and_packages(tmp_path: Path) -> None:
+    assert runtime_env(NO_RUNTIME, tmp_path) == {}
+    odd = tmp_path / "a b"
+    made = runtime_env(Runtime(bundle="c0" * 32, bundle_path="bundles/c0/x.zip", pip=("timm==1",)), odd)
+    assert made["working_dir"] == f"file://{tmp_path}/a%20b/bundles/c0/x.zip"
+    assert made["pip"]["packages"] == ["timm==1"]
 
 
 def test_out_of_memory_is_the_attempts_own_failure() -> None:
