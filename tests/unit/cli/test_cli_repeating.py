@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import pytest
 
 from hpo_service.client import Client
 from hpo_service.client.protocol import Exchange, Reply, Sleep
@@ -24,19 +25,13 @@ SAME: dict[str, Any] = {
 def test_a_replay_is_asked_for_until_it_is_there(server: FakeServer) -> None:
     server.add_study("st_1", "a")
     program = replay(Client("http://server:8421", transport=server.transport()).study("st_1"))
-    step = next(program)
-    slept = 0
-    for document in ({"computing": True, "events": 7, "of": 40}, SAME):
-        assert isinstance(step, Exchange)
-        try:
-            step = program.send(Reply(status=200, body=json.dumps(document).encode()))
-        except StopIteration as ended:
-            assert ended.value.same
-            break
-        assert isinstance(step, Sleep)
-        slept += 1
-        step = program.send(None)
-    assert slept == 1
+    assert isinstance(next(program), Exchange)
+    waiting = program.send(Reply(status=200, body=b'{"computing": true, "events": 7, "of": 40}'))
+    assert isinstance(waiting, Sleep)
+    assert isinstance(program.send(None), Exchange)
+    with pytest.raises(StopIteration) as ended:
+        program.send(Reply(status=200, body=json.dumps(SAME).encode()))
+    assert ended.value.value.same
 
 
 def test_a_replay_that_is_the_same(run: Run, server: FakeServer) -> None:
