@@ -19,6 +19,7 @@ from hpo_service.controller.gpu_sharing import GpuSharing
 from hpo_service.controller.orders import ArtifactsPlace
 from hpo_service.controller.placing import Placing
 from hpo_service.controller.preflight import Preflights
+from hpo_service.controller.reproducing import Reproducing
 from hpo_service.controller.troubles import StudyBroken, Troubles, blamed
 from hpo_service.controller.turns import Turns, thinks_long
 from hpo_service.core.cost import Prices
@@ -96,6 +97,16 @@ class Controller:
             self.db, self.executor, self.flights, self.decider, calibrations, self.storage_root, artifacts
         )
         self._sharing = GpuSharing(self.db, self.executor, self.decider, answers)
+        self._reproducing = Reproducing(
+            db=self.db,
+            executor=self.executor,
+            answers=answers,
+            prices=self.prices,
+            storage_root=self.storage_root,
+            holder=self.holder,
+            lease_s=self.settings.lease_s,
+            joining=self._joining,
+        )
         self._preflights = Preflights(
             db=self.db,
             executor=self.executor,
@@ -138,6 +149,7 @@ class Controller:
         if failed:
             raise failed[0]
         with contextlib.suppress(Unavailable):
+            self._reproducing.close()
             decisions.release_leases(self.db, self.holder)
 
     def _pass(self, stop: threading.Event) -> bool:
@@ -154,6 +166,7 @@ class Controller:
         """One pass; True when another is due at once. Raises Unavailable when the database is out of reach,
         RuntimeError when the cluster is gone."""
         self._check_cluster()
+        self._reproducing.step()
         self._renew()
         active = studies.active_studies(self.db)
         rows = self._lead(active)

@@ -6,6 +6,7 @@ import uuid
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from hpo_service.core import seeds
 from hpo_service.core.definition import StudyDefinition
@@ -18,6 +19,8 @@ PREFLIGHT_TRIAL = -1
 """The trial number of a preflight order, which belongs to no trial."""
 CALIBRATION_TRIAL = -2
 """Of an order that measures how trials of one more structure are best trained."""
+REPRODUCTION_TRIAL = -3
+"""Of an order that trains a trial again from its record; its key names the reproduction in the study's place."""
 PREFLIGHT_S = 1800.0
 """Longest preflight of a study without limits of its own: a trainer that hangs there must not keep it for ever."""
 
@@ -211,6 +214,42 @@ def preflight_launch(
         calibrate=calibrate,
         processes=definition.resources.processes,
         test=definition.confirms is not None,
+    )
+    return Launch(
+        launch_id=uuid.uuid4().hex,
+        orders=(order,),
+        cpu=definition.resources.cpu,
+        gpu=definition.resources.gpu,
+        runtime=runtime(definition),
+    )
+
+
+def reproduction_launch(
+    definition: StudyDefinition, reproduction_id: str, record: Mapping[str, Any], *, number: int, storage_root: Path
+) -> Launch:
+    """Train a trial of this study again from its record. `number` counts what was sent. A limit of time counts for each
+    attempt that may have to be trained again, and twice: a curve that differs is partly trained once more."""
+    segments = list(record["segments"])
+    lanes = sum(int(one["width"]) for one in segments)
+    widest = max((int(one["width"]) for one in segments), default=1)
+    attempt_s, stall_s = definition.trial_timeout_s, definition.stall_timeout_s
+    order = WorkOrder(
+        key=AttemptKey(study_id=reproduction_id, trial=REPRODUCTION_TRIAL, fence=number),
+        trainer=trainer_spec(definition),
+        params=dict(record["params"]),
+        seed=int(record["seed"]),
+        metric=definition.objective.metric,
+        metrics=tuple(o.metric for o in definition.objectives),
+        directions=tuple(o.direction for o in definition.objectives),
+        from_resource=0.0,
+        target_resource=0.0,
+        horizon=0.0,
+        storage_root=str(storage_root),
+        deterministic=definition.deterministic,
+        trial_timeout_s=None if attempt_s is None else 2 * attempt_s * lanes,
+        stall_timeout_s=None if stall_s is None else stall_s * widest,
+        processes=definition.resources.processes,
+        reproduce=record,
     )
     return Launch(
         launch_id=uuid.uuid4().hex,

@@ -1,5 +1,5 @@
-"""What workers answered to orders that belong to no trial (preflights, calibrations), and launches that had to be
-narrowed: kept in memory until the deciding thread takes it. Stores nothing.
+"""What workers answered to orders that belong to no trial (preflights, calibrations, reproductions), and launches that
+had to be narrowed: kept in memory until the deciding thread takes it. Stores nothing.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from workers.contract import AttemptKey, AttemptMessage, Calibrated, Ended, Narrowed, Started
+from workers.contract import AttemptKey, AttemptMessage, Calibrated, Ended, Narrowed, Reproduced, Started
 
 _PLATFORM = ("python", "cpu", "cores", "torch", "gpu")
 
@@ -23,6 +23,7 @@ class Tried:
     key: AttemptKey
     ended: Ended
     calibrated: Calibrated | None = None
+    reproduced: Reproduced | None = None
     platform: str = ""
 
 
@@ -30,6 +31,7 @@ class Tried:
 class _Notes:
     platform: str = ""
     calibrated: Calibrated | None = None
+    reproduced: Reproduced | None = None
 
 
 @dataclass
@@ -50,12 +52,14 @@ class Answers:
                 self._narrowed.setdefault(key.study_id, []).append(message)
             elif isinstance(message, Ended):
                 notes = self._notes.pop(key, _Notes())
-                tried = Tried(key=key, ended=message, calibrated=notes.calibrated, platform=notes.platform)
-                self._tried.setdefault((key.study_id, key.trial), []).append(tried)
+                told = {name: getattr(notes, name) for name in ("calibrated", "reproduced", "platform")}
+                self._tried.setdefault((key.study_id, key.trial), []).append(Tried(key=key, ended=message, **told))
             elif isinstance(message, Started):
                 self._notes.setdefault(key, _Notes()).platform = platform_of(message.device, message.environment)
             elif isinstance(message, Calibrated):
                 self._notes.setdefault(key, _Notes()).calibrated = message
+            elif isinstance(message, Reproduced):
+                self._notes.setdefault(key, _Notes()).reproduced = message
 
     def take(self, study_id: str, trial: int) -> list[Tried]:
         """The ended orders of this kind, each once."""

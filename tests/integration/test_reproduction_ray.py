@@ -1,0 +1,228 @@
+"""The same again on real workers: trials of a fused study that was paused, went on, and lost a worker in the middle of
+a launch are trained again from their records, and every report is equal bit for bit. So are a user's own function and
+recipe, which keep random states of their own."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from hpo_service.controller.loop import Controller
+from hpo_service.core.definition import parse
+from hpo_service.core.states import StudyState
+from hpo_service.executors.ray import RayExecutor
+from hpo_service.settings import Settings
+from hpo_service.store import reading, records, reproductions, studies, workers
+from hpo_service.store.database import Database, open_database
+from hpo_service.store.reproductions import ReproductionRow
+from hpo_service.store.rows import StudyRow
+from workers import record
+
+pytestmark = pytest.mark.ray
+ENDED = (StudyState.FINISHED, StudyState.FAILED)
+LIMIT_S = 100.0
+CODE = '''
+import random
+
+import torch
+
+
+def noisy(trial):
+    """Draws from the global generators, which are seeded anew whenever it goes on, and from one of its own."""
+    state = trial.load_checkpoint() or {"epoch": 0, "value": 1.0, "own": torch.Generator().get_state()}
+    own = torch.Generator()
+    own.set_state(state["own"])
+    while True:
+        state["epoch"] += 1
+        noise = float(torch.rand(1)) + float(torch.rand(1, generator=own))
+        state["value"] += trial.params["lr"] * (random.random() + noise)
+        trial.report(state["epoch"], loss=state["value"])
+        if trial.should_save:
+            trial.save_checkpoint({**state, "own": own.get_state()})
+'''
+
+
+@pytest.fixture(scope="module")
+def code(tmp_path_factory: pytest.TempPathFactory) -> str:
+    folder = tmp_path_factory.mktemp("code")
+    (folder / "mine_again.py").write_text(CODE)
+    return str(folder)
+
+
+@pytest.fixture(scope="module")
+def executor(local_ray: None, code: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RayExecutor]:
+    made = RayExecutor(Settings(), tmp_path_factory.mktemp("storage"), code_paths=[code])
+    yield made
+    made.close()
+
+
+@dataclass
+class Lab:
+    """One database, and controllers that lead it one after another on the same workers."""
+
+    executor: RayExecutor
+    root: Path
+    led: int = 0
+    done: list[str] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.db: Database = open_database(f"sqlite:///{self.root / 'hpo.db'}")
+
+    def lead(self, until: Callable[[], bool]) -> None:
+        """Run a controller until something is so."""
+        self.led += 1
+        controller = Controller(
+            db=self.db,
+            executor=self.executor,
+            settings=Settings(data=self.root, lease_s=2.0),
+            holder=f"controller {self.led}",
+            storage_root=self.root,
+        )
+        stop, began = threading.Event(), time.monotonic()
+
+        def watch() -> None:
+            while not stop.wait(0.01):
+                if until() or time.monotonic() - began > LIMIT_S:
+                    stop.set()
+
+        thread = threading.Thread(target=watch)
+        thread.start()
+        controller.run(stop)
+        thread.join()
+
+    def study(self, meanwhile: tuple[Callable[[str], bool], ...] = (), **document: Any) -> StudyRow:
+        """A study to its end; of `meanwhile`, one after another is called until it says that it is done."""
+        made = studies.create_study(self.db, parse({"seed": 11, **document}), created_by="test").id
+        waiting = list(meanwhile)
+
+        def until() -> bool:
+            if waiting and waiting[0](made):
+                self.done.append(waiting.pop(0).__name__)
+            return studies.get_study(self.db, made).state in ENDED
+
+        self.lead(until)
+        row = studies.get_study(self.db, made)
+        assert row.state is StudyState.FINISHED, row.reason
+        return row
+
+    def reproduce(self, study: StudyRow, numbers: list[int]) -> list[ReproductionRow]:
+        asked = [reproductions.ask(self.db, study.id, n, asked_by="test").id for n in numbers]
+
+        def over() -> bool:
+            return all(reproductions.get(self.db, one).ended_at is not None for one in asked)
+
+        self.lead(over)
+        return [reproductions.get(self.db, one) for one in asked]
+
+    # What happens to a study
+
+    def interrupt(self, study_id: str) -> bool:
+        """Pause it while trials are in training."""
+        if not self._training(study_id):
+            return False
+        studies.set_state(self.db, study_id, StudyState.PAUSED, "by the test")
+        return True
+
+    def go_on(self, study_id: str) -> bool:
+        """Go on when everything has come to rest."""
+        row = studies.get_study(self.db, study_id)
+        if row.state is not StudyState.PAUSED or row.open_attempts:
+            return False
+        studies.set_state(self.db, study_id, StudyState.RUNNING, "by the test")
+        return True
+
+    def kill(self, study_id: str) -> bool:
+        """kill -9 of a worker whose lanes have just begun to report."""
+        pids = {w.id: w.detail.get("pid") for w in workers.workers(self.db) if w.state != "gone"}
+        for attempt in self._training(study_id):
+            pid = pids.get(attempt.worker_id or "")
+            if pid is not None and attempt.width > 1:
+                os.kill(int(pid), signal.SIGKILL)
+                return True
+        return False
+
+    def _training(self, study_id: str) -> list[Any]:
+        count = studies.get_study(self.db, study_id).next_trial
+        attempts = [a for n in range(count) for a in reading.attempts(self.db, study_id, n)]
+        return [
+            a
+            for a in attempts
+            if a.reported_at is not None and a.ended_at is None and (a.target or 0.0) - a.resource >= 3
+        ]
+
+
+@pytest.fixture
+def lab(executor: RayExecutor, tmp_path: Path) -> Iterator[Lab]:
+    made = Lab(executor, tmp_path)
+    yield made
+    made.db.close()
+
+
+def same(rows: list[ReproductionRow]) -> None:
+    for row in rows:
+        assert row.state == "done", (row.trial, row.reason)
+        assert row.document is not None
+        told = row.document
+        assert told["equal"], (row.trial, told["verdict"], told["environment"], told.get("failure"))
+        assert told["environment"] == []
+        assert told["comparison"]["compared"] == told["comparison"]["reports"] > 0
+
+
+def test_twenty_trials_of_a_fused_paused_and_crashed_study_come_out_the_same(lab: Lab) -> None:
+    study = lab.study(
+        (lab.interrupt, lab.go_on, lab.kill),
+        objective={"metric": "val_accuracy", "direction": "maximize"},
+        space={
+            "lr": {"type": "loguniform", "low": 1e-4, "high": 1e-1},
+            "weight_decay": {"type": "loguniform", "low": 1e-6, "high": 1e-2},
+            "dropout": {"type": "uniform", "low": 0.0, "high": 0.5},
+        },
+        algorithm={"name": "hyperband", "max_resource": 27},
+        trainer={
+            "recipe": "image_classifier",
+            "params": {"data": "digits", "model": "mlp", "hidden_units": 32, "batch_size": 16},
+        },
+        budget={"trials": 40},
+        resources={"lanes": 6},
+    )
+    assert lab.done == ["interrupt", "go_on", "kill"]
+    attempts = [a for n in range(40) for a in reading.attempts(lab.db, study.id, n)]
+    assert any(a.outcome == "lost" and a.reported_at for a in attempts), "a worker died over it"
+    assert any(a.outcome == "paused" and a.reported_at for a in attempts), "it was paused"
+    assert sum(a.method == "fused" for a in attempts) > 40, "launches of one trial are plain, the others fused"
+    before = studies.get_study(lab.db, study.id)
+    chosen = random.Random(5).sample(range(40), 20)
+    disturbed = [n for n in range(40) if any(a.outcome == "lost" for a in reading.attempts(lab.db, study.id, n))]
+    rows = lab.reproduce(study, list(dict.fromkeys([*disturbed[:2], *chosen]))[:20])
+    same(rows)
+    assert max(row.document["segments"] for row in rows if row.document) > 1, "some were trained in several segments"
+    assert sum(row.cost_microdollars for row in rows) > 0
+    after = studies.get_study(lab.db, study.id)
+    assert (after.last_seq, after.cost_microdollars) == (before.last_seq, before.cost_microdollars)
+
+
+def test_a_function_with_random_states_of_its_own_comes_out_the_same(lab: Lab) -> None:
+    study = lab.study(
+        objective={"metric": "loss", "direction": "minimize"},
+        space={"lr": {"type": "loguniform", "low": 1e-4, "high": 1e-1}},
+        algorithm={"name": "successive_halving", "trials": 9, "max_resource": 9},
+        trainer={"function": "mine_again:noisy"},
+        resources={"cpu": 1},
+    )
+    winner = study.best_trial
+    assert winner is not None
+    assert len(reading.attempts(lab.db, study.id, winner)) > 1
+    rows = lab.reproduce(study, [winner, *[n for n in range(9) if n != winner][:3]])
+    same(rows)
+    told = records.trial_record(lab.db, study.id, winner)
+    assert record.digest(told) == told["digest"]
+    assert [s["resumed"] is not None for s in told["segments"]] == [False] + [True] * (len(told["segments"]) - 1)
