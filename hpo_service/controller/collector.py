@@ -17,7 +17,7 @@ from hpo_service.controller.tried import Answers, Tried
 from hpo_service.core import cost
 from hpo_service.errors import Unavailable
 from hpo_service.executors.base import Executor
-from hpo_service.store import collecting, logs, workers
+from hpo_service.store import collecting, logs, narrowing, workers
 from hpo_service.store.artifacts import ArtifactItem, add_artifacts
 from hpo_service.store.database import Database
 from hpo_service.store.rows import (
@@ -162,6 +162,7 @@ class Collector:
                 keys.append(message.key)
         if seen:
             self._see(seen)
+        self._narrow(messages)
         if items:
             self._refuse(keys, items, collecting.collect(self._db, items))
         add_artifacts(self._db, kept)
@@ -199,6 +200,13 @@ class Collector:
         touched |= {m.key.study_id for m in messages if isinstance(m, Narrowed)}
         if touched:
             self._changed(touched)
+
+    def _narrow(self, messages: Sequence[Message]) -> None:
+        """Note at what width attempts go on whose launch was too wide."""
+        for message in messages:
+            if isinstance(message, Narrowed) and message.keys:
+                keys = [(key.trial, key.fence) for key in message.keys]
+                narrowing.narrow_attempts(self._db, message.key.study_id, keys, width=message.width)
 
     def _see(self, seen: Sequence[WorkerSeen]) -> None:
         now = self._db.now()
@@ -239,6 +247,7 @@ class Collector:
                 device=message.device,
                 resumed_from=message.resumed_from,
                 environment=message.environment,
+                resumed_path=message.resumed_path,
             )
         if isinstance(message, Saved):
             return SavedItem(study_id=study_id, trial=trial, fence=fence, checkpoint=_checkpoint(message.checkpoint))
