@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from workers import checkpoints, memory
+from workers import checkpoints, hints, memory
 from workers.contract import CancelMode, CheckpointRef, Ended, FailureKind, Outcome, WorkOrder
-from workers.errors import AttemptEnd, CheckpointError, InvalidOrderError, StorageError
+from workers.errors import AttemptEnd, CheckpointError, InvalidOrderError, ParameterError, StorageError
 from workers.tracebacks import format_exception, summary
 from workers.trial import Ending, Resumed, Trial
 
@@ -62,7 +62,7 @@ def conclude(
         log(f"after the end of the attempt: {traceback or error}")
         return decided, traceback
     kind, reason = _classify(error, started=trial is not None)
-    return Ending(outcome=Outcome.FAILED, failure=kind, reason=reason), traceback
+    return Ending(outcome=Outcome.FAILED, failure=kind, reason=reason + hints.remedy(error, order)), traceback
 
 
 def last_checkpoint(trial: Trial | None, ending: Ending) -> tuple[CheckpointRef | None, Ending]:
@@ -88,13 +88,17 @@ def _returned(order: WorkOrder, trial: Trial) -> Ending:
         outcome=Outcome.FAILED,
         failure=FailureKind.MISSING_METRIC,
         reason=f"a trial must report {order.metric!r} at least once, "
-        "but the function returned without a report; "
-        f"call trial.report(step, {order.metric}=…)",
+        "but it returned without a report; "
+        + (
+            f"call tune.report({{{order.metric!r}: …}}), or return such a dictionary"
+            if order.trainer.ray_tune
+            else f"call trial.report(step, {order.metric}=…)"
+        ),
     )
 
 
 def _classify(error: BaseException, *, started: bool) -> tuple[FailureKind, str]:
-    if isinstance(error, InvalidOrderError):
+    if isinstance(error, InvalidOrderError | ParameterError):
         return FailureKind.INVALID, str(error)
     if isinstance(error, StorageError):
         return FailureKind.STORAGE, str(error)

@@ -4,15 +4,21 @@ from __future__ import annotations
 
 import contextlib
 import gc
+import os
 import resource
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 _STATUS = Path("/proc/self/status")
 _CLEAR = Path("/proc/self/clear_refs")
 _SAMPLE_S = 1.0
+_CONTAINER_LIMITS = (Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"))
+MOST_OF_NODE = 0.9
+"""The share of its node's memory that one trial on a CPU may hold: less than what Ray ends workers at, 0.95 in use."""
 _OUT_OF_MEMORY = ("out of memory", "can't allocate memory", "cannot allocate memory", "status_alloc_failed")
 """The last one is how cuBLAS and cuDNN say it."""
 
@@ -27,6 +33,39 @@ def is_out_of_memory(error: BaseException) -> bool:
     if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
         return True
     return isinstance(error, RuntimeError) and any(text in str(error).lower() for text in _OUT_OF_MEMORY)
+
+
+def node_bytes() -> int | None:
+    """The memory that this process may use at most: the machine's, or its container's where that is less."""
+    found = []
+    with contextlib.suppress(OSError, ValueError):
+        found.append(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
+    for path in _CONTAINER_LIMITS:
+        with contextlib.suppress(OSError, ValueError):  # "max": no limit
+            found.append(int(path.read_text()))
+    return min(found, default=None)
+
+
+@contextmanager
+def bounded(most: int | None) -> Iterator[None]:
+    """While the block runs, the process may hold `most` bytes of its own data (Linux): whoever asks for more gets a
+    MemoryError, and not everything on the machine its end. None, or a limit below what it holds: no bound."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_DATA)
+    if most is None or not sys.platform.startswith("linux") or 0 <= soft <= most or most <= _held_bytes():
+        yield
+        return
+    resource.setrlimit(resource.RLIMIT_DATA, (most, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_DATA, (soft, hard))
+
+
+def _held_bytes() -> int:
+    for line in _STATUS.read_text().splitlines():
+        if line.startswith("VmData:"):
+            return int(line.split()[1]) * 1024
+    return 0
 
 
 def release() -> None:

@@ -14,6 +14,7 @@ from typing import Any
 from workers import functions, isolation
 from workers.contract import Outcome, WorkOrder
 from workers.errors import InvalidOrderError, ParameterError, ReportError, nearest
+from workers.tracebacks import raise_at
 from workers.trial import Ending, Trial
 
 CONSTRAINT = "constraint_"
@@ -56,7 +57,10 @@ def run(objective: Callable[..., Any], order: WorkOrder, trial: Trial) -> None:
     except optuna.TrialPruned:
         progress.pruned()
         return
-    progress.returned(returned)
+    try:
+        progress.returned(returned)
+    except ReportError as error:
+        raise_at(objective, error)
 
 
 class Progress:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import socket
+import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -81,15 +82,19 @@ class Attempt:
 
     def _guarded(self) -> tuple[Ending, str]:
         try:
-            prepared = self._prepare()
-            with isolation.computing(cpu=self._worker.cpu, deterministic=self._order.deterministic):
-                try:
-                    self._train(prepared)
-                finally:
-                    self._calibrate(prepared)
+            with memory.bounded(self._most_bytes()):
+                self._train_as_asked()
         except BaseException as error:
             return self._concluded(error)
         return self._concluded(None)
+
+    def _train_as_asked(self) -> None:
+        prepared = self._prepare()
+        with isolation.computing(cpu=self._worker.cpu, deterministic=self._order.deterministic):
+            try:
+                self._train(prepared)
+            finally:
+                self._calibrate(prepared)
 
     def _concluded(self, error: BaseException | None) -> tuple[Ending, str]:
         return endings.conclude(self._order, self._trial, error, log=self._log.write)
@@ -129,9 +134,22 @@ class Attempt:
             started=self._started,
         )
         if resumed is None or resumed.ref.resource < order.target_resource or order.preflight:
-            prepared.run(self._trial)
+            self._run(prepared, self._trial)
         else:  # the end of an earlier attempt was lost, not its training
             self._trial.ending = Ending(outcome=Outcome.REACHED)
+
+    def _run(self, prepared: trainables.Prepared, trial: Trial) -> None:
+        process = os.getpid()
+        try:
+            prepared.run(trial)
+        finally:
+            if os.getpid() != process:  # a child that the trainable forked came back: it must not go on as a worker
+                os._exit(0 if sys.exc_info()[0] is None else 1)
+
+    def _most_bytes(self) -> int | None:
+        """What the attempt may hold; on a GPU unbounded, for drivers map more than they use."""
+        node = memory.node_bytes() if self._worker.device == "cpu" else None
+        return None if node is None else int(node * memory.MOST_OF_NODE)
 
     def _calibrate(self, prepared: trainables.Prepared) -> None:
         """Measure how such trials are best trained, where that was asked for and the preflight went well."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import importlib
 import inspect
+import pickle
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +19,7 @@ from typing import Any
 from workers import functions, isolation
 from workers.contract import WorkOrder
 from workers.errors import AttemptEnd, InvalidOrderError, ReportError
+from workers.tracebacks import raise_at
 from workers.trial import Trial
 from workers.tune_files import attempt_folder, packed, unpacked
 from workers.tune_session import (
@@ -142,7 +144,10 @@ def _run_function(target: Callable[..., Any], order: WorkOrder, trial: Trial, fo
     with installed(session):
         try:
             for output in _outputs(target(config_of(params))):
-                _take(output, reporter, order)
+                try:
+                    _take(output, reporter, order)
+                except ReportError as error:
+                    raise_at(target, error)
         finally:
             trial.settle()
 
@@ -249,11 +254,25 @@ def _loop(made: Any, order: WorkOrder, trial: Trial, folder: Path) -> None:
     reporter = Reporter(trial, order, iteration=made.iteration)
     saves = type(made).save_checkpoint is not Trainable.save_checkpoint
     while True:
-        result = made.train()
-        reporter.record(
-            _own(result, order),
-            state=(lambda: _saved(made, result, folder)) if saves else None,  # noqa: B023 - called before the next step
-        )
+        result = _trained(made)
+        try:
+            reporter.record(
+                _own(result, order),
+                state=(lambda: _saved(made, result, folder)) if saves else None,  # noqa: B023 - called before the next
+            )
+        except ReportError as error:
+            raise_at(type(made).step, error)
+
+
+def _trained(made: Any) -> Mapping[str, Any]:
+    try:
+        result: Mapping[str, Any] = made.train()
+    except AssertionError as error:
+        if str(error) != "step() needs to return a dict.":  # Ray's own words
+            raise
+        told = ReportError("step must return a dictionary of metrics, but it did not; return for example {'loss': 0.5}")
+        raise_at(type(made).step, told)
+    return result
 
 
 def _own(result: Mapping[str, Any], order: WorkOrder) -> dict[str, Any]:
@@ -267,13 +286,13 @@ def _saved(made: Any, result: Mapping[str, Any], folder: Path) -> dict[str, Any]
     directory.mkdir()
     try:
         made.save(checkpoint_dir=str(directory))
-    except (AttributeError, TypeError) as error:
+    except (AttributeError, TypeError, pickle.PicklingError) as error:
         if "pickle" not in str(error):
             raise
-        where = type(made).save_checkpoint.__code__
-        raise ReportError(
-            f"save_checkpoint must return what can be pickled, but: {error} ({Path(where.co_filename).name}, line "
-            f"{where.co_firstlineno}); keep state dictionaries, tensors and numbers; leave out locks, files, lambdas"
-        ) from error
+        told = ReportError(
+            f"save_checkpoint must return what can be pickled, but: {error}; keep state dictionaries, tensors and "
+            "numbers, and leave out locks, files, lambdas"
+        )
+        raise_at(type(made).save_checkpoint, told)
     counters = {name: result[name] for name in _KEPT_COUNTERS if result.get(name) is not None}
     return packed(directory, iteration=made.iteration, counters=counters)

@@ -335,6 +335,19 @@ def test_global_generators_are_seeded_by_the_trial(make: Make) -> None:
     assert first.values() != other.values()
 
 
+@pytest.mark.parametrize("name", CASES)
+def test_a_retry_after_a_failure_trains_as_if_nothing_had_happened(name: str, make: Make) -> None:
+    assert run(make(name, trial_timeout_s=0.0)).end.outcome is Outcome.FAILED
+    again, whole = run(make(name)), run(make(name))
+    assert again.end.outcome is Outcome.REACHED
+    assert again.values() == whole.values()
+
+
+@pytest.mark.parametrize("name", ["never_saves", "tune_yields", "optuna"])
+def test_what_is_printed_is_the_log(name: str, make: Make) -> None:
+    assert run(make(name, to=3.0)).log == "epoch 1\nepoch 2\nepoch 3\n"
+
+
 def test_an_attempt_keeps_its_two_newest_checkpoints(make: Make, tmp_path: Path) -> None:
     got = run(make("report_then_save", to=6.0))
     assert [ref.step for ref in got.saved] == [1, 2, 3, 4, 5, 6]

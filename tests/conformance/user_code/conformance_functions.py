@@ -115,3 +115,87 @@ def leaks(trial):
 def seeded(trial):
     import random
     trial.report(1, val_loss=random.random(), a=float(np.random.rand()), b=torch.rand(()))
+
+# Bad input, as test_bad_user_code asks for it
+
+def lacks(trial):
+    trial.report(1, val_loss=trial.params["momentun"])
+
+def nan(trial):
+    trial.report(1, val_loss=float("nan"))
+
+def text(trial):
+    trial.report(1, val_loss="low")
+
+def nothing(trial):
+    pass
+
+def goes_on_after_the_end(trial):
+    for epoch in range(1, 100):
+        try:
+            trial.report(epoch, val_loss=1.0)
+        except BaseException:
+            print("never mind")
+
+def allocates_everything(trial):
+    held = []
+    trial.report(1, val_loss=1.0)
+    while len(held) < 64:
+        held.append(np.ones(2**24))  # 128 MiB
+
+def forks(trial):
+    import os
+    child = os.fork()
+    if child:
+        _, status = os.waitpid(child, 0)
+        trial.report(1, val_loss=float(os.waitstatus_to_exitcode(status)))
+
+def forks_and_raises(trial):
+    import os
+    child = os.fork()
+    if not child:
+        raise ValueError("in the child")
+    _, status = os.waitpid(child, 0)
+    trial.report(1, val_loss=float(os.waitstatus_to_exitcode(status)))
+
+def reports_from_a_fork(trial):
+    import os
+    read, write = os.pipe()
+    child = os.fork()
+    if not child:
+        try:
+            trial.report(1, val_loss=1.0)
+        except Exception as error:
+            os.write(write, str(error).encode())
+        os._exit(0)
+    os.waitpid(child, 0)
+    trial.log(os.read(read, 1000).decode())
+    trial.report(1, val_loss=2.0)
+
+def uses_processes(trial):
+    import concurrent.futures, multiprocessing
+    context = multiprocessing.get_context("fork")
+    with concurrent.futures.ProcessPoolExecutor(2, mp_context=context) as pool:
+        trial.report(1, val_loss=float(sum(pool.map(abs, [-1, -2]))))
+
+def handles_signals(trial):
+    import signal, threading
+    failed = []
+    def handle():
+        try:
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        except ValueError as error:
+            failed.append(error)
+    thread = threading.Thread(target=handle)
+    thread.start()
+    thread.join()
+    raise failed[0]
+
+def reads_a_relative_file(trial):
+    open("data.csv").read()
+
+def prints_a_lot(trial):
+    line = "x" * 99 + "\n"
+    for _ in range(200):
+        sys.stdout.write(line * 10_000)
+    trial.report(1, val_loss=1.0)

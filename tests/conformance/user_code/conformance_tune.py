@@ -224,9 +224,14 @@ class FailsInStep(Descends):
         raise ValueError("no such layer")
 
 
-class Swallows(Descends):
+class ReportsText(Descends):
     def step(self):
         return {"val_loss": "low"}
+
+
+class StepsToNowhere(Descends):
+    def step(self):
+        return 3
 
 
 class NotOurs:
