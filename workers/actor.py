@@ -7,7 +7,7 @@ a fused launch are on their way to the disk, the next launch may already train.
 executor's.
 
 Call it like this: `run` streams (`num_returns="streaming"`, concurrency group "train"); `cancel`, `ping` and `stop`
-go to the concurrency group "control", so that they are answered while `run` trains.
+go to the concurrency group "control", so that they are answered while `run` trains; so does `fill`.
 """
 
 from __future__ import annotations
@@ -57,6 +57,7 @@ class Worker:
         self._code_paths = tuple(code_paths)
         self._bundle = bundle
         self._cancels: OrderedDict[AttemptKey, CancelMode] = OrderedDict()
+        self._filled: dict[str, list[WorkOrder]] = {}  # further orders of the launch that trains
         self._lock = threading.Lock()
         self._current: Attempt | FusedAttempts | Reproduction | None = None
         self._saver = Saver()
@@ -126,7 +127,7 @@ class Worker:
                     yield batch
         finally:
             if not finished:  # nobody reads any more: give up at the next report
-                for order in launch.orders:
+                for order in [*launch.orders, *self._filled.get(launch.launch_id, ())]:
                     self.cancel(order.key, CancelMode.STOP)
 
     def cancel(self, key: AttemptKey, mode: CancelMode) -> None:
@@ -136,6 +137,15 @@ class Worker:
                 self._cancels[key] = mode
             while len(self._cancels) > _REMEMBERED_CANCELS:
                 self._cancels.popitem(last=False)
+
+    def fill(self, launch_id: str, orders: Sequence[WorkOrder]) -> None:
+        """Give a fused launch that trains here further orders, for lanes that fall free. Where it is over they are
+        ignored: its stream ends, or has ended, without them."""
+        current = self._current
+        if isinstance(current, FusedAttempts) and current.launch_id == launch_id:
+            with self._lock:
+                if current.add(orders):
+                    self._filled.setdefault(launch_id, []).extend(orders)
 
     def stop(self) -> None:
         """End the worker's threads after its current launch."""
@@ -201,7 +211,9 @@ class Worker:
                 self._saver.then(functools.partial(out.put, _broken(order, error)))
         finally:
             self._current = None
-            for order in launch.orders:
+            with self._lock:
+                further = self._filled.pop(launch.launch_id, [])
+            for order in [*launch.orders, *further]:
                 self._forget(order)
             self._saver.then(lambda: out.put(None))
 

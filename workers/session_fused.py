@@ -8,6 +8,9 @@ parts one after another. A lane that has reported ends as interrupted, which its
 numbers hang on the width, and training the same epochs again in a narrower program would contradict, in the last
 digits, what was said. Its next attempt starts from its newest checkpoint at a width that fits.
 
+Further orders may come while it trains (`add`): they take lanes that fell free, between two epochs, as long as some
+lane trains and the program has its width. What is not taken up ends as interrupted: its turn had not come.
+
 What the process prints belongs to no lane: while a lane is set up it goes to the log of that lane, and afterwards to
 the log of the first lane that still trains, below a line that says so.
 """
@@ -15,12 +18,13 @@ the log of the first lane that still trains, below a line that says so.
 from __future__ import annotations
 
 import functools
-import gc
+import threading
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
-from workers import environment, isolation, memory, trainables
+from workers import endings, environment, isolation, memory, trainables
 from workers.capture import captured
 from workers.contract import (
     FUSED,
@@ -40,7 +44,7 @@ from workers.saving import Saver
 from workers.session import WorkerIdentity, this_process
 from workers.sharing import TimeShares
 from workers.tracebacks import summary
-from workers.trial import Ending
+from workers.trial import Ending, Trial
 
 
 class FusedAttempts:
@@ -66,18 +70,31 @@ class FusedAttempts:
         self._shares = TimeShares(time.monotonic)
         self._saver = saver or Saver()
         self._own_saver = saver is None
+        self._cancelled = cancelled
+        self._further: list[WorkOrder] = []
+        self._open = True  # to further orders
+        self._guard = threading.Lock()
+        self._environs: dict[str, Any] | None = None
+        self._most = len(launch.orders)  # lanes that were in training at the same time
         started = time.monotonic()
-        self._lanes = [
-            Lane(
-                order,
-                emit=self._emit,
-                cancelled=functools.partial(cancelled, order.key),
-                saver=self._saver,
-                started=started,
-            )
-            for order in launch.orders
-        ]
+        self._lanes = [self._lane(order, started) for order in launch.orders]
         self._output = _Output(self._lanes)
+
+    def _lane(self, order: WorkOrder, started: float) -> Lane:
+        cancelled = functools.partial(self._cancelled, order.key)
+        return Lane(order, emit=self._emit, cancelled=cancelled, saver=self._saver, started=started)
+
+    @property
+    def launch_id(self) -> str:
+        """The launch that this is."""
+        return self._launch.launch_id
+
+    def add(self, orders: Sequence[WorkOrder]) -> bool:
+        """Take further orders for lanes that fall free; False when it is too late. May be called from any thread."""
+        with self._guard:
+            if self._open:
+                self._further += orders
+            return self._open
 
     def flush_logs(self) -> None:
         """Send what was printed, if it has waited long enough."""
@@ -98,6 +115,7 @@ class FusedAttempts:
             with isolation.isolated(), captured(self._output):
                 self._guarded()
         finally:
+            self._hand_back("its launch was over before a lane fell free")
             if self._own_saver:
                 self._saver.close()
 
@@ -118,13 +136,16 @@ class FusedAttempts:
         """Build every lane's task; a lane whose order cannot be carried out ends alone."""
         first: Lane | None = None
         for lane in _live(self._lanes):
-            try:
-                with self._output.of(lane):
-                    lane.prepared = self._prepare(lane, first)
-            except BaseException as error:
-                self._end(lane, error)
-            else:
+            if self._set_up_one(lane, first):
                 first = first or lane
+
+    def _set_up_one(self, lane: Lane, first: Lane | None) -> bool:
+        try:
+            with self._output.of(lane):
+                lane.prepared = self._prepare(lane, first)
+        except BaseException as error:
+            self._end(lane, error)
+        return lane.prepared is not None
 
     def _prepare(self, lane: Lane, first: Lane | None) -> trainables.Prepared:
         prepared = trainables.resolve(lane.order).prepare(lane.order, device=self._worker.device)
@@ -137,30 +158,33 @@ class FusedAttempts:
         return prepared
 
     def _announce(self) -> None:
-        """Say that every lane has started. The environment is the launch's: one value, said once per lane."""
-        found: dict[str, Any] | None = None
+        """Say that every lane has started."""
         for lane in _live(self._lanes):
-            assert lane.prepared is not None
-            found = found or self._environment(lane.prepared)
-            try:
-                with self._output.of(lane):
-                    resumed_from = lane.begin(device=self._worker.device)
-            except Exception as error:  # while its checkpoint was read
-                self._end(lane, error)
-                continue
-            self._send(
-                Started(
-                    key=lane.order.key,
-                    worker_id=self._worker.worker_id,
-                    node=self._worker.node,
-                    device=self._worker.device,
-                    resumed_from=resumed_from,
-                    environment=found,
-                    resumed_path=lane.resumed_path,
-                )
+            self._announce_one(lane)
+
+    def _announce_one(self, lane: Lane) -> None:
+        """Say that it has started. The environment is the launch's: one value, said once per lane."""
+        assert lane.prepared is not None
+        self._environs = self._environs or self._environment(lane.prepared)
+        try:
+            with self._output.of(lane):
+                resumed_from = lane.begin(device=self._worker.device)
+        except Exception as error:  # while its checkpoint was read
+            self._end(lane, error)
+            return
+        self._send(
+            Started(
+                key=lane.order.key,
+                worker_id=self._worker.worker_id,
+                node=self._worker.node,
+                device=self._worker.device,
+                resumed_from=resumed_from,
+                environment=self._environs,
+                resumed_path=lane.resumed_path,
             )
-            if lane.reached:
-                self._end(lane, None)
+        )
+        if lane.reached:
+            self._end(lane, None)
 
     def _environment(self, prepared: trainables.Prepared) -> dict[str, Any]:
         asked = any(order.deterministic for order in self._launch.orders)
@@ -177,31 +201,68 @@ class FusedAttempts:
         """Train these lanes as one program of this width, or in parts where it does not fit."""
         if not lanes:
             return
+        inside = list(lanes)  # and those that join it
         try:
-            self._program(lanes, width)
+            self._program(inside, width)
         except BaseException as error:
             if not memory.is_out_of_memory(error) or width == 1:
-                self._end_all(_live(lanes), error)
+                self._end_all(_live(inside), error)
                 return
             reason = f"out of memory at {width} lanes: {summary(error)}"
         else:
-            self._end_all(_live(lanes), None)
+            self._end_all(_live(inside), None)
             return
         # Here, behind the handler: only now has the program's memory nobody who holds on to it.
-        self._narrow(_live(lanes), -(-width // 2), reason)
+        self._narrow(_live(inside), -(-width // 2), reason)
 
-    def _program(self, lanes: Sequence[Lane], width: int) -> None:
+    def _program(self, inside: list[Lane], width: int) -> None:
         from workers import recipes  # lazy: recipes need torch, functions may not
 
+        tasks, trials = zip(*map(_parts, inside), strict=True)
         recipes.train_lanes(
-            [lane.prepared.task for lane in lanes if lane.prepared is not None],
-            [lane.trial for lane in lanes if lane.trial is not None],
+            tasks,
+            trials,
             width=width,
-            ended=lambda place, error: self._end(lanes[place], error),
+            ended=lambda number, error: self._end(inside[number], error),
+            more=functools.partial(self._take_up, inside),
         )
 
+    def _take_up(self, inside: list[Lane], free: int) -> list[tuple[Any, Trial]]:
+        """Lanes for further orders, at most as many as are free; those that cannot begin end at once."""
+        joined: list[Lane] = []
+        first = next(lane for lane in inside if not lane.ended)
+        while len(joined) < free and (order := self._next_order()) is not None:
+            lane = self._lane(order, time.monotonic())
+            self._lanes.append(lane)
+            mode = lane.cancelled()
+            if mode is not None:
+                lane.never_start(mode)
+                continue
+            self._shares.enter([lane])
+            try:
+                if self._set_up_one(lane, first):
+                    self._announce_one(lane)
+            finally:
+                if not lane.ended:
+                    joined.append(lane)
+                    inside.append(lane)
+        self._most = max(self._most, len(_live(inside)))
+        return [_parts(lane) for lane in joined]
+
+    def _next_order(self) -> WorkOrder | None:
+        with self._guard:
+            return self._further.pop(0) if self._further else None
+
+    def _hand_back(self, reason: str) -> None:
+        """Take no further orders; those that were not taken up are placed again."""
+        with self._guard:
+            self._open, left, self._further = False, self._further, []
+        for order in left:
+            self._send(replace(endings.never_started(order, CancelMode.PAUSE), reason=f"{reason}; it is placed again"))
+
     def _narrow(self, live: Sequence[Lane], width: int, reason: str) -> None:
-        _free_memory()
+        self._hand_back(reason)
+        memory.release()
         if not live:
             return
         going_on = tuple(lane.order.key for lane in live if lane.trial is None or not lane.trial.reported)
@@ -236,7 +297,7 @@ class FusedAttempts:
     def _use(self, lane: Lane) -> dict[str, Any]:
         """The lane's costs so far, and its part of the launch's memory; from now on it costs nothing."""
         self._shares.leave(lane)
-        count = len(self._lanes)
+        count = self._most
         return {
             "charged_seconds": self._shares.of(lane),
             "peak_memory_bytes": _part(self._usage.peak_bytes(), count),
@@ -313,8 +374,8 @@ def _part(amount: int | None, count: int) -> int | None:
     return None if amount is None else amount // count
 
 
-def _free_memory() -> None:
-    gc.collect()
-    torch = memory.loaded_torch()
-    if torch is not None and torch.cuda.is_initialized():
-        torch.cuda.empty_cache()
+def _parts(lane: Lane) -> tuple[Any, Trial]:
+    """What the program is told of a lane that was announced."""
+    assert lane.prepared is not None
+    assert lane.trial is not None
+    return lane.prepared.task, lane.trial

@@ -7,14 +7,15 @@ neighbours never change a bit of it; between widths, and against the plain loop,
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
+from workers.data import Fold
 from workers.loops.lane_batches import LaneBatches, Stretch
 from workers.loops.lane_losses import lane_loss
 from workers.loops.lane_networks import lane_network
@@ -34,15 +35,24 @@ _EVALUATED_VALUES_GPU = 1 << 28
 class LaneLearner:
     """Networks and their optimisers on one fold; `tasks`, `seeds` and `horizons` have one entry per lane.
 
-    The tasks share their data and every parameter that is not a lane's.
+    The tasks share their data and every parameter that is not a lane's. Where `fresh` is given, only these lanes have
+    first weights of their own; the others are to be loaded.
     """
 
-    def __init__(self, tasks: Sequence[Task], *, fold: int, seeds: Sequence[int], horizons: Sequence[float]) -> None:
+    def __init__(
+        self,
+        tasks: Sequence[Task],
+        *,
+        fold: int,
+        seeds: Sequence[int],
+        horizons: Sequence[float],
+        fresh: Collection[int] | None = None,
+    ) -> None:
         first, each = tasks[0], [task.params for task in tasks]
         self._device = first.device
         self._rows, self._names = first.data.folds[fold], first.metrics
         streams = [Streams(seed, fold=fold, device=first.device) for seed in seeds]
-        modules = (task.build(self._rows, own.initialisation()) for task, own in zip(tasks, streams, strict=True))
+        modules = _modules(tasks, self._rows, streams, range(len(tasks)) if fresh is None else fresh)
         self._storage = LaneStorage(modules, lanes=len(tasks), device=first.device)
         self._network = lane_network(self._storage)
         self._at_once = self._rows_evaluated_at_once()
@@ -172,6 +182,17 @@ def one_thread(device: str) -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(before)
+
+
+def _modules(
+    tasks: Sequence[Task], rows: Fold, streams: Sequence[Streams], fresh: Collection[int]
+) -> Iterator[nn.Module]:
+    """Of each lane: with first weights of its own where it is `fresh`; of the others any, for they are to be loaded."""
+    built: nn.Module | None = None
+    for lane, (task, own) in enumerate(zip(tasks, streams, strict=True)):
+        if built is None or lane in fresh:
+            built = task.build(rows, own.initialisation())
+        yield built
 
 
 def _settings(each: Sequence[Mapping[str, Any]]) -> LaneSettings:

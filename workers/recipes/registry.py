@@ -99,9 +99,10 @@ def train_lanes(
     *,
     width: int,
     ended: Callable[[int, BaseException | None], None],
+    more: fused.More = fused.nobody,
 ) -> None:
     """Train trials as the lanes of one program of `width` lanes: see `workers.loops.fused`."""
-    fused.train(tasks, trials, width=width, ended=ended)
+    fused.train(tasks, trials, width=width, ended=ended, more=more)
 
 
 def warm_up(*, device: str) -> None:

@@ -39,6 +39,7 @@ from workers.session_fused import FusedAttempts
 from workers.trial import Trial
 
 EndedCall = Callable[[int, BaseException | None], None]
+More = Callable[[int], Sequence[tuple[Any, Trial]]]
 
 
 @dataclass
@@ -49,8 +50,11 @@ class Program:
     before_epoch: Callable[[int, int], None] = lambda width, epoch: None
     epochs: int | None = None
 
-    def __call__(self, tasks: Sequence[Any], trials: Sequence[Trial], *, width: int, ended: EndedCall) -> None:
+    def __call__(
+        self, tasks: Sequence[Any], trials: Sequence[Trial], *, width: int, ended: EndedCall, more: More
+    ) -> None:
         assert len(tasks) == len(trials) <= width
+        trials = list(trials)
         self.widths.append((len(trials), width))
         states: list[dict[str, Any]] = [trial.load_checkpoint() or {"epoch": 0, "value": 1.0} for trial in trials]
         alive = set(range(len(trials)))
@@ -67,6 +71,10 @@ class Program:
                 except (Exception, AttemptEnd) as error:
                     alive.discard(lane)
                     ended(lane, error)
+            for _, trial in more(width - len(alive)) if 0 < len(alive) < width else ():
+                alive.add(len(trials))
+                trials.append(trial)
+                states.append(trial.load_checkpoint() or {"epoch": 0, "value": 1.0})
 
     def _lane(self, lane: int, trial: Trial, state: dict[str, Any]) -> None:
         state["epoch"] += 1
@@ -377,7 +385,7 @@ def test_the_memory_of_a_program_is_free_before_the_next_begins(monkeypatch: pyt
 
     alive: list[weakref.ref[Big]] = []
 
-    def train(tasks: Sequence[Any], trials: Sequence[Trial], *, width: int, ended: EndedCall) -> None:
+    def train(tasks: Sequence[Any], trials: Sequence[Trial], *, width: int, ended: EndedCall, more: More) -> None:
         assert all(ref() is None for ref in alive)
         held = Big()
         alive.append(weakref.ref(held))
