@@ -11,7 +11,7 @@ from typing import Annotated
 
 import typer
 
-from hpo_service.cli import repeating, server, studies, trials
+from hpo_service.cli import artifacts, repeating, server, studies, trials
 from hpo_service.cli.base import HpoGroup, Session
 
 app = typer.Typer(
@@ -54,6 +54,7 @@ _COMMANDS: tuple[Callable[..., None], ...] = (
     trials.trial,
     trials.best,
     trials.logs,
+    artifacts.artifacts,
     trials.compare,
     trials.export,
     repeating.replay,

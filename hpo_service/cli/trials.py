@@ -132,14 +132,15 @@ def trial(context: typer.Context, place: Placed) -> None:
     from hpo_service.cli.render import trial_sheet
 
     session = session_of(context)
-    study, found = _trial_at(session, place, "trial")
+    study, found = trial_at(session, place, "trial")
     if session.json:
         session.emit(found.info.to_json())
     else:
         session.console.print(trial_sheet(found.info, study.info.metric))
 
 
-def _trial_at(session: Session, place: str, command: str) -> tuple[Study, Trial]:
+def trial_at(session: Session, place: str, command: str) -> tuple[Study, Trial]:
+    """The study and the trial that STUDY/TRIAL names."""
     name, slash, number = place.rpartition("/")
     if not slash or not number.isdecimal():
         raise typer.BadParameter(f"{command} takes STUDY/TRIAL such as my-study/17, but got {place!r}")
@@ -149,15 +150,26 @@ def _trial_at(session: Session, place: str, command: str) -> tuple[Study, Trial]
 
 def logs(
     context: typer.Context,
-    place: Placed,
+    place: Annotated[
+        str,
+        typer.Argument(
+            metavar="STUDY/TRIAL", help="Such as my-study/17; with --search also a study.", autocompletion=study_names
+        ),
+    ],
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on until the trial ends.")] = False,
     fence: Annotated[
         int | None, typer.Option("--fence", help="Of the attempt with this fence; else the newest.")
     ] = None,
+    search: Annotated[
+        str | None, typer.Option("--search", help="Only lines that hold this text, of the trial or of all of a study.")
+    ] = None,
 ) -> None:
     """Print what a trial wrote, and why it failed."""
     session = session_of(context)
-    study, trial = _trial_at(session, place, "logs")
+    if search is not None:
+        _search(session, place, search, fence)
+        return
+    study, trial = trial_at(session, place, "logs")
     piece = trial.log(fence=fence)
     sys.stdout.write(piece.text)
     while follow and trial.state in OPEN_STATES and not study.refresh().ended:
@@ -172,6 +184,17 @@ def logs(
     if not piece.text and not follow:
         sys.stderr.write(f"trial {trial.number} wrote nothing\n")
     _tell_failure(session, trial)
+
+
+def _search(session: Session, place: str, text: str, fence: int | None) -> None:
+    """Lines of a trial's log, or of all logs of a study."""
+    from hpo_service.cli import artifacts
+
+    name, slash, number = place.rpartition("/")
+    if slash and number.isdecimal():
+        artifacts.search(session, session.study(name), text, trial=int(number), fence=fence)
+    else:
+        artifacts.search(session, session.study(place), text, trial=None, fence=fence)
 
 
 def _tell_failure(session: Session, trial: Trial) -> None:

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any, Self, overload
 
 import httpx
 
-from hpo_service.client import asking, operations, repeats, training
+from hpo_service.client import artifacts, asking, operations, repeats, training
 from hpo_service.client import study_operations as of_study
+from hpo_service.client.artifacts import ArtifactInfo
 from hpo_service.client.connection import connection
 from hpo_service.client.core import Core, Handle, awaiting, awaiting_chain, default_client_id
 from hpo_service.client.drivers import AsyncDriver, broken
@@ -25,6 +26,12 @@ if TYPE_CHECKING:
     from hpo_service.client.pulse import Pulse
 
 
+class AsyncArtifact(artifacts.ArtifactBase):
+    """A file that a trial kept."""
+
+    save = awaiting(artifacts.save)
+
+
 class AsyncTrial(asking.AskedTrial):
     """One trial; see `Trial`."""
 
@@ -35,8 +42,17 @@ class AsyncTrial(asking.AskedTrial):
     launch = awaiting(training.launch)
     log = awaiting(of_study.log)
     checkpoint = awaiting(of_study.checkpoint)
+    artifact = awaiting(artifacts.keep)
     report = awaiting(asking.report)
     tell = awaiting_chain(asking.tell_trial)
+
+    def artifacts(self, limit: int | None = None) -> AsyncPages[AsyncArtifact]:
+        """The files that the trial kept, for `async for`; see `Trial.artifacts`."""
+        found = artifacts.artifact_pages(self)
+        return AsyncPages(self._run, found, lambda item: self._artifact(ArtifactInfo.parse(item)), limit)
+
+    def _artifact(self, info: ArtifactInfo) -> AsyncArtifact:
+        return AsyncArtifact(self._core, self._run, self.study_id, info)
 
     async def __aenter__(self) -> Self:
         """`async with await study.ask() as trial:` tells completed at the end, or failed with the exception."""
@@ -92,6 +108,13 @@ class AsyncStudy(of_study.StudyBase):
             return operations.list_page(self, place, cursor=cursor, limit=size, filter=filter, sort=sort)
 
         return AsyncPages(self._run, fetch, lambda item: self._trial(TrialSnapshot.parse(item)), limit)
+
+    def search_logs(
+        self, text: str, *, trial: int | None = None, fence: int | None = None, limit: int | None = None
+    ) -> AsyncPages[artifacts.FoundLine]:
+        """Lines of logs that hold `text`, for `async for`; see `Study.search_logs`."""
+        found = artifacts.found_pages(self, text, trial, fence)
+        return AsyncPages(self._run, found, artifacts.FoundLine.parse, limit)
 
     async def best(self, limit: int = 1) -> list[AsyncTrial]:
         """The best trials, best first, among those at the highest resource reached."""

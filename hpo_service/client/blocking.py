@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING, Any, Self, overload
 
 import httpx
 
-from hpo_service.client import asking, operations, repeats, training
+from hpo_service.client import artifacts, asking, operations, repeats, training
 from hpo_service.client import study_operations as of_study
+from hpo_service.client.artifacts import ArtifactInfo
 from hpo_service.client.connection import connection
 from hpo_service.client.core import Core, Handle, blocking, blocking_chain, default_client_id
 from hpo_service.client.drivers import SyncDriver, broken
@@ -30,6 +31,12 @@ if TYPE_CHECKING:
     from hpo_service.client.pulse import Pulse
 
 
+class Artifact(artifacts.ArtifactBase):
+    """A file that a trial kept."""
+
+    save = blocking(artifacts.save)
+
+
 class Trial(asking.AskedTrial):
     """One trial: what is known of it, what can be asked about it and, for one that you asked for, done to it."""
 
@@ -40,8 +47,17 @@ class Trial(asking.AskedTrial):
     launch = blocking(training.launch)
     log = blocking(of_study.log)
     checkpoint = blocking(of_study.checkpoint)
+    artifact = blocking(artifacts.keep)
     report = blocking(asking.report)
     tell = blocking_chain(asking.tell_trial)
+
+    def artifacts(self, limit: int | None = None) -> Pages[Artifact]:
+        """The files that the trial kept, of all its attempts, read page by page."""
+        found = artifacts.artifact_pages(self)
+        return Pages(self._run, found, lambda item: self._artifact(ArtifactInfo.parse(item)), limit)
+
+    def _artifact(self, info: ArtifactInfo) -> Artifact:
+        return Artifact(self._core, self._run, self.study_id, info)
 
     def __enter__(self) -> Self:
         """`with study.ask() as trial:` tells completed at the end, or failed with the exception."""
@@ -96,6 +112,13 @@ class Study(of_study.StudyBase):
             return operations.list_page(self, place, cursor=cursor, limit=size, filter=filter, sort=sort)
 
         return Pages(self._run, fetch, lambda item: self._trial(TrialSnapshot.parse(item)), limit)
+
+    def search_logs(
+        self, text: str, *, trial: int | None = None, fence: int | None = None, limit: int | None = None
+    ) -> Pages[artifacts.FoundLine]:
+        """Lines of logs that hold `text`, whatever the case of its letters: of the study, a trial or an attempt."""
+        found = artifacts.found_pages(self, text, trial, fence)
+        return Pages(self._run, found, artifacts.FoundLine.parse, limit)
 
     def best(self, limit: int = 1) -> list[Trial]:
         """The best trials, best first, among those at the highest resource reached."""

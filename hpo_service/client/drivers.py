@@ -126,14 +126,30 @@ class AsyncDriver:
 def build(http: httpx.Client | httpx.AsyncClient, request: Request) -> httpx.Request:
     """The httpx request; its timeout is the request's own where it names one."""
     more = {} if request.timeout_s is None else {"timeout": request.timeout_s}
+    content: Any = request.body
+    headers = dict(request.headers)
+    if isinstance(content, Path):
+        headers["Content-Length"] = str(content.stat().st_size)
+        content = _pieces(content) if isinstance(http, httpx.Client) else _pieces_async(content)
     return http.build_request(
         request.method,
         request.path,
         params=list(request.query) or None,
-        content=request.body,
-        headers=dict(request.headers),
+        content=content,
+        headers=headers,
         **more,  # type: ignore[arg-type]  # httpx's sentinel for "the client's timeout" is private
     )
+
+
+def _pieces(path: Path) -> Iterator[bytes]:
+    with path.open("rb") as file:
+        while piece := file.read(1 << 20):
+            yield piece
+
+
+async def _pieces_async(path: Path) -> AsyncIterator[bytes]:
+    for piece in _pieces(path):
+        yield piece
 
 
 def reply_of(response: httpx.Response, body: bytes) -> Reply:

@@ -35,7 +35,7 @@ class Request:
     method: str
     path: str
     query: Query = ()
-    body: bytes | None = None
+    body: bytes | Path | None = None  # of a path: the file's bytes, read as they are sent
     headers: Mapping[str, str] = field(default_factory=dict)
     timeout_s: float | None = None  # None: the client's
 

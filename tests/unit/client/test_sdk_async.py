@@ -15,7 +15,7 @@ from hpo_service.client import AsyncClient, AsyncStudy, AsyncTrial, Client, Stud
 from tests.unit.client.sdk_fake_server import FakeServer
 
 PAIRS = [(Client, AsyncClient), (Study, AsyncStudy), (Trial, AsyncTrial)]
-ITERATORS = {"studies", "trials", "events"}  # iterated, not awaited
+ITERATORS = {"studies", "trials", "events", "artifacts", "search_logs"}  # iterated, not awaited
 
 
 def public(kind: type) -> dict[str, Any]:
