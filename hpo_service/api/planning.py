@@ -20,6 +20,15 @@ def checked(document: Any, caller: Principal) -> StudyDefinition:
     """The definition in `document`, checked by the algorithm too. Raises InvalidInput naming each broken field, and
     Forbidden for another project or for code from a caller who may not submit any."""
     definition = parse(document)
+    if definition.confirms is not None:
+        raise InvalidInput.of(
+            FieldProblem(
+                path="confirms",
+                rule="only a confirmation confirms: it is begun from the study whose trials it trains again",
+                value=definition.confirms.study,
+                remedy="run `hpo confirm STUDY`, or POST /studies/{id}/confirmations; for a search, remove confirms",
+            )
+        )
     algorithms.check(definition)
     caller.require_project(definition.project)
     require_permission(definition, caller)

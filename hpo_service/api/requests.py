@@ -59,6 +59,17 @@ class Retry(Body):
         return self
 
 
+class Confirm(Body):
+    """Which trials are trained again: the best `top`, or those named."""
+
+    top: int = Field(default=5, ge=1, le=100, description="The best so many different configurations.")
+    seeds: int = Field(default=5, ge=1, le=100, description="New seeds of each.")
+    trials: list[TrialNumber] = Field(
+        default=[], max_length=100, examples=[[3, 17]], description="These in place of the best; the first one is the "
+        "winner that the others are compared with.",
+    )  # fmt: skip
+
+
 class Configurations(Body):
     configurations: list[dict[str, Any]] = Field(
         min_length=1, max_length=1000, examples=[[{"lr": 0.01, "batch_size": 32}]]

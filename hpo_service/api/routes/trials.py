@@ -59,7 +59,13 @@ def list_trials(
 @routes.post("/studies/{study_id}/trials", status_code=201, openapi_extra=role(Role.EDITOR))
 def enqueue_trials(request: Request, study: StudyDep, body: Configurations, shared: SharedDep) -> schemas.TrialNumbers:
     """Give configurations by hand; they are tried before any that the algorithm draws."""
-    space = parse(study.definition).search_space
+    definition = parse(study.definition)
+    if definition.confirms is not None:
+        raise Conflict(
+            f"study {study.id} confirms trials of study {definition.confirms.study}, and trains no others",
+            remedy="give the configuration to that study, or confirm other trials",
+        )
+    space = definition.search_space
     chosen, problems = [], []
     for index, configuration in enumerate(body.configurations):
         try:
