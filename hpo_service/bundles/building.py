@@ -20,8 +20,14 @@ TIME = (1980, 1, 1, 0, 0, 0)
 MODE = 0o100644
 
 
-def from_folder(folder: Path, *, limits: Limits | None = None, leave_out: Collection[Path] = ()) -> Bundle:
-    """The bundle of a folder; see `collecting` for what is left out.
+def from_folder(
+    folder: Path,
+    *,
+    limits: Limits | None = None,
+    leave_out: Collection[Path] = (),
+    more: Mapping[str, bytes] | None = None,
+) -> Bundle:
+    """The bundle of a folder, and of what is put beside its files; see `collecting` for what is left out.
 
     Raises InvalidInput for a folder that cannot be bundled, TooLarge naming the largest files for one over the limits.
     """
@@ -29,7 +35,7 @@ def from_folder(folder: Path, *, limits: Limits | None = None, leave_out: Collec
     found = collect(folder, leave_out=leave_out)
     sizes = [(name, path.stat().st_size) for name, path in found]
     _require_small(sizes, limits, f"the folder {str(folder)!r}")
-    return from_files({name: _read(name, path) for name, path in found}, limits=limits)
+    return from_files({**{name: _read(name, path) for name, path in found}, **(more or {})}, limits=limits)
 
 
 def from_files(files: Mapping[str, bytes], *, limits: Limits | None = None) -> Bundle:

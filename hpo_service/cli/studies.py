@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -27,12 +27,15 @@ def submit(
     watch: Annotated[bool, typer.Option("--watch", "-w", help="Stay and show progress.")] = False,
     name: Annotated[str | None, typer.Option("--name", help="In place of the definition's name.")] = None,
     sets: Sets = None,
+    code: Annotated[Path | None, typer.Option("--code", help="A folder of code that goes to the workers.")] = None,
 ) -> None:
     """Submit a study."""
     from hpo_service.client.definitions import naming_lines_of, prepare_definition, with_changes
 
     session = session_of(context)
     document = with_changes(prepare_definition(file, name=name), sets or ())
+    if code is not None:
+        document = _with_bundle(session, document, code)
     with naming_lines_of(file):
         study = session.client.create_study(document)
     if session.json and not watch:
@@ -43,6 +46,15 @@ def submit(
         watch_to_end(session, study)
         return
     session.say(f"watch it:  hpo watch {study.id}")
+
+
+def _with_bundle(session: Session, document: dict[str, Any], folder: Path) -> dict[str, Any]:
+    """The definition with the folder's bundle named, which the server has then."""
+    sent = session.client.upload_code(folder, project=str(document.get("project") or "default"))
+    if not session.json:
+        there = "sent" if sent.uploaded else "the server has it already"
+        session.say(f"code: {len(sent.files)} files, {sent.size_bytes} bytes, bundle {sent.digest[:12]} ({there})")
+    return {**document, "trainer": {**(document.get("trainer") or {}), "bundle": sent.digest}}
 
 
 def validate(context: typer.Context, file: File, sets: Sets = None) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, overload
@@ -12,6 +12,7 @@ import httpx
 from hpo_service.client import artifacts, asking, operations, repeats, training
 from hpo_service.client import study_operations as of_study
 from hpo_service.client.artifacts import ArtifactInfo
+from hpo_service.client.bundling import Code, Folder, Kind, upload_code
 from hpo_service.client.connection import connection
 from hpo_service.client.core import Core, Handle, awaiting, awaiting_chain, default_client_id
 from hpo_service.client.drivers import AsyncDriver, broken
@@ -197,9 +198,22 @@ class AsyncClient(Handle):
         """The server's address."""
         return self._core.url
 
-    async def create_study(self, definition: Definition, *, name: str | None = None) -> AsyncStudy:
-        """Submits a definition; see `Client.create_study`."""
-        return AsyncStudy(self, await self._do(operations.create_study(self, definition, name=name)))
+    async def create_study(
+        self,
+        definition: Definition,
+        *,
+        name: str | None = None,
+        code: Folder | None = None,
+        objective: Callable[..., Any] | None = None,
+        kind: Kind | None = None,
+    ) -> AsyncStudy:
+        """Submits a definition, and code with it; see `Client.create_study`."""
+        made = operations.create_study(self, definition, name=name, code=code, objective=objective, kind=kind)
+        return AsyncStudy(self, await self._do(made))
+
+    async def upload_code(self, folder: Folder, *, project: str = "default") -> Code:
+        """Bundles a folder and uploads it, unless the server has it; definitions name it as `trainer.bundle`."""
+        return await self._do(upload_code(self, folder, project=project))
 
     async def restore(self, path: str | Path) -> AsyncStudy:
         """Makes the study anew that `Study.archive` wrote to a file: all of it, with the same digest."""

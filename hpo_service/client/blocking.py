@@ -7,7 +7,7 @@ study.wait(progress=True).best_trial.params
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, overload
@@ -17,6 +17,7 @@ import httpx
 from hpo_service.client import artifacts, asking, operations, repeats, training
 from hpo_service.client import study_operations as of_study
 from hpo_service.client.artifacts import ArtifactInfo
+from hpo_service.client.bundling import Code, Folder, Kind, upload_code
 from hpo_service.client.connection import connection
 from hpo_service.client.core import Core, Handle, blocking, blocking_chain, default_client_id
 from hpo_service.client.drivers import SyncDriver, broken
@@ -212,10 +213,27 @@ class Client(Handle):
         """The server's address."""
         return self._core.url
 
-    def create_study(self, definition: Definition, *, name: str | None = None) -> Study:
+    def create_study(
+        self,
+        definition: Definition,
+        *,
+        name: str | None = None,
+        code: Folder | None = None,
+        objective: Callable[..., Any] | None = None,
+        kind: Kind | None = None,
+    ) -> Study:
         """Submits a definition: a mapping (parameter objects may stand in `space`), or the path of a YAML or JSON
-        file. `name` replaces the definition's. Raises `InvalidInput` naming every broken field."""
-        return Study(self, self._do(operations.create_study(self, definition, name=name)))
+        file. `name` replaces the definition's.
+
+        Code travels with it: `code` is a folder, in which `trainer` names a module; `objective` is a function or class
+        itself, of this program or a notebook, which takes the place of `trainer.function` (or of the `kind` given, or
+        told from it). Raises `InvalidInput` naming every broken field, or what of the code cannot be sent."""
+        made = operations.create_study(self, definition, name=name, code=code, objective=objective, kind=kind)
+        return Study(self, self._do(made))
+
+    def upload_code(self, folder: Folder, *, project: str = "default") -> Code:
+        """Bundles a folder and uploads it, unless the server has it; definitions name it as `trainer.bundle`."""
+        return self._do(upload_code(self, folder, project=project))
 
     def restore(self, path: str | Path) -> Study:
         """Makes the study anew that `Study.archive` wrote to a file: all of it, with the same digest."""

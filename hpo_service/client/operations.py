@@ -6,10 +6,11 @@ Not here: what one study or trial can do (`study_operations`, `asking`).
 from __future__ import annotations
 
 import difflib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from hpo_service.client.bundling import Folder, Kind, with_code
 from hpo_service.client.core import Handle
 from hpo_service.client.definitions import prepare_definition
 from hpo_service.client.protocol import Program, address, query
@@ -27,12 +28,23 @@ from hpo_service.errors import Ambiguous, InvalidInput, NotFound
 Definition = Mapping[str, Any] | str | Path
 
 
-def create_study(client: Handle, definition: Definition, *, name: str | None = None) -> Program[StudySnapshot]:
+def create_study(
+    client: Handle,
+    definition: Definition,
+    *,
+    name: str | None = None,
+    code: Folder | None = None,
+    objective: Callable[..., Any] | None = None,
+    kind: Kind | None = None,
+) -> Program[StudySnapshot]:
     """Submits a definition: a mapping (parameter objects may stand in `space`), or the path of a YAML or JSON file.
 
-    `name` replaces the definition's. Raises `InvalidInput` naming every broken field.
+    `name` replaces the definition's. `code` is a folder that is uploaded with it, `objective` a function or class that
+    is, of this `kind`. Raises `InvalidInput` naming every broken field.
     """
     document = prepare_definition(definition, name=name)
+    if code is not None or objective is not None or kind is not None:
+        document = yield from with_code(client, document, code=code, objective=objective, kind=kind)
     return StudySnapshot.parse((yield from client._core.post(address("studies"), document)))
 
 
