@@ -244,10 +244,13 @@ def _next_step(tx: Tx, row: Row[Any]) -> int:
 
 
 def _standing(tx: Tx, study_id: str, clients: Collection[str], *, heard: Sequence[Heard]) -> Gathered:
-    rows = tx.text("SELECT * FROM studies WHERE id = ? AND deleted_at IS NULL", study_id)
-    if not rows:
-        raise NotFound(f"there is no study {study_id!r}", remedy="list the studies with `hpo studies`")
-    study = study_row(rows[0])
+    row = tx.locked.get(study_id)
+    if row is None:
+        rows = tx.text("SELECT * FROM studies WHERE id = ? AND deleted_at IS NULL", study_id)
+        if not rows:
+            raise NotFound(f"there is no study {study_id!r}", remedy="list the studies with `hpo studies`")
+        row = rows[0]
+    study = study_row(row)
     held: dict[str, list[OpenAttempt]] = {client: [] for client in clients}
     adopters: frozenset[str] = frozenset()
     if clients and study.external:

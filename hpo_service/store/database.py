@@ -10,6 +10,7 @@ import contextlib
 import logging
 import os
 import random
+import select
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -19,7 +20,7 @@ from typing import Any, TypeVar
 
 from sqlalchemy import Engine, create_engine, event, make_url
 from sqlalchemy.engine import URL
-from sqlalchemy.exc import DBAPIError, OperationalError
+from sqlalchemy.exc import DBAPIError, DisconnectionError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from hpo_service.errors import InvalidInput, Unavailable
@@ -181,14 +182,22 @@ def _url(url: str) -> URL:
 
 
 def _postgresql_engine(url: URL) -> Engine:
-    return create_engine(
+    engine = create_engine(
         url,
         pool_size=16,
         max_overflow=16,
         pool_timeout=30,
-        pool_pre_ping=True,
         connect_args={"connect_timeout": 10, "application_name": "hpo-service", "options": "-c timezone=UTC"},
     )
+
+    @event.listens_for(engine, "checkout")
+    def require_open(connection: Any, _: Any, __: Any) -> None:
+        """A server that ended has said so: an idle connection has nothing else to read. Asking it would be one more
+        turn for every transaction."""
+        if connection.closed or select.select([connection.fileno()], [], [], 0)[0]:
+            raise DisconnectionError("the server closed the connection")
+
+    return engine
 
 
 def _sqlite_engine(url: URL) -> Engine:

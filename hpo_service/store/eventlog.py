@@ -8,24 +8,34 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import Row, bindparam, select
+from sqlalchemy import BigInteger, Row, bindparam, literal_column, select
 
 from hpo_service.core.events import SCHEMA_VERSION, Decided, Event, Payload, Reported
 from hpo_service.errors import NotFound
 from hpo_service.store.tables import events, studies
-from hpo_service.store.tx import Tx, dump, to_datetime
+from hpo_service.store.tx import PG_NOW, Tx, dump, to_datetime
 
 _COLUMNS = ("study_id", "seq", "kind", "schema_version", "epoch", "decision", "observed_seq", "at", "payload")
-_LOCK_ONE = select(studies).where(studies.c.id == bindparam("wanted"), studies.c.deleted_at.is_(None)).with_for_update()
+_ONE = (studies.c.id == bindparam("wanted"), studies.c.deleted_at.is_(None))
+_LOCK_ONE = select(studies).where(*_ONE).with_for_update()
+_LOCK_ONE_PG = select(studies, literal_column(PG_NOW, BigInteger).label("database_now")).where(*_ONE).with_for_update()
 
 
 def lock_studies(tx: Tx, ids: Iterable[str]) -> dict[str, Row[Any]]:
-    """The studies' rows, locked in the order of their ids: every verb that writes rows of a study does this first."""
+    """The studies' rows, locked in the order of their ids: every verb that writes rows of a study does this first.
+    Asked for again, they are given as this transaction has changed them since."""
     wanted = sorted(set(ids))
+    if all(name in tx.locked for name in wanted):
+        return {name: tx.locked[name] for name in wanted}
     if len(wanted) == 1:
-        return {row.id: row for row in tx.conn.execute(_LOCK_ONE, {"wanted": wanted[0]})}
-    statement = select(studies).where(tx.among(studies.c.id, wanted), studies.c.deleted_at.is_(None))
-    return {row.id: row for row in tx.all(statement.order_by(studies.c.id).with_for_update())}
+        found = tx.conn.execute(_LOCK_ONE if tx.sqlite else _LOCK_ONE_PG, {"wanted": wanted[0]}).all()
+        if found and not tx.sqlite:
+            tx.told_now(found[0].database_now)
+    else:
+        statement = select(studies).where(tx.among(studies.c.id, wanted), studies.c.deleted_at.is_(None))
+        found = list(tx.all(statement.order_by(studies.c.id).with_for_update()))
+    tx.locked |= {row.id: row for row in found}
+    return {row.id: row for row in found}
 
 
 def lock_study(tx: Tx, study_id: str) -> Row[Any]:
@@ -76,5 +86,9 @@ def _advance(tx: Tx, study_id: str, add: Mapping[str, float], put: Mapping[str, 
     """Change the study's columns in one statement, written out here for it runs in every transaction."""
     mark = "?" if tx.sqlite else "%s"
     sets = [f"{name} = {name} + {mark}" for name in add] + [f"{name} = {mark}" for name in put]
-    sql = f"UPDATE studies SET {', '.join(sets)} WHERE id = {mark} RETURNING last_seq"
-    return int(tx.conn.exec_driver_sql(sql, (*add.values(), *put.values(), study_id)).scalar_one())
+    whole = "*" if study_id in tx.locked else "last_seq"
+    sql = f"UPDATE studies SET {', '.join(sets)} WHERE id = {mark} RETURNING {whole}"
+    row = tx.conn.exec_driver_sql(sql, (*add.values(), *put.values(), study_id)).one()
+    if study_id in tx.locked:
+        tx.locked[study_id] = row
+    return int(row.last_seq)

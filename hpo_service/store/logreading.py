@@ -94,6 +94,9 @@ def each_event(db: Database, study_id: str, after_seq: int = 0, *, curves: bool 
         head = _head(tx, study_id)
         recent = db.recent.between(study_id, after_seq, head.last_seq)
         told = None if curves or recent is not None else _newest(tx, head)
+        few = recent is None and told is None and head.last_seq - after_seq < PAGE
+        if few:
+            recent = _page(tx, head, after_seq, head.last_seq, PAGE)
     if recent is not None:
         yield from recent
     elif told is None:

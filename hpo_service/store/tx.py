@@ -32,7 +32,7 @@ from hpo_service.core.events import Event
 PAGE = 10_000
 """Rows that are fetched at once where many are read."""
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_PG_NOW = "SELECT (extract(epoch from clock_timestamp()) * 1000000)::bigint"
+PG_NOW = "(extract(epoch from clock_timestamp()) * 1000000)::bigint"
 
 
 def to_datetime(us: int) -> datetime:
@@ -86,6 +86,7 @@ class Tx:
     def __init__(self, conn: Connection, clock: Callable[[], int] | None) -> None:
         self.conn = conn
         self.appended: list[Event] = []
+        self.locked: dict[str, Row[Any]] = {}  # the studies whose rows it holds, as they stand in it; see `eventlog`
         self.sqlite = conn.dialect.name == "sqlite"
         self._clock = clock
         self._now: int | None = None
@@ -99,8 +100,13 @@ class Tx:
             elif self.sqlite:
                 self._now = time.time_ns() // 1000
             else:
-                self._now = int(self.conn.exec_driver_sql(_PG_NOW).scalar_one())
+                self._now = int(self.conn.exec_driver_sql(f"SELECT {PG_NOW}").scalar_one())
         return self._now
+
+    def told_now(self, us: int) -> None:
+        """The database's clock came with another answer."""
+        if self._now is None and self._clock is None:
+            self._now = us
 
     def execute(self, statement: Executable) -> CursorResult[Any]:
         result: CursorResult[Any] = self.conn.execute(statement)
