@@ -18,6 +18,7 @@ if TYPE_CHECKING:
         Study,
         Trial,
     )
+    from hpo_service.client.discovery import Discovered, discover
     from hpo_service.errors import (
         Ambiguous,
         Conflict,
@@ -40,6 +41,7 @@ _HOMES = {
         ("AsyncClient", "AsyncStudy", "AsyncTrial", "Client", "RetryPolicy", "Study", "Trial"),
         "hpo_service.client",
     ),
+    **dict.fromkeys(("Discovered", "discover"), "hpo_service.client.discovery"),
     **dict.fromkeys(
         (
             "Ambiguous",
@@ -68,6 +70,7 @@ __all__ = [
     "AsyncTrial",
     "Client",
     "Conflict",
+    "Discovered",
     "FenceRefused",
     "FieldProblem",
     "Forbidden",
@@ -83,6 +86,7 @@ __all__ = [
     "Unauthorized",
     "Unavailable",
     "Unsupported",
+    "discover",
 ]
 
 
