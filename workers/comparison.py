@@ -229,7 +229,7 @@ def verdict(compared: Mapping[str, Any], differing: Sequence[Mapping[str, Any]])
     """What came of it, in a sentence or two."""
     count = compared["reports"]
     reports = f"{count} report{'s' if count != 1 else ''}"
-    where = f" though {_things(len(differing))} of the environment differ" if differing else ""
+    where = f", though the environment differs in {_things(len(differing))}" if differing else ""
     if compared["equal"]:
         return f"Equal bit for bit: all {reports}{where}."
     missing, extra = compared["missing"], compared["extra"]
@@ -241,7 +241,7 @@ def verdict(compared: Mapping[str, Any], differing: Sequence[Mapping[str, Any]])
     return (
         f"Not the same: {first['metric']} was {first['was']} at step {first['step']}, and is {first['now']} now; at "
         f"most {_short(told['absolute'])} apart ({_short(told['relative'])} relative). "
-        + (f"{_things(len(differing)).capitalize()} of the environment differ." if differing else "")
+        + (f"The environment differs in {_things(len(differing))}." if differing else "")
     ).strip()
 
 

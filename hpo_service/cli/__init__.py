@@ -11,7 +11,7 @@ from typing import Annotated
 
 import typer
 
-from hpo_service.cli import artifacts, repeating, server, studies, trials
+from hpo_service.cli import artifacts, repeating, reproducing, server, studies, trials
 from hpo_service.cli.base import HpoGroup, Session
 
 app = typer.Typer(
@@ -57,6 +57,8 @@ _COMMANDS: tuple[Callable[..., None], ...] = (
     artifacts.artifacts,
     trials.compare,
     trials.export,
+    reproducing.reproduce,
+    reproducing.record,
     repeating.replay,
     repeating.archive,
     repeating.restore,

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Self, overload
 
 import httpx
 
-from hpo_service.client import artifacts, asking, operations, repeats, training
+from hpo_service.client import artifacts, asking, operations, repeats, reproductions, training
 from hpo_service.client import study_operations as of_study
 from hpo_service.client.artifacts import ArtifactInfo
 from hpo_service.client.bundling import Code, Folder, Kind, upload_code
@@ -41,6 +41,10 @@ class AsyncTrial(asking.AskedTrial):
     stop = awaiting_chain(of_study.stop_trial)
     reports = awaiting(of_study.reports)
     launch = awaiting(training.launch)
+    record = awaiting(reproductions.record)
+    save_record = awaiting(reproductions.save_record)
+    reproduce = awaiting(reproductions.reproduce)
+    reproductions = awaiting(reproductions.reproductions)
     log = awaiting(of_study.log)
     checkpoint = awaiting(of_study.checkpoint)
     artifact = awaiting(artifacts.keep)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Self, overload
 
 import httpx
 
-from hpo_service.client import artifacts, asking, operations, repeats, training
+from hpo_service.client import artifacts, asking, operations, repeats, reproductions, training
 from hpo_service.client import study_operations as of_study
 from hpo_service.client.artifacts import ArtifactInfo
 from hpo_service.client.bundling import Code, Folder, Kind, upload_code
@@ -46,6 +46,10 @@ class Trial(asking.AskedTrial):
     stop = blocking_chain(of_study.stop_trial)
     reports = blocking(of_study.reports)
     launch = blocking(training.launch)
+    record = blocking(reproductions.record)
+    save_record = blocking(reproductions.save_record)
+    reproduce = blocking(reproductions.reproduce)
+    reproductions = blocking(reproductions.reproductions)
     log = blocking(of_study.log)
     checkpoint = blocking(of_study.checkpoint)
     artifact = blocking(artifacts.keep)

@@ -84,6 +84,9 @@ ALLOWED: dict[str, set[str]] = {
         "controller",
         "store",
         "search_spaces",
+        "bundles",
+        "workers",
+        "workers.contract",
     },
     "hpo_service": {"client", "errors"},
 }

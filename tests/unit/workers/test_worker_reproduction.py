@@ -2,35 +2,24 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.unit.workers.reproduction_tape import Tape
 from workers import record
 from workers.contract import (
-    FUSED,
-    PLAIN,
     AttemptKey,
     CancelMode,
-    CheckpointRef,
-    Ended,
-    Launch,
     Message,
     Outcome,
-    Reported,
     Reproduced,
-    Saved,
-    Started,
     TrainerSpec,
     WorkOrder,
 )
 from workers.reproduction import Reproduction
-from workers.session import Attempt
-from workers.session_fused import FusedAttempts
 
 FUNCTIONS = """
 import random
@@ -75,90 +64,6 @@ def moody(trial):
     for epoch in range(1, 100):
         trial.report(epoch, loss=1.0 if epoch < 3 else int.from_bytes(os.urandom(4), "big") / 2**32)
 """
-
-
-@dataclass
-class Tape:
-    """A trial trained segment by segment, and its record as the store would write it."""
-
-    storage: Path
-    trainer: TrainerSpec
-    params: dict[str, Any]
-    metric: str = "loss"
-    width: int = 1
-    segments: list[dict[str, Any]] = field(default_factory=list)
-    curve: dict[int, dict[str, Any]] = field(default_factory=dict)
-    environments: dict[str, Any] = field(default_factory=dict)
-    checkpoints: list[CheckpointRef] = field(default_factory=list)
-    fence: int = 0
-
-    def train(self, target: float, *, end: CancelMode | None = None, at: int = 0, lost: bool = False) -> Ended:
-        """One attempt to `target`; it is ended so at the report `at`. `lost`: nobody hears how it ended."""
-        self.fence += 1
-        order = WorkOrder(
-            key=AttemptKey(study_id="s", trial=17, fence=self.fence), trainer=self.trainer, params=self.params,
-            seed=1234, metric=self.metric, metrics=(self.metric,), directions=("minimize",), from_resource=0.0,
-            target_resource=target, horizon=9.0, storage_root=str(self.storage), width=self.width,
-            checkpoints=tuple(reversed(self.checkpoints)),
-        )  # fmt: skip
-        messages: list[Message] = []
-        asked: list[CancelMode] = []
-
-        def emit(message: Message) -> None:
-            messages.append(message)
-            if isinstance(message, Reported) and end is not None and message.step >= at:
-                asked.append(end)
-
-        def cancelled(_: AttemptKey | None = None) -> CancelMode | None:
-            return asked[0] if asked else None
-
-        if self.width > 1:
-            others = tuple(
-                replace(order, key=replace(order.key, trial=20 + i), params={**self.params, "lr": 0.02 * (i + 1)},
-                        seed=i, checkpoints=()) for i in range(self.width - 2)
-            )  # fmt: skip
-            launch = Launch(launch_id="l", orders=(*others, order), method=FUSED, width=self.width)
-            FusedAttempts(launch, emit, lambda key: cancelled() if key.trial == 17 else None).run()
-        else:
-            messages.append(Attempt(order, emit, cancelled).run())
-        return self._keep([m for m in messages if m.key.trial == 17], order, lost=lost)  # type: ignore[union-attr]
-
-    def _keep(self, messages: list[Message], order: WorkOrder, *, lost: bool) -> Ended:
-        started = next(m for m in messages if isinstance(m, Started))
-        ended = next(m for m in messages if isinstance(m, Ended))
-        self.checkpoints += [m.checkpoint for m in messages if isinstance(m, Saved)]
-        if ended.checkpoint and ended.checkpoint not in self.checkpoints:
-            self.checkpoints.append(ended.checkpoint)
-        for m in messages:
-            if isinstance(m, Reported):
-                metrics = {n: v if math.isfinite(v) else "NaN" for n, v in m.metrics.items()}
-                self.curve[m.step] = {"step": m.step, "resource": m.resource, "fence": self.fence, "metrics": metrics}
-        self.environments[started.environment["digest"]] = started.environment
-        source = None
-        if started.resumed_path:
-            fence, step = Path(started.resumed_path).stem.split("-")[:2]
-            source = {"trial": 17, "fence": int(fence), "step": int(step)}
-        self.segments.append(
-            {
-                "fence": self.fence, "from_resource": 0.0, "target": order.target_resource, "horizon": order.horizon,
-                "method": FUSED if self.width > 1 else PLAIN, "width": self.width, "lane": 0, "resumed": source,
-                "outcome": "lost" if lost else ended.outcome.value,
-                "failure": ended.failure.value if ended.failure else None,
-                "environment": started.environment["digest"],
-            }
-        )  # fmt: skip
-        return ended
-
-    def document(self) -> dict[str, Any]:
-        made = {
-            "format": record.FORMAT, "version": record.VERSION, "study": {"id": "s"}, "trial": {"number": 17},
-            "trainer": {"recipe": self.trainer.recipe, "function": self.trainer.function,
-                        "params": dict(self.trainer.params)},
-            "params": self.params, "seed": 1234, "objectives": [{"metric": self.metric, "direction": "minimize"}],
-            "deterministic": False, "resources": {"cpu": 1.0, "gpu": 0.0}, "limits": {}, "segments": self.segments,
-            "curve": [self.curve[step] for step in sorted(self.curve)], "environments": self.environments,
-        }  # fmt: skip
-        return {**made, "digest": record.digest(made)}
 
 
 def reproduce(document: dict[str, Any], cancelled: Callable[[], CancelMode | None] = lambda: None) -> Any:
@@ -246,7 +151,7 @@ def test_a_changed_environment_is_listed_though_the_reports_are_equal(tape: Call
     found = reproduce(trial.document())
     assert found["equal"]
     assert [one["what"] for one in found["environment"]] == ["package numpy"]
-    assert "though 1 thing of the environment differ" in found["verdict"]
+    assert found["verdict"] == "Equal bit for bit: all 3 reports, though the environment differs in 1 thing."
 
 
 def test_other_code_is_found_out(tape: Callable[..., Tape], tmp_path: Path) -> None:
