@@ -11,7 +11,7 @@ from typing import Annotated
 
 import typer
 
-from hpo_service.cli import artifacts, repeating, reproducing, server, studies, trials
+from hpo_service.cli import artifacts, discovering, repeating, reproducing, server, studies, trials
 from hpo_service.cli.base import HpoGroup, Session
 
 app = typer.Typer(
@@ -40,6 +40,7 @@ def _globals(
 _COMMANDS: tuple[Callable[..., None], ...] = (
     studies.submit,
     studies.validate,
+    discovering.discover,
     studies.studies,
     studies.show,
     studies.watch,

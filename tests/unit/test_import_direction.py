@@ -70,7 +70,7 @@ ALLOWED: dict[str, set[str]] = {
     },
     "dashboard": {"core", "store", "errors", "settings"},
     "server": {"api", "store", "storage", "artifact_files", "errors", "settings"},
-    "client": {"bundles", "errors", "settings", "documents", "positions", "search_spaces", "core"},
+    "client": {"bundles", "errors", "settings", "documents", "positions", "search_spaces", "core", "writing"},
     "integrations": {"client", "core", "errors", "search_spaces", "documents"},
     "cli": {
         "client",
