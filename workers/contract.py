@@ -134,6 +134,8 @@ class WorkOrder:
     reproduce: Mapping[str, Any] | None = (
         None  # a trial's record (`workers.record`): train it again from it, and compare
     )
+    ends_at: int | None = None  # of what is trained again: the first report at this step or beyond ends it as `ends_as`
+    ends_as: CancelMode = CancelMode.STOP
 
     @property
     def longest_s(self) -> float | None:

@@ -191,13 +191,12 @@ class _Trainings:
         """Train one run. Raises _GaveUpError when the whole was cancelled."""
         trained = _Trained(run=run)
         order = self._work_order(run)
-        asked: list[CancelMode] = []
 
         def emit(message: Message) -> None:
-            self._note(trained, message, asked)
+            self._note(trained, message)
 
         def cancelled(_: AttemptKey | None = None) -> CancelMode | None:
-            return CancelMode.STOP if self._cancelled() is not None else asked[0] if asked else None
+            return CancelMode.STOP if self._cancelled() is not None else None
 
         if run.segment.method == FUSED:
             launch = Launch(launch_id="again", orders=(order,), method=FUSED, width=run.segment.width)
@@ -208,7 +207,7 @@ class _Trainings:
             raise _GaveUpError
         return trained
 
-    def _note(self, trained: _Trained, message: Message, asked: list[CancelMode]) -> None:
+    def _note(self, trained: _Trained, message: Message) -> None:
         run = trained.run
         if isinstance(message, Reported):
             point = Point(
@@ -216,8 +215,6 @@ class _Trainings:
             )
             trained.points.append(point)
             self._heard(message)
-            if message.step > run.until or (message.step == run.until and not run.natural):
-                asked.append(CancelMode.PAUSE if run.keeps else CancelMode.STOP)
         elif isinstance(message, Started):
             trained.environment = message.environment
         elif isinstance(message, Logged):
@@ -268,6 +265,8 @@ class _Trainings:
             width=segment.width,
             processes=told.processes,
             test=told.test,
+            ends_at=run.until + run.natural,  # one beyond, where it has to end by itself
+            ends_as=CancelMode.PAUSE if run.keeps else CancelMode.STOP,
         )
 
 

@@ -310,11 +310,18 @@ class Trial:
             return
         if order.longest_s is not None and seconds > order.longest_s:
             self._end(_timed_out(seconds, order))
-        match self._cancelled():
+        match self._asked_to_end():
             case CancelMode.STOP:
                 self._end(Ending(outcome=Outcome.CANCELLED, reason="stopped at a report"))
             case CancelMode.PAUSE:
                 self._end_after_save(Ending(outcome=Outcome.PAUSED, reason="paused at a report"))
+
+    def _asked_to_end(self) -> CancelMode | None:
+        """Whether somebody asks for the end, or the order does: what is trained again ends where it ended then."""
+        ends_at = self._order.ends_at
+        if ends_at is not None and self._step is not None and self._step >= ends_at:
+            return self._order.ends_as
+        return self._cancelled()
 
     def _end(self, ending: Ending) -> None:
         self.ending = ending
