@@ -23,6 +23,21 @@ REPRODUCTION_TRIAL = -3
 """Of an order that trains a trial again from its record; its key names the reproduction in the study's place."""
 PREFLIGHT_S = 1800.0
 """Longest preflight of a study without limits of its own: a trainer that hangs there must not keep it for ever."""
+QUIET_S = 120.0
+"""Of one whose code may well say nothing before its end, as other tools allow: no report until then is no fault."""
+_QUIET_KINDS = frozenset({"ray_tune", "optuna"})
+
+
+def may_be_quiet(definition: StudyDefinition) -> bool:
+    """Whether a preflight that says nothing in time may still be in order: its first report may be its last, and the
+    study sets no limit of its own."""
+    unlimited = definition.trial_timeout_s is None and definition.stall_timeout_s is None
+    return unlimited and definition.trainer.kind in _QUIET_KINDS
+
+
+def longest_preflight_s(definition: StudyDefinition) -> float:
+    """How long a preflight may take where the study does not say."""
+    return QUIET_S if may_be_quiet(definition) else PREFLIGHT_S
 
 
 def place_groups(groups: Sequence[Group], size: int) -> dict[int, Placement]:
@@ -73,6 +88,12 @@ def relaunches(last: Mapping[int, Placement], narrowed: Callable[[int], int | No
         ordered = sorted(trials, key=lambda t: last[t].lane)
         found += [Relaunch(trials=tuple(ordered[i : i + width]), width=width) for i in range(0, len(ordered), width)]
     return found
+
+
+def anew(groups: Sequence[Group]) -> list[Relaunch]:
+    """Trials that were placed and never began, as if for the first time."""
+    fused = [Relaunch(trials=g.trials, width=len(g.trials)) for g in groups if g.method == FUSED]
+    return fused + [Relaunch(trials=(trial,)) for g in groups if g.method != FUSED for trial in g.trials]
 
 
 def place_again(
@@ -208,8 +229,8 @@ def preflight_launch(
         target_resource=target,
         horizon=target,
         storage_root=str(storage_root),
-        trial_timeout_s=definition.trial_timeout_s or PREFLIGHT_S,
-        stall_timeout_s=definition.stall_timeout_s or PREFLIGHT_S,
+        trial_timeout_s=definition.trial_timeout_s or longest_preflight_s(definition),
+        stall_timeout_s=definition.stall_timeout_s or longest_preflight_s(definition),
         preflight=True,
         calibrate=calibrate,
         processes=definition.resources.processes,

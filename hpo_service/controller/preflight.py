@@ -19,7 +19,7 @@ from hpo_service.executors.base import Executor
 from hpo_service.store import decisions, studies
 from hpo_service.store.database import Database
 from hpo_service.store.rows import StudyRow
-from workers.contract import Outcome
+from workers.contract import FailureKind, Outcome
 
 TRIES = 3
 """How often a preflight whose worker was lost is tried."""
@@ -81,6 +81,9 @@ class Preflights:
         if ended.outcome in (Outcome.PAUSED, Outcome.CANCELLED):  # never judged: the study was paused, or its turn lost
             return True
         self._tries.pop(row.id, None)
+        if ended.failure in (FailureKind.TIMED_OUT, FailureKind.STALLED) and orders.may_be_quiet(definition):
+            quiet = f"preflight passed as far as it went: no report within {orders.QUIET_S:g} s"
+            return self._move(row, StudyState.RUNNING, quiet)
         if ended.outcome in (Outcome.FAILED, Outcome.LOST):
             return self._fail(row, "\n".join(part for part in (ended.reason, ended.traceback) if part))
         chosen = calibrations.first_event(params or trial_params(definition), tried)
