@@ -106,6 +106,7 @@ class Tape:
         made = {
             "format": record.FORMAT, "version": record.VERSION, "study": {"id": "s"}, "trial": {"number": 17},
             "trainer": {"recipe": self.trainer.recipe, "function": self.trainer.function,
+                        "ray_tune": self.trainer.ray_tune, "optuna": self.trainer.optuna,
                         "params": dict(self.trainer.params)},
             "params": self.params, "seed": 1234, "objectives": [{"metric": self.metric, "direction": "minimize"}],
             "deterministic": False, "resources": {"cpu": 1.0, "gpu": 0.0}, "limits": {}, "segments": self.segments,

@@ -197,6 +197,27 @@ def test_what_is_no_record_is_refused(tape: Callable[..., Tape]) -> None:
         assert words in ended.reason
 
 
+@pytest.mark.parametrize(
+    "spec",
+    [
+        {"ray_tune": "conformance_tune:reports"},
+        {"ray_tune": "conformance_tune:yields"},
+        {"ray_tune": "conformance_tune:Descends"},
+        {"optuna": "conformance_optuna:reports"},
+    ],
+    ids=lambda spec: next(iter(spec.values())).partition(":")[2],
+)
+def test_trainables_of_other_tools_come_out_equal(
+    spec: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(str(Path(__file__).parents[2] / "conformance" / "user_code"))
+    trial = Tape(tmp_path / "storage", TrainerSpec(**spec), {"lr": 0.1}, metric="val_loss")
+    trial.train(3)
+    trial.train(9, end=CancelMode.PAUSE, at=5)
+    trial.train(9)
+    assert equal(trial.document())["comparison"]["compared"] >= 5
+
+
 @pytest.mark.parametrize("width", [1, 3])
 def test_a_recipe_comes_out_equal_plainly_and_as_a_lane(width: int, tmp_path: Path) -> None:
     trial = Tape(
