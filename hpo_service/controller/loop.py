@@ -10,8 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from hpo_service import storage
-from hpo_service.controller import recovery, shares
+from hpo_service.controller import recovery, shares, tidying
 from hpo_service.controller.calibrations import Calibrations
 from hpo_service.controller.collector import Collector
 from hpo_service.controller.flights import Flights
@@ -32,7 +31,7 @@ from hpo_service.errors import Conflict, DecisionMoved, NotFound, Unavailable
 from hpo_service.executors.base import Executor
 from hpo_service.model_views import SurrogateViews
 from hpo_service.settings import Settings
-from hpo_service.store import decisions, external, retention, studies
+from hpo_service.store import decisions, external, studies
 from hpo_service.store.database import Database
 from hpo_service.store.rows import StudyRow
 from workers.contract import AttemptKey, CancelMode
@@ -192,13 +191,12 @@ class Controller:
         return self._turns.take(row.id, lambda: self._step_study(row, slots), long=long)
 
     def _tidy(self, stop: threading.Event) -> None:
-        """Remove checkpoints that no rule keeps, every minute."""
+        """Remove checkpoints and code that no rule keeps, every minute."""
         while not stop.wait(TIDY_S):
             try:
-                paths = retention.let_go(self.db, retention_s=self.settings.retention_days * 86_400)
-                storage.remove(self.storage_root, paths)
+                tidying.tidy(self.db, self.storage_root, retention_days=self.settings.retention_days)
             except Exception:
-                log.exception("checkpoints could not be let go; they are looked at again in a minute")
+                log.exception("checkpoints and code could not be let go; they are looked at again in a minute")
 
     def _wake(self, _: set[str]) -> None:
         self._dirty.set()
