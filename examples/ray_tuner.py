@@ -1,4 +1,4 @@
-"""An existing Ray Tune `Tuner` whose search runs in a study here. Three lines differ from a Tuner without it: marked so.
+"""An existing Ray Tune `Tuner` whose search runs in a study here. The three lines that differ are numbered.
 
     hpo serve &
     python examples/ray_tuner.py
@@ -10,6 +10,7 @@ configurations are tried and how far each is trained; Tune runs them. Kill it an
 from __future__ import annotations
 
 import json
+import sys
 import tempfile
 from pathlib import Path
 
@@ -49,12 +50,12 @@ def train(config: dict[str, float]) -> None:
             tune.report({"loss": loss}, checkpoint=tune.Checkpoint.from_directory(folder))
 
 
-def main(storage: str | None = None, url: str | None = None) -> None:
+def main(storage: str = str(Path.home() / "ray_results")) -> None:
     """Runs the Tuner, or goes on with one that was interrupted."""
-    if storage and tune.Tuner.can_restore(f"{storage}/{STUDY['name']}"):
+    if tune.Tuner.can_restore(f"{storage}/{STUDY['name']}"):
         tuner = tune.Tuner.restore(f"{storage}/{STUDY['name']}", trainable=train)
     else:
-        study = hpo.Client(url).create_study(STUDY)
+        study = hpo.Client().create_study(STUDY)
         tuner = tune.Tuner(
             train,
             tune_config=tune.TuneConfig(
@@ -71,12 +72,9 @@ def main(storage: str | None = None, url: str | None = None) -> None:
         )
     results = tuner.fit()
     best = results.get_best_result(metric="loss", mode="min")
-    print(
-        f"{len(results)} trials, {len(results.errors)} failed; best loss {best.metrics['loss']:.4g} with {best.config}"
-    )
+    print(f"{len(results)} trials, {len(results.errors)} failed")
+    print(f"best loss {best.metrics['loss']:.4g} with {best.config}")
 
 
 if __name__ == "__main__":
-    import sys
-
     main(*sys.argv[1:])

@@ -29,6 +29,9 @@ TERMINAL = frozenset({"finished", "stopped", "failed"})
 PASSING = (Conflict, FenceRefused)  # the server knows better: stopped, or given to another
 
 
+Told = tuple[int, float, Mapping[str, float]]  # step, resource, metrics
+
+
 class Verdict(StrEnum):
     """What is to become of a Tune trial after a result."""
 
@@ -62,6 +65,7 @@ class TuneSession:
     continued: set[str] = field(default_factory=set)  # paused in Tune, and given again by the study
     fresh: deque[Trial] = field(default_factory=deque)  # given, and not suggested to Tune yet
     steps: dict[str, int] = field(default_factory=dict)  # the last one reported
+    ahead: dict[str, Told] = field(default_factory=dict)  # a result that came while the study had the trial paused
     suggested: int = 0
     closing: bool = False
     quiet_until: float = 0.0
@@ -162,13 +166,17 @@ class TuneSession:
     def report(self, tune_id: str, *, step: int, resource: float, metrics: Mapping[str, float]) -> Verdict:
         """Reports a result and says what becomes of the trial; at its target it is told, and asked for again."""
         trial = self.open.get(tune_id)
-        if trial is None:
-            return Verdict.STOP  # it ended, or another client has it
+        if trial is None:  # told before a restored Tuner was killed, or another client has it
+            if not self.segments or tune_id not in self.numbers or self.over:
+                return Verdict.STOP
+            self.ahead[tune_id] = (step, resource, metrics)
+            return Verdict.PAUSE
         self.continued.discard(tune_id)
         try:
-            if metrics and step > self.steps.get(tune_id, 0):
-                trial.report(step, resource, **metrics)
-                self.steps[tune_id] = step
+            for one in filter(None, (self.ahead.pop(tune_id, None), (step, resource, metrics))):
+                if one[2] and one[0] > self.steps.get(tune_id, 0):
+                    trial.report(one[0], one[1], **one[2])
+                    self.steps[tune_id] = one[0]
         except ReportContradicts:
             log.warning("trial %s trained step %s again and came to other values; the first ones stay", tune_id, step)
         except PASSING:
@@ -222,6 +230,7 @@ class TuneSession:
         self.continued.discard(tune_id)
         self.numbers.pop(tune_id, None)
         self.steps.pop(tune_id, None)
+        self.ahead.pop(tune_id, None)
 
     def let_go_of_fresh(self) -> None:
         """Trials that Tune does not want go to others when their lease lapses."""

@@ -148,9 +148,14 @@ def test_a_restored_session_has_the_same_open_trials(make: Make) -> None:
     again = TuneSession(key=session.key, found=session.study, segments=True)
     again.take_up(state)
     assert (again.numbers, sorted(again.open)) == ({"a": 0, "b": 1}, ["b"])
+    assert result(again, "a", 2, 1.0) is Verdict.PAUSE, "it was told before Tune was killed, and waits to go on"
     assert result(again, "b", 1, 2.0) is Verdict.PAUSE
     assert again.next("c") is not None
     assert again.numbers["c"] == 2
+    assert result(again, "c", 1, 3.0) is Verdict.PAUSE
+    assert again.continued == {"a"}
+    assert result(again, "a", 3, 0.5) is not Verdict.CONTINUE
+    assert [one.step for one in again.study.trial(0).reports()] == [1, 2, 3], "what came meanwhile is told, too"
 
 
 def test_a_trial_that_tune_never_heard_of_is_suggested_first(make: Make) -> None:
