@@ -34,6 +34,8 @@ FLOOR_S = 2.0
 SHARE = 0.03
 MEASURING_S = 1.0
 """Longest measurement of one structure, seconds."""
+RULED = 16
+"""A deterministic study asks about so many structures, in canonical order; others get the method of the nearest one."""
 TRIES = 3
 """How often a structure is measured whose worker was lost."""
 
@@ -142,6 +144,8 @@ class Calibrations:
                 del study.found[key]
         missing = {key: params for key, params in wanted.items() if key not in study.found}
         self._look_up(definition, study, known, missing)
+        if definition.deterministic:
+            self._assume(study, known, missing, list(wanted)[max(0, RULED - len(known.choices)) :])
         self._ask(row, definition, study, known, missing)
         if not all(key in study.found for key in wanted):
             return Readiness.WAITING
@@ -203,6 +207,14 @@ class Calibrations:
             structure = structure_of(missing.pop(key), known.lanes)
             study.found[key] = MethodChoice(structure=structure, source="earlier", **kept)
 
+    @staticmethod
+    def _assume(study: _Study, known: Methods, missing: dict[str, Mapping[str, Any]], beyond: Sequence[str]) -> None:
+        """Give those that are not asked about the method of the nearest structure in the log, whatever is found of
+        others meanwhile."""
+        for key in beyond:
+            if key in missing:
+                study.found[key] = nearest(structure_of(missing.pop(key), known.lanes), known.choices)
+
     def _ask(
         self,
         row: StudyRow,
@@ -223,9 +235,11 @@ class Calibrations:
         for key, params in missing.items():
             if key in under_way:
                 continue
-            if left <= 0 and not study.asked:  # what is under way may take less than was set aside for it
+            if (
+                left <= 0 and not study.asked and not definition.deterministic
+            ):  # what is under way may take less than was set aside for it
                 study.found[key] = nearest(structure_of(params, known.lanes), choices)
-            elif left > 0 and free > 0:
+            elif (left > 0 or definition.deterministic) and free > 0:
                 free, left = free - 1, left - MEASURING_S
                 self._send(row, definition, study, _Asked(key=key, params=params, lost=study.again.pop(key, 0)))
 

@@ -28,9 +28,11 @@ def places(definition: StudyDefinition, capacity: Capacity) -> float:
 
 def bounded(choice: MethodChoice, definition: StudyDefinition, capacity: Capacity) -> MethodChoice:
     """The choice with no more lanes than leave work for every place, where the number of trials is known and the width
-    was not set."""
+    was not set. A deterministic study is the same on a cluster of any size."""
     trials, there = definition.budget.trials, places(definition, capacity)
     if choice.method != FUSED or trials is None or not isinstance(definition.resources.lanes, str) or there < 1:
+        return choice
+    if definition.deterministic:
         return choice
     most = math.ceil(trials / there)
     if choice.width <= most:
