@@ -2,6 +2,7 @@
 //
 // preview() → {node, show(validated), stale(on), empty(text)}
 
+import { bundle } from "../core/code.js";
 import { h, replace } from "../core/dom.js";
 import { duration, integer, money, number, plural } from "../core/format.js";
 import { spacePicture } from "./picture.js";
@@ -36,6 +37,7 @@ export function preview() {
         figures(found),
         brackets(found.plan, found.definition),
         notes(found.plan),
+        found.definition.trainer.bundle ? bundle(found.definition.trainer.bundle) : null,
         h(
           "div",
           null,

@@ -1,5 +1,6 @@
 // The study's definition as it stands, with what identifies it; to copy or to clone.
 
+import { bundle } from "../core/code.js";
 import { h, replace } from "../core/dom.js";
 import { copyButton, panel } from "../core/ui.js";
 import { document as yaml } from "./yaml.js";
@@ -28,6 +29,7 @@ export function mount(node, page) {
         fact("Space version", String(study.space_version)),
         fact("Space digest", h("code", { title: study.space_digest }, study.space_digest.slice(0, 16)), copyButton(study.space_digest)),
       ),
+      page.definition().trainer.bundle ? bundle(page.definition().trainer.bundle) : null,
       h("pre", { class: "definition", tabindex: "0" }, text(page)),
     );
   };

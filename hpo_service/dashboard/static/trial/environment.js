@@ -1,5 +1,6 @@
 // What the trial ran on and with: the recorded environments of its attempts, collapsed to a line each.
 
+import { bundle } from "../core/code.js";
 import { h, replace } from "../core/dom.js";
 import { bytes } from "../core/format.js";
 import { copyButton, panel } from "../core/ui.js";
@@ -51,6 +52,7 @@ function one(digest, document, page) {
       h("code", null, digest.slice(0, 16)),
       copyButton(() => JSON.stringify(document, null, 2), "Copy as JSON"),
     ),
+    document.code?.bundle ? bundle(document.code.bundle) : null,
     pairs(rest),
     packages
       ? h(
@@ -74,6 +76,7 @@ function summary({ python, torch, cpu, gpu, code }) {
     python && `Python ${python}`,
     torch?.version && `torch ${torch.version}`,
     typeof gpu === "object" && gpu ? (gpu.name ?? gpu.names?.[0] ?? "GPU") : cpu,
+    code?.bundle && `code ${String(code.bundle).slice(0, 12)}`,
     code?.commit && `commit ${String(code.commit).slice(0, 10)}`,
   ].filter(Boolean);
   return parts.join(" · ") || "Environment";
