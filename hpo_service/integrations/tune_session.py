@@ -73,9 +73,10 @@ class TuneSession:
 
     @property
     def study(self) -> Study:
-        """The study; connects when first used, by HPO_TOKEN where a token is needed."""
+        """The study: the handle that was given, else one over a connection of the session's own, made when first used
+        (by HPO_TOKEN where a token is needed)."""
         if self.found is None:
-            self.client = Client(self.key.url, client_id=self.key.client_id)
+            self.client = Client(self.key.url)
             self.found = self.client.study(self.key.study_id)
         return self.found
 
@@ -125,7 +126,7 @@ class TuneSession:
         if self.fresh or self.over or time.monotonic() < self.quiet_until:
             return
         held = {(trial.number, trial.fence) for trial in self.open.values()}
-        given = self.study.ask(len(held) + 1, lease_s=LEASE_S, wait_s=0)
+        given = self._ask(len(held) + 1)
         names = {number: tune_id for tune_id, number in self.numbers.items()}
         came = False
         for trial in given:
@@ -143,6 +144,9 @@ class TuneSession:
         if self.fresh and self.suggested >= self.samples:
             self.let_go_of_fresh()
             self.closing = True
+
+    def _ask(self, n: int) -> list[Trial]:
+        return self.study.ask(n, client_id=self.key.client_id, lease_s=LEASE_S, wait_s=0)
 
     def look(self) -> set[str]:
         """Asks whether paused trials go on, and gives those that never will."""
@@ -252,7 +256,7 @@ class TuneSession:
         self.suggested = int(state["suggested"])
         self.open, self.continued, self.steps = {}, set(), {}
         names = {number: tune_id for tune_id, number in self.numbers.items()}
-        for trial in self.study.ask(max(1, len(names)), lease_s=LEASE_S, wait_s=0):
+        for trial in self._ask(max(1, len(names))):
             tune_id = names.get(trial.number)
             if tune_id is None:
                 self.fresh.append(trial)
@@ -278,6 +282,7 @@ _current: dict[tuple[str, str], Key] = {}
 
 def key_for(study: Study | str, url: str | None = None) -> Key:
     """The key that a Tuner's hooks for this study share; of the Tuner under construction, if there is one."""
+    given = study if isinstance(study, Study) else None
     if isinstance(study, str):
         with Client(url) as client:
             study = client.study(study)
@@ -289,6 +294,8 @@ def key_for(study: Study | str, url: str | None = None) -> Key:
     place = (study._core.url, study.id)
     if place not in _current:
         _current[place] = Key(url=place[0], study_id=place[1], client_id=f"tune-{uuid.uuid4().hex[:12]}")
+    if given is not None:
+        session_of(_current[place]).found = given
     return _current[place]
 
 

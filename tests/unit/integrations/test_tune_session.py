@@ -32,7 +32,7 @@ def make(sdk: hpo.Client) -> Make:
         chosen = {"name": algorithm, "max_resource": 9}
         study = sdk.create_study(DEFINITION | {"algorithm": chosen, "budget": {"trials": 4}} | more)
         session = session_of(key_for(study))
-        session.found, session.segments = study, segments
+        session.segments = segments
         return session
 
     return make
