@@ -12,6 +12,7 @@ import { mount as log } from "./log.js";
 import { mount as neighbours } from "./neighbours.js";
 import { mount as notes } from "./notes.js";
 import { mount as parameters } from "./parameters.js";
+import { mount as reproduction } from "./reproduction.js";
 import { makePage } from "./state.js";
 
 const PARTS = [
@@ -22,6 +23,7 @@ const PARTS = [
   [attempts, "wide"],
   [log, "wide"],
   [neighbours, "wide"],
+  [reproduction, "wide"],
   [environment, "wide"],
 ];
 
