@@ -11,12 +11,14 @@ import socket
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from workers import checkpoints, endings, environment, isolation, memory, trainables
 from workers.capture import LogBuffer, captured
 from workers.contract import PLAIN, CancelMode, Ended, Logged, Message, Outcome, Reported, Started, WorkOrder
-from workers.trial import Ending, Trial
+from workers.distributed import GroupEnd, Ranks
+from workers.errors import InvalidOrderError
+from workers.trial import Ending, Resumed, Trial
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -64,6 +66,7 @@ class Attempt:
         self._log = LogBuffer(lambda text: emit(Logged(key=order.key, text=text)))
         self._usage = memory.Usage(self._worker.device)
         self._trial: Trial | None = None
+        self._group: GroupEnd | None = None
         self._started = time.monotonic()
 
     def flush_logs(self) -> None:
@@ -97,6 +100,8 @@ class Attempt:
                 self._calibrate(prepared)
 
     def _concluded(self, error: BaseException | None) -> tuple[Ending, str]:
+        if error is None and self._group is not None:
+            return self._group.ending, self._group.traceback
         return endings.conclude(self._order, self._trial, error, log=self._log.write)
 
     def _prepare(self) -> trainables.Prepared:
@@ -111,6 +116,7 @@ class Attempt:
             "method": PLAIN,
             "width": order.width,
             "determinism": environment.determinism(asked=order.deterministic),
+            **({"processes": order.processes} if order.processes > 1 else {}),
         }
         found = environment.capture(device=self._worker.device, code=prepared.code, data=prepared.data, run=run)
         self._send(
@@ -124,6 +130,9 @@ class Attempt:
                 resumed_path=resumed.ref.path if resumed else "",
             )
         )
+        if order.processes > 1:
+            self._group = self._train_together(resumed)
+            return
         self._trial = Trial(
             order,
             emit=self._emit,
@@ -137,6 +146,26 @@ class Attempt:
             self._run(prepared, self._trial)
         else:  # the end of an earlier attempt was lost, not its training
             self._trial.ending = Ending(outcome=Outcome.REACHED)
+
+    def _train_together(self, resumed: Resumed | None) -> GroupEnd:
+        """Train in several processes; all of them go on from the checkpoint that could be read here."""
+        order = replace(self._order, checkpoints=() if resumed is None else (resumed.ref,))
+        if order.trainer.function is None:
+            raise InvalidOrderError(
+                "several processes train a function only, but this trainer is none; set resources.processes to 1"
+            )
+        if resumed is not None and resumed.ref.resource >= order.target_resource and not order.preflight:
+            return GroupEnd(ending=Ending(outcome=Outcome.REACHED), resource=resumed.ref.resource)
+        ranks = Ranks(
+            order,
+            emit=self._emit,
+            cancelled=self._cancelled,
+            log=self._log.write,
+            device=self._worker.device,
+            cpu=self._worker.cpu,
+            started=self._started,
+        )
+        return ranks.run()
 
     def _run(self, prepared: trainables.Prepared, trial: Trial) -> None:
         process = os.getpid()
@@ -167,6 +196,8 @@ class Attempt:
         self._send(message)
 
     def _ended(self, ending: Ending, traceback: str) -> Ended:
+        if self._group is not None:
+            return self._ended_together(self._group, traceback)
         checkpoint, ending = endings.last_checkpoint(self._trial, ending)
         return Ended(
             key=self._order.key,
@@ -181,3 +212,22 @@ class Attempt:
             gpu_peak_memory_bytes=self._usage.gpu_peak_bytes(),
             gpu_utilisation=self._usage.gpu_mean_utilisation(),
         )
+
+    def _ended_together(self, group: GroupEnd, traceback: str) -> Ended:
+        return Ended(
+            key=self._order.key,
+            outcome=group.ending.outcome,
+            resource=group.resource,
+            seconds=time.monotonic() - self._started,
+            failure=group.ending.failure,
+            reason=group.ending.reason,
+            traceback=traceback,
+            checkpoint=group.checkpoint,
+            peak_memory_bytes=_sum(self._usage.peak_bytes(), group.peak_memory_bytes),
+            gpu_peak_memory_bytes=_sum(self._usage.gpu_peak_bytes(), group.gpu_peak_memory_bytes),
+            gpu_utilisation=self._usage.gpu_mean_utilisation(),
+        )
+
+
+def _sum(own: int | None, theirs: int | None) -> int | None:
+    return theirs if own is None else own + (theirs or 0)
