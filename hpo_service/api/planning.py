@@ -41,7 +41,7 @@ def require_permission(definition: StudyDefinition, caller: Principal) -> None:
     if trainer.code is not None and not caller.may_submit_code:
         raise Forbidden(
             f"trainer.{trainer.kind} runs code on the workers, which the token {caller.name!r} may not submit",
-            remedy="use a token made with hpo token create --submit-code, or a recipe of the service's",
+            remedy="use a token made with hpo token create --code, or a recipe of the service's",
         )
 
 

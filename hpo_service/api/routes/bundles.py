@@ -142,7 +142,7 @@ def _require_code(caller: Principal) -> None:
     if not caller.may_submit_code:
         raise Forbidden(
             f"a bundle is code that runs on the workers, which the token {caller.name!r} may not submit",
-            remedy="use a token made with hpo token create --submit-code",
+            remedy="use a token made with hpo token create --code",
         )
 
 
