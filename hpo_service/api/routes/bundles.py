@@ -60,9 +60,9 @@ async def upload_bundle(
 ) -> Bundle:
     """Upload an archive of code: 201, or 200 where the project has it already. Refused with the reason where it could
     do harm. Needs the permission to submit code."""
+    _require_type(request.headers.get("content-type", ""))
     _require_code(caller)
     caller.require_project(project)
-    _require_type(request.headers.get("content-type", ""))
     digest, most = hashlib.sha256(), shared.settings.max_bundle_bytes
     remedy = "leave out what training does not import (.gitignore); HPO_MAX_BUNDLE_BYTES sets the limit"
     async with received(request, most_bytes=most, remedy=remedy, into=digest.update) as file:

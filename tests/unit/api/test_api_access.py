@@ -118,7 +118,7 @@ def test_submitting_code_is_a_permission_of_its_own(
     document = {**DEFINITION, "trainer": trainer}
     for path in ("/api/v1/studies", "/api/v1/studies/validate"):
         refused = open_client.post(path, json=document, headers=bearer("admin"))
-        assert (refused.status_code, "submit-code" in refused.json()["remedy"]) == (403, True)
+        assert (refused.status_code, "--code" in refused.json()["remedy"]) == (403, True)
     allowed = open_client.post("/api/v1/studies", json=document, headers=bearer("editor", may_submit_code=True))
     assert allowed.status_code == 201
     assert allowed.json()["state"] == "preflight"
