@@ -11,7 +11,7 @@ from typing import Annotated
 
 import typer
 
-from hpo_service.cli import artifacts, discovering, repeating, reproducing, server, studies, trials
+from hpo_service.cli import artifacts, discovering, repeating, reproducing, sending, server, studies, trials
 from hpo_service.cli.base import HpoGroup, Session
 
 app = typer.Typer(
@@ -58,6 +58,7 @@ _COMMANDS: tuple[Callable[..., None], ...] = (
     artifacts.artifacts,
     trials.compare,
     trials.export,
+    sending.send,
     reproducing.reproduce,
     reproducing.record,
     repeating.replay,

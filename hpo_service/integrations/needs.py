@@ -14,5 +14,6 @@ def need(module: str, *, pip: str) -> Any:
         return importlib.import_module(module)
     except ModuleNotFoundError as error:
         package = module.partition(".")[0]
-        missing = "is not installed" if error.name == package else f"needs {error.name}, which is not installed"
+        own = f"{module}.".startswith(f"{error.name}.")
+        missing = "is not installed" if own else f"needs {error.name}, which is not installed"
         raise Unsupported(f"{package} {missing}", remedy=f"run: pip install {pip}") from None
