@@ -178,6 +178,11 @@ class Resources(_Model):
             raise ValueError("a trial needs cpu or gpu, but both are 0; set resources.cpu to 1")
         if self.gpu > 1 and self.gpu != int(self.gpu):
             raise ValueError(f"more than one GPU must be a whole number, but got gpu={self.gpu}; use 1 or 2")
+        if self.processes > 1 and self.gpu % self.processes:
+            raise ValueError(
+                "the GPUs of a trial are divided equally among its processes, "
+                f"but got gpu={self.gpu:g} and processes={self.processes}; set gpu to a multiple of processes, or to 0"
+            )
         return self
 
 
@@ -451,8 +456,14 @@ def _test_problems(definition: StudyDefinition) -> list[FieldProblem]:
 
 
 def _trainer_problems(definition: StudyDefinition) -> list[FieldProblem]:
-    """What breaks the recipe's declaration; for other trainers only `epochs` beside a scheduler."""
+    """What breaks the recipe's declaration; for other trainers only `epochs` beside a scheduler. Only a function is
+    trained by several processes."""
     trainer = definition.trainer
+    processes = definition.resources.processes
+    if processes > 1 and trainer.function is None:
+        rule = "several processes train a function only (trainer.function)"
+        remedy = "set resources.processes to 1, or write a function that uses torch.distributed"
+        return [FieldProblem(path="resources.processes", rule=rule, value=processes, remedy=remedy)]
     if trainer.recipe is not None:
         found = validate_trainer(
             trainer.recipe,
