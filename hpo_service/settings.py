@@ -60,6 +60,9 @@ class Settings(BaseModel):
     gpu_hour_dollars: Annotated[float, Field(ge=0, le=1e6)] = Field(
         default=2.0, description="Price of one GPU for one hour, dollars."
     )
+    wage_hour_dollars: Annotated[float, Field(ge=0, le=1e6)] = Field(
+        default=60.0, description="What an hour of a person's work costs, dollars; reports compare with it. 0: do not."
+    )
     lease_s: Annotated[float, Field(ge=1)] = Field(
         default=15.0, description="How long a controller that went silent keeps its studies, seconds."
     )

@@ -12,6 +12,7 @@ from typing import Annotated
 import typer
 
 from hpo_service.cli import artifacts, discovering, repeating, reproducing, sending, server, studies, trials
+from hpo_service.cli import confirming as of_confirming
 from hpo_service.cli.base import HpoGroup, Session
 
 app = typer.Typer(
@@ -58,6 +59,8 @@ _COMMANDS: tuple[Callable[..., None], ...] = (
     artifacts.artifacts,
     trials.compare,
     trials.export,
+    of_confirming.confirm,
+    of_confirming.report,
     sending.send,
     reproducing.reproduce,
     reproducing.record,

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Self, overload
 import httpx
 
 from hpo_service.client import artifacts, asking, operations, repeats, reproductions, training
+from hpo_service.client import confirming as of_confirming
 from hpo_service.client import study_operations as of_study
 from hpo_service.client.artifacts import ArtifactInfo
 from hpo_service.client.bundling import Code, Folder, Kind, upload_code
@@ -87,6 +88,9 @@ class AsyncStudy(of_study.StudyBase):
     enqueue = awaiting(of_study.enqueue)
     rungs = awaiting(of_study.rungs)
     methods = awaiting(training.methods)
+    confirmation = awaiting(of_confirming.confirmation)
+    confirmations = awaiting(of_confirming.confirmations)
+    report = awaiting(of_confirming.report)
     curves = awaiting(of_study.curves)
     event_log = awaiting(of_study.event_log)
     export = awaiting(of_study.export)
@@ -120,6 +124,11 @@ class AsyncStudy(of_study.StudyBase):
         """Lines of logs that hold `text`, for `async for`; see `Study.search_logs`."""
         found = artifacts.found_pages(self, text, trial, fence)
         return AsyncPages(self._run, found, artifacts.FoundLine.parse, limit)
+
+    async def confirm(self, *, top: int = 5, seeds: int = 5, trials: of_confirming.Numbers | None = None) -> AsyncStudy:
+        """Begins a study that trains the best trials again with new seeds; see `Study.confirm`."""
+        begun = of_confirming.confirm(self, top=top, seeds=seeds, trials=trials)
+        return AsyncStudy(self._client, await self._client._do(begun))
 
     async def best(self, limit: int = 1) -> list[AsyncTrial]:
         """The best trials, best first, among those at the highest resource reached."""

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Self, overload
 import httpx
 
 from hpo_service.client import artifacts, asking, operations, repeats, reproductions, training
+from hpo_service.client import confirming as of_confirming
 from hpo_service.client import study_operations as of_study
 from hpo_service.client.artifacts import ArtifactInfo
 from hpo_service.client.bundling import Code, Folder, Kind, upload_code
@@ -92,6 +93,9 @@ class Study(of_study.StudyBase):
     enqueue = blocking(of_study.enqueue)
     rungs = blocking(of_study.rungs)
     methods = blocking(training.methods)
+    confirmation = blocking(of_confirming.confirmation)
+    confirmations = blocking(of_confirming.confirmations)
+    report = blocking(of_confirming.report)
     curves = blocking(of_study.curves)
     event_log = blocking(of_study.event_log)
     export = blocking(of_study.export)
@@ -124,6 +128,11 @@ class Study(of_study.StudyBase):
         """Lines of logs that hold `text`, whatever the case of its letters: of the study, a trial or an attempt."""
         found = artifacts.found_pages(self, text, trial, fence)
         return Pages(self._run, found, artifacts.FoundLine.parse, limit)
+
+    def confirm(self, *, top: int = 5, seeds: int = 5, trials: of_confirming.Numbers | None = None) -> Study:
+        """Is the winner real? Begins a study that trains the best `top` trials, or these `trials`, again with `seeds`
+        new seeds each; its `confirmation()` tells what came of it."""
+        return Study(self._client, self._client._do(of_confirming.confirm(self, top=top, seeds=seeds, trials=trials)))
 
     def best(self, limit: int = 1) -> list[Trial]:
         """The best trials, best first, among those at the highest resource reached."""

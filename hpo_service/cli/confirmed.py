@@ -1,0 +1,92 @@
+"""What a confirmation has come to, as the command line prints it."""
+
+from __future__ import annotations
+
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from hpo_service.cli.render import table
+from hpo_service.client import text
+from hpo_service.client.confirming import Configuration, Confirmation, Ensemble, Spread
+
+STYLES = {"real": "bold green", "luck": "bold red", "noise": "bold yellow"}
+
+
+def confirmation_sheet(found: Confirmation) -> RenderableType:
+    """The verdict, a line per configuration, what else is to be known."""
+    parts: list[RenderableType] = [
+        Text(found.verdict, style=STYLES.get(found.kind, "bold")),
+        Text(
+            f"{found.done} of {found.trials} trainings, {found.seeds} seeds each, "
+            f"{found.direction} {found.metric}; confirms {found.confirms_name or 'a deleted study'} ({found.confirms})"
+        ),
+        Text(),
+        _configurations(found),
+        Text(),
+    ]
+    lines = [found.test_verdict, *found.notes]
+    if found.cheapest is not None:
+        lines.append(f"The cheapest of those that cannot be told apart is trial {found.cheapest}.")
+    if found.detectable is not None:
+        shown = text.number(found.detectable, 2)
+        lines.append(f"So many seeds show a difference of {shown} four times in five.")
+    parts += [Text(line) for line in lines if line]
+    if found.ensemble is not None:
+        parts += [Text(), _ensemble(found.ensemble), Text(found.ensemble.words)]
+    if found.ensemble_note:
+        parts.append(Text(found.ensemble_note))
+    return Group(*parts)
+
+
+def _configurations(found: Confirmation) -> Table:
+    tests = list(dict.fromkeys(name for one in found.configurations for name in one.test))
+    right = ("search", "mean", "interval", "optimism", "p", "cost/seed", *tests)
+    made = table("trial", "seeds", "search", "mean", "interval", "optimism", "p", *tests, "cost/seed", right=right)
+    for one in found.configurations:
+        made.add_row(
+            str(one.trial),
+            _seeds(one),
+            _searched(one),
+            _spread(one.spread),
+            "–" if one.spread is None or one.spread.low is None
+            else f"{text.number(one.spread.low)} … {text.number(one.spread.high)}",
+            text.number(one.optimism, 2),
+            _p(one),
+            *(_spread(one.test.get(name)) for name in tests),
+            "–" if one.cost_microdollars is None else text.dollars(round(one.cost_microdollars)),
+        )  # fmt: skip
+    return made
+
+
+def _seeds(one: Configuration) -> str:
+    done = one.spread.n if one.spread is not None else 0
+    more = [f"{count} {word}" for count, word in ((one.failed, "failed"), (one.open, "open")) if count]
+    return ", ".join([str(done), *more])
+
+
+def _searched(one: Configuration) -> str:
+    if one.searched is None:
+        return "–"
+    shown = text.number(one.searched.value)
+    return shown if one.searched.compares else f"{shown} at {text.number(one.searched.resource)}"
+
+
+def _spread(one: Spread | None) -> str:
+    if one is None:
+        return "–"
+    return text.number(one.mean) + (f" ± {text.number(one.sd, 2)}" if one.sd is not None else "")
+
+
+def _p(one: Configuration) -> str:
+    if one.against is None:
+        return "winner"
+    p = one.against.p_corrected
+    return "–" if p is None else "< 0.001" if p < 0.001 else f"{p:.2g}"
+
+
+def _ensemble(found: Ensemble) -> Table:
+    made = table("together", "models", f"val {found.metric}", f"test {found.metric}", right=("models",))
+    for name, one in (("best single", found.single), ("uniform", found.uniform), ("greedy", found.greedy)):
+        made.add_row(name, str(len(one.members)), text.number(one.val), text.number(one.test))
+    return made
