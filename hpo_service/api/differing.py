@@ -26,7 +26,7 @@ from hpo_service.store.rows import AttemptRow, StudyRow, TrialRow
 MOST_DIFF_CHARACTERS = 200_000
 MOST_FILE_BYTES = 1 << 20
 _LABELS = frozenset({"name", "notes", "tags", "project"})
-_APART = ("code", "data", "digest")
+_APART = ("code", "data", "digest", "run")
 
 
 class Difference(Answer):
@@ -137,6 +137,7 @@ def _training(side: Side) -> Mapping[str, Any]:
         "method": attempt.method if attempt else None,
         "width": attempt.width if attempt else None,
         "device": attempt.device if attempt else None,
+        "run": _part(side, "run"),
     }
 
 
