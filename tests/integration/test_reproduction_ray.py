@@ -4,6 +4,7 @@ recipe, which keep random states of their own."""
 
 from __future__ import annotations
 
+import io
 import os
 import random
 import signal
@@ -16,6 +17,8 @@ from typing import Any
 
 import pytest
 
+from hpo_service import storage
+from hpo_service.bundles.building import from_files
 from hpo_service.controller.loop import Controller
 from hpo_service.core.definition import parse
 from hpo_service.core.states import StudyState
@@ -51,18 +54,28 @@ def noisy(trial):
 '''
 
 
-@pytest.fixture(scope="module")
-def code(tmp_path_factory: pytest.TempPathFactory) -> str:
-    folder = tmp_path_factory.mktemp("code")
-    (folder / "mine_again.py").write_text(CODE)
-    return str(folder)
+SPIRALS = Path(__file__).parents[2] / "examples" / "spirals.py"
 
 
 @pytest.fixture(scope="module")
-def executor(local_ray: None, code: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RayExecutor]:
-    made = RayExecutor(Settings(), tmp_path_factory.mktemp("storage"), code_paths=[code])
+def bundles(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The storage root, in which bundles lie."""
+    return tmp_path_factory.mktemp("storage")
+
+
+@pytest.fixture(scope="module")
+def executor(local_ray: None, bundles: Path) -> Iterator[RayExecutor]:
+    made = RayExecutor(Settings(), bundles, code_paths=[])
     yield made
     made.close()
+
+
+@pytest.fixture(scope="module")
+def bundle(bundles: Path) -> str:
+    """The digest of a bundle with a user's function and recipe."""
+    made = from_files({"mine_again.py": CODE.encode(), "spirals.py": SPIRALS.read_bytes()})
+    storage.store(bundles, storage.bundle_path(made.digest), io.BytesIO(made.archive))
+    return made.digest
 
 
 @dataclass
@@ -210,12 +223,12 @@ def test_twenty_trials_of_a_fused_paused_and_crashed_study_come_out_the_same(lab
     assert (after.last_seq, after.cost_microdollars) == (before.last_seq, before.cost_microdollars)
 
 
-def test_a_function_with_random_states_of_its_own_comes_out_the_same(lab: Lab) -> None:
+def test_a_bundled_function_with_random_states_of_its_own_comes_out_the_same(lab: Lab, bundle: str) -> None:
     study = lab.study(
         objective={"metric": "loss", "direction": "minimize"},
         space={"lr": {"type": "loguniform", "low": 1e-4, "high": 1e-1}},
         algorithm={"name": "successive_halving", "trials": 9, "max_resource": 9},
-        trainer={"function": "mine_again:noisy"},
+        trainer={"function": "mine_again:noisy", "bundle": bundle},
         resources={"cpu": 1},
     )
     winner = study.best_trial
@@ -226,3 +239,24 @@ def test_a_function_with_random_states_of_its_own_comes_out_the_same(lab: Lab) -
     told = records.trial_record(lab.db, study.id, winner)
     assert record.digest(told) == told["digest"]
     assert [s["resumed"] is not None for s in told["segments"]] == [False] + [True] * (len(told["segments"]) - 1)
+
+
+def test_a_bundled_recipe_comes_out_the_same_as_a_lane(lab: Lab, bundle: str) -> None:
+    study = lab.study(
+        objective={"metric": "val_accuracy", "direction": "maximize"},
+        space={
+            "frequency": {"type": "loguniform", "low": 0.5, "high": 16.0},
+            "lr": {"type": "loguniform", "low": 1e-3, "high": 1e-1},
+        },
+        algorithm={"name": "successive_halving", "trials": 8, "max_resource": 4},
+        trainer={"recipe": "spirals:Spirals", "params": {"hidden": 16}, "bundle": bundle},
+        resources={"lanes": 4},
+    )
+    winner = study.best_trial
+    assert winner is not None
+    attempts = [a for n in range(8) for a in reading.attempts(lab.db, study.id, n)]
+    assert sum(a.method == "fused" for a in attempts) >= 8
+    rows = lab.reproduce(study, [winner, (winner + 1) % 8])
+    same(rows)
+    told = records.trial_record(lab.db, study.id, winner)
+    assert {e["code"]["bundle"] for e in told["environments"].values()} == {bundle}

@@ -38,6 +38,7 @@ class Tape:
     params: dict[str, Any]
     metric: str = "loss"
     width: int = 1
+    processes: int = 1
     segments: list[dict[str, Any]] = field(default_factory=list)
     curve: dict[int, dict[str, Any]] = field(default_factory=dict)
     environments: dict[str, Any] = field(default_factory=dict)
@@ -52,7 +53,7 @@ class Tape:
             key=AttemptKey(study_id="s", trial=17, fence=self.fence), trainer=self.trainer, params=self.params,
             seed=1234, metric=self.metric, metrics=(self.metric,), directions=("minimize",), from_resource=0.0,
             target_resource=target, horizon=9.0, storage_root=str(self.storage), width=self.width,
-            checkpoints=tuple(reversed(self.checkpoints)),
+            processes=self.processes, checkpoints=tuple(reversed(self.checkpoints)),
         )  # fmt: skip
         messages: list[Message] = []
         asked: list[CancelMode] = []
@@ -109,7 +110,8 @@ class Tape:
                         "ray_tune": self.trainer.ray_tune, "optuna": self.trainer.optuna,
                         "params": dict(self.trainer.params)},
             "params": self.params, "seed": 1234, "objectives": [{"metric": self.metric, "direction": "minimize"}],
-            "deterministic": False, "resources": {"cpu": 1.0, "gpu": 0.0}, "limits": {}, "segments": self.segments,
+            "deterministic": False, "resources": {"cpu": 1.0, "gpu": 0.0, "processes": self.processes}, "limits": {},
+            "segments": self.segments,
             "curve": [self.curve[step] for step in sorted(self.curve)], "environments": self.environments,
         }  # fmt: skip
         return {**made, "digest": record.digest(made)}

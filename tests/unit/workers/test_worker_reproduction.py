@@ -218,6 +218,15 @@ def test_trainables_of_other_tools_come_out_equal(
     assert equal(trial.document())["comparison"]["compared"] >= 5
 
 
+def test_processes_that_train_together_come_out_equal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(Path(__file__).parent))
+    spec = TrainerSpec(function="rank_code:train")
+    trial = Tape(tmp_path / "storage", spec, {}, metric="val_loss", processes=2)
+    trial.train(2)
+    assert [p["metrics"] for p in trial.document()["curve"]] == [{"val_loss": 3.0}, {"val_loss": 6.0}]
+    equal(trial.document())
+
+
 @pytest.mark.parametrize("width", [1, 3])
 def test_a_recipe_comes_out_equal_plainly_and_as_a_lane(width: int, tmp_path: Path) -> None:
     trial = Tape(
