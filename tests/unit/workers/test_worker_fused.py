@@ -339,6 +339,7 @@ def test_out_of_memory_halves_until_it_fits(program: Program, order: Make) -> No
     program.before_epoch = memory_for(3)
     got = run(launch(*(order(trial) for trial in range(10)), width=10))
     assert [n.width for n in got.narrowed] == [5, 3, 3]
+    assert [sorted(key.trial for key in n.keys) for n in got.narrowed] == [[*range(10)], [*range(5)], [*range(5, 10)]]
     assert program.widths == [(10, 10), (5, 5), (2, 3), (3, 3), (5, 5), (2, 3), (3, 3)]
     for trial in range(10):
         assert (got.end(trial).outcome, got.steps(trial)) == (Outcome.REACHED, [1, 2, 3])
@@ -369,6 +370,7 @@ def test_lanes_that_reported_are_interrupted_rather_than_contradicted(program: P
         assert (end.outcome, end.resource, got.steps(trial)) == (Outcome.PAUSED, 1.0, [1])
         assert "narrower launch" in end.reason
     assert [n.width for n in got.narrowed] == [2]
+    assert got.narrowed[0].keys == (), "what they reported was trained at the width that they had"
 
 
 def test_one_lane_that_does_not_fit_fails(program: Program, order: Make) -> None:
