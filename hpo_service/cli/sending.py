@@ -10,7 +10,6 @@ import typer
 
 from hpo_service.cli.base import Session, session_of
 from hpo_service.cli.studies import Named
-from hpo_service.client.text import number
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -59,7 +58,7 @@ def send(
         return
     for note in sent.notes:
         session.say(f"note: {note}")
-    what = f"{number(sent.trials)} trials and {number(sent.points)} reports" if sent.trials else "nothing new"
+    what = f"{sent.trials:,} trials and {sent.points:,} reports" if sent.trials else "nothing new"
     session.say(f"sent {what} of {found.name} to {sent.place}")
 
 
@@ -67,7 +66,7 @@ def _progress(session: Session) -> Callable[[Sent], None] | None:
     if session.json:
         return None
     return lambda sent: session.say(
-        f"up to event {number(sent.seq)}: {number(sent.trials)} trials, {number(sent.points)} reports"
+        f"up to event {sent.seq:,}: {sent.trials:,} trials, {sent.points:,} reports"
     )
 
 
