@@ -4,6 +4,7 @@
 // post(path, body?, {type, signal}?) → body   body: object (JSON), or a string with type "application/yaml"
 // patch(path, body) → body
 // download(path, filename) → Promise     saves the answer as a file
+// blob(path) → Promise of the answer's bytes
 // query({a: 1, b: ["x", "y"]}) → "?a=1&b=x&b=y"   null, undefined and "" are left out
 // headers(more) → headers with the token;  tokenMark() → a short mark of the token, to keep tabs of different tokens apart
 // ApiError: message, status (0: the server was not reached), detail, remedy, problems: [{path, rule, value, remedy, line, column}]
@@ -86,6 +87,11 @@ export async function download(path, filename) {
   if (!answer.ok) return read(answer);
   save(await answer.blob(), filename);
   return null;
+}
+
+export async function blob(path) {
+  const answer = await send(path, { headers: { Accept: "*/*" } });
+  return answer.ok ? answer.blob() : read(answer);
 }
 
 async function send(path, { headers: more, ...options }) {

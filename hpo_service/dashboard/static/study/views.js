@@ -37,11 +37,12 @@ export const VIEWS = [
     id: "about",
     label: "About",
     unfiltered: true,
-    holds: () => [
+    holds: (page) => [
       part("notes", "Notes and tags", { wide: false }),
       part("definition", "Definition", { wide: false }),
       part("methods", "How trials are trained"),
       part("events", "Event log"),
+      ...(page.study().external ? [] : [part("logsearch", "Logs")]), // external workers keep their output themselves
     ],
   },
 ];

@@ -3,6 +3,7 @@
 import { byId, h, replace } from "../core/dom.js";
 import { shortcut } from "../core/keys.js";
 import { problemBox } from "../core/ui.js";
+import { mount as artifacts } from "./artifacts.js";
 import { mount as attempts } from "./attempts.js";
 import { mount as curves } from "./curves.js";
 import { mount as diagnosis } from "./diagnosis.js";
@@ -21,6 +22,7 @@ const PARTS = [
   [parameters, ""],
   [notes, ""],
   [attempts, "wide"],
+  [artifacts, "wide"],
   [log, "wide"],
   [neighbours, "wide"],
   [reproduction, "wide"],

@@ -1,6 +1,6 @@
 // Find in a long text: marks every place with the browser's highlights, goes from one to the next.
 //
-// makeFinder(pre, text()) → {node, again()}      again() after the text has changed
+// makeFinder(pre, text()) → {node, again(), seek(what, line)}      again() after the text has changed; seek: as if typed, from that line on
 
 import { h, later, replace } from "../core/dom.js";
 import { button } from "../core/ui.js";
@@ -80,5 +80,18 @@ export function makeFinder(pre, text) {
       go(event.shiftKey ? -1 : 1);
     }
   });
-  return { node, again };
+  function seek(what, line) {
+    input.value = what;
+    again();
+    let start = 0;
+    for (let passed = 1; passed < line && start >= 0; passed += 1) start = text().indexOf("\n", start) + 1 || -1;
+    at = Math.max(
+      0,
+      places.findIndex((from) => from >= start),
+    );
+    mark();
+    go(0);
+  }
+
+  return { node, again, seek };
 }

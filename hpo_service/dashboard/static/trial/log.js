@@ -8,7 +8,7 @@ import { param } from "../core/url.js";
 import { button, copyButton, panel, select, switcher, toast } from "../core/ui.js";
 import { makeFinder } from "./find.js";
 
-const KEPT = 400000; // characters on the page; a longer log is saved whole with "Save"
+const KEPT = 1200000; // characters on the page: all that an attempt may keep
 const FOLLOW_MS = 2000;
 const MOST_PIECES = 200; // of one look: a log is read on from where it was
 
@@ -18,6 +18,7 @@ export function mount(node, page) {
   const chosen = param("attempt", 0); // 0: the newest
   const state = { text: "", next: 0, fence: 0, cut: 0, busy: false, timer: 0, following: true };
   const finder = makeFinder(pre, () => state.text);
+  const sought = { text: param("find", "").get(), line: param("line", 0).get() }; // of a search through the study's logs
   const follow = switcher("Follow", true, (on) => {
     state.following = on;
     if (on) toEnd();
@@ -90,9 +91,17 @@ export function mount(node, page) {
     if (shown === state.text && pre.isConnected) return;
     if (!frame.node.isConnected) replace(node, frame.node);
     if (!pre.isConnected) replace(frame.body, pre);
+    const grown = shown && !state.cut && pre.firstChild && state.text.startsWith(shown) ? state.text.slice(shown.length) : null;
     shown = state.text;
-    pre.textContent = state.text;
-    finder.again();
+    if (grown === null) pre.textContent = state.text;
+    else pre.firstChild.appendData(grown); // what is there stays: a selection, what was found
+    if (sought.text) {
+      state.following = false;
+      follow.set(false);
+      finder.seek(sought.text, sought.line);
+      frame.node.scrollIntoView({ block: "nearest" });
+      sought.text = "";
+    } else finder.again();
     frame.note(state.cut ? `The last ${integer(state.text.length)} characters; ${integer(state.cut)} before them are left out here.` : "");
     if (state.following) toEnd();
   }
