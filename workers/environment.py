@@ -107,8 +107,13 @@ def _without_texts(code: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, s
     return {**code, "git": kept}, texts
 
 
-@functools.cache
 def _base(device: str) -> tuple[dict[str, Any], str]:
+    """What stays the same, once everything that it tells of is loaded."""
+    return _captured(device, tuple(name in sys.modules for name in ("numpy", "torch")))
+
+
+@functools.cache
+def _captured(device: str, loaded: tuple[bool, ...]) -> tuple[dict[str, Any], str]:
     base: dict[str, Any] = {
         "python": platform.python_version(),
         "implementation": platform.python_implementation(),
