@@ -22,6 +22,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
+from workers import own_code
 from workers.contract import CancelMode, CheckpointRef, Message, Outcome, Reported, Saved, WorkOrder
 from workers.errors import InvalidOrderError
 from workers.ranks import Cancel, Decision, Done, Job, Over, Pipe
@@ -112,7 +113,7 @@ class Ranks:
                 path=tuple(sys.path),
                 started=self._started,
             )
-            environment = {**os.environ, **_environment(number, count, port, cpu=self._cpu)}
+            environment = {**os.environ, **own_code.before(), **_environment(number, count, port, cpu=self._cpu)}
             self._ranks.append(_Rank(job, environment, said=self._said, log=self._log))
 
     def _attend(self) -> None:

@@ -17,6 +17,7 @@ from typing import Any
 
 ALIAS = "hpo_own_code"
 _joined: _Joined | None = None
+_path_before = ""
 
 
 class _Joined:
@@ -61,8 +62,9 @@ class _Joined:
 def join(folder: str, digest: str) -> None:
     """Let the modules in `folder` be imported from now on, and by processes that this one starts. Call it once, after
     everything of ours was imported."""
-    global _joined
+    global _joined, _path_before
     folder = os.path.abspath(folder)
+    _path_before = os.environ.get("PYTHONPATH", "")
     if folder in sys.path:
         sys.path.remove(folder)
     sys.path.insert(0, folder)
@@ -87,6 +89,11 @@ def importable(module: str) -> str:
 def identity() -> dict[str, str]:
     """What is recorded of the bundle with each attempt; nothing without one."""
     return {} if _joined is None else {"bundle": _joined.digest}
+
+
+def before() -> dict[str, str]:
+    """Variables as they were before `join`, for a child that loads our own modules first and joins then itself."""
+    return {} if _joined is None else {"PYTHONPATH": _path_before}
 
 
 def missing(module: str) -> str | None:

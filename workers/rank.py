@@ -20,7 +20,7 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from workers import endings, isolation, memory, trainables
+from workers import endings, isolation, memory, own_code, trainables
 from workers.contract import CancelMode, Outcome
 from workers.errors import AttemptEnd, InvalidOrderError, ReportError
 from workers.ranks import Cancel, Decision, Done, Job, Over, Pipe
@@ -166,6 +166,8 @@ def main() -> None:
         import torch.distributed  # noqa: F401 - before the user's folders join sys.path
     sys.argv[:] = [""]
     sys.path[:] = job.path
+    if job.order.trainer.bundle:
+        own_code.join(os.getcwd(), job.order.trainer.bundle)
     control = Control(pipe)
     done = _Run(job, control, pipe.send).run()
     sys.stdout.flush()

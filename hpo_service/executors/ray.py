@@ -297,7 +297,8 @@ class RayExecutor:
         self._pool.drop(worker)
         tries = self._failed_starts[worker.shape] = self._failed_starts.get(worker.shape, 0) + 1
         alive = any(w.shape == worker.shape and w.state != "starting" for w in self._pool.workers.values())
-        if tries >= _START_TRIES and not alive:
+        most = 1 if worker.shape.runtime.pip else _START_TRIES  # pip itself tries long enough
+        if tries >= most and not alive:
             self._give_up(worker.shape, f"a worker with {_words(worker.shape)} could not be started: {reason}")
         self._place()
 

@@ -54,7 +54,11 @@ def limits(shared: Shared) -> Limits:
     return Limits(archive_bytes=most, unpacked_bytes=4 * most)
 
 
-@routes.post("", status_code=201, openapi_extra=role(Role.EDITOR, natural=True))
+ARCHIVE = {"schema": {"type": "string", "format": "binary"}}
+BODY = {"requestBody": {"required": True, "content": dict.fromkeys(sorted(TYPES), ARCHIVE)}}
+
+
+@routes.post("", status_code=201, openapi_extra={**role(Role.EDITOR, natural=True), **BODY})
 async def upload_bundle(
     request: Request, response: Response, shared: SharedDep, caller: PrincipalDep, project: Project = "default"
 ) -> Bundle:
