@@ -27,6 +27,7 @@ from typing import Any
 
 from workers import environment, memory, own_code
 from workers.contract import FUSED, AttemptKey, CancelMode, Ended, FailureKind, Launch, Message, Outcome, WorkOrder
+from workers.endings import never_started
 from workers.reproduction import Reproduction
 from workers.saving import Saver
 from workers.session import Attempt, WorkerIdentity
@@ -35,6 +36,7 @@ from workers.tracebacks import format_exception, summary
 
 BATCH_SECONDS = 0.05
 SOON_SECONDS = 0.005  # a beginning and an end wait so long for what follows at once: sending costs half a millisecond
+LEAVE_SECONDS = 0.5  # for the last messages to be read before the process ends
 TURN_SECONDS = 30.0  # an earlier call that does not come within it never will
 _REMEMBERED_CANCELS = 4096
 
@@ -59,6 +61,7 @@ class Worker:
         self._cancels: OrderedDict[AttemptKey, CancelMode] = OrderedDict()
         self._filled: dict[str, list[WorkOrder]] = {}  # further orders of the launch that trains
         self._lock = threading.Lock()
+        self._behind: Sequence[WorkOrder] = ()  # of the plain launch that trains: what comes after its current order
         self._current: Attempt | FusedAttempts | Reproduction | None = None
         self._saver = Saver()
         self._warm: dict[str, Any] | None = None
@@ -188,7 +191,8 @@ class Worker:
             self._train_fused(launch, out)
             return
         try:
-            for order in launch.orders:
+            for place, order in enumerate(launch.orders):
+                self._behind = launch.orders[place + 1 :]
                 ended = self._attempt(order, out.put)
                 if ended.failure is FailureKind.OUT_OF_MEMORY:
                     memory.release()
@@ -221,11 +225,18 @@ class Worker:
         with self._lock:
             self._cancels.pop(order.key, None)
 
+    def _made(self, order: WorkOrder, emit: Callable[[Message], None]) -> Attempt | Reproduction:
+        def cancelled() -> CancelMode | None:
+            return self._cancels.get(order.key)
+
+        if order.reproduce is not None:
+            return Reproduction(order, emit, cancelled, worker=self._me)
+        return Attempt(order, emit, cancelled, worker=self._me, abandon=functools.partial(_leave, emit, self._behind))
+
     def _attempt(self, order: WorkOrder, emit: Callable[[Message], None]) -> Ended:
         try:
             self._load()
-            kind = Attempt if order.reproduce is None else Reproduction
-            self._current = kind(order, emit, lambda: self._cancels.get(order.key), worker=self._me)
+            self._current = self._made(order, emit)
             return self._current.run()
         except BaseException as error:  # the stream must end with an Ended whatever happens
             return _broken(order, error)
@@ -268,6 +279,16 @@ class Worker:
             )
         torch.cuda.set_device(0)
         torch.zeros(1, device="cuda:0")
+
+
+def _leave(emit: Callable[[Message], None], behind: Sequence[WorkOrder], ended: Ended) -> None:
+    """End the process, for its training thread is lost to a trainable that never returns. What is to be said goes
+    first, also of the orders `behind` it: they have not begun, and are placed again."""
+    emit(ended)
+    for order in behind:
+        emit(never_started(order, CancelMode.PAUSE))
+    time.sleep(LEAVE_SECONDS)
+    os._exit(1)
 
 
 def _broken(order: WorkOrder, error: BaseException) -> Ended:

@@ -58,11 +58,14 @@ class Attempt:
         cancelled: Callable[[], CancelMode | None],
         *,
         worker: WorkerIdentity | None = None,
+        abandon: Callable[[Ended], None] | None = None,
     ) -> None:
+        """`abandon` takes the end of a trainable that goes on for ever after it, and ends the process."""
         self._order = order
         self._worker = worker or this_process()
         self._send = emit
         self._cancelled = cancelled
+        self._abandon = abandon
         self._log = LogBuffer(lambda text: emit(Logged(key=order.key, text=text)))
         self._usage = memory.Usage(self._worker.device)
         self._trial: Trial | None = None
@@ -141,6 +144,7 @@ class Attempt:
             device=self._worker.device,
             resumed=resumed,
             started=self._started,
+            abandon=None if self._abandon is None else self._give_up,
         )
         if resumed is None or resumed.ref.resource < order.target_resource or order.preflight:
             self._run(prepared, self._trial)
@@ -166,6 +170,15 @@ class Attempt:
             started=self._started,
         )
         return ranks.run()
+
+    def _give_up(self) -> None:
+        """The trainable swallows its end for ever: say how the attempt ended, and leave it to its process's end."""
+        assert self._trial is not None
+        assert self._trial.ending is not None
+        assert self._abandon is not None
+        self._log.write("after its end the trial went on reporting, so its worker was ended; let BaseException pass\n")
+        self._log.flush()
+        self._abandon(self._ended(self._trial.ending, ""))
 
     def _run(self, prepared: trainables.Prepared, trial: Trial) -> None:
         process = os.getpid()

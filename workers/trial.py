@@ -11,7 +11,7 @@ import os
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NoReturn
 
 from workers import artifacts, checkpoints, predictions
 from workers.contract import (
@@ -28,6 +28,8 @@ from workers.errors import ArtifactError, AttemptEnd, ReportError, StorageError,
 
 CHECKPOINT_EVERY_S = 30.0
 KEPT_PER_ATTEMPT = 2
+MOST_IGNORED = 100
+"""How often a trainable may report after its end before its process is ended: it will not stop by itself."""
 _MOST_STEPS = 2**53  # what JSON and every database hold exactly
 
 
@@ -77,8 +79,10 @@ class Trial:
         resumed: Resumed | None = None,
         started: float | None = None,
         keep: Callable[[Any, int, float], None] | None = None,
+        abandon: Callable[[], None] | None = None,
     ) -> None:
-        """`keep(state, step, resource)` stores a checkpoint and says so; without it the trial does, at once."""
+        """`keep(state, step, resource)` stores a checkpoint and says so; without it the trial does, at once. `abandon`
+        gives up a trainable that goes on and on after its end; it does not return."""
         self._order = order
         self._emit = emit
         self._cancelled = cancelled
@@ -86,6 +90,8 @@ class Trial:
         self._device = device
         self._resumed = resumed
         self._keep = keep
+        self._abandon = abandon
+        self._ignored = 0  # how often the end of the attempt was swallowed
         self._started = time.monotonic() if started is None else started
         self._saved_at = self._started
         self._step: int | None = None
@@ -250,7 +256,7 @@ class Trial:
             ReportError: as `report`.
         """
         if self.ending is not None:
-            raise AttemptEnd
+            self._over()
         self._require_own_process()
         step = self._checked_step(step)
         level = float(step) if resource is None else self._checked_resource(resource)
@@ -322,6 +328,13 @@ class Trial:
         if ends_at is not None and self._step is not None and self._step >= ends_at:
             return self._order.ends_as
         return self._cancelled()
+
+    def _over(self) -> NoReturn:
+        """Raise the end again: something swallowed it, as a bare `except:` does, or this is the first report after."""
+        self._ignored += 1
+        if self._ignored > MOST_IGNORED and self._abandon is not None:
+            self._abandon()
+        raise AttemptEnd
 
     def _end(self, ending: Ending) -> None:
         self.ending = ending

@@ -13,6 +13,7 @@ from workers.contract import (
     CheckpointRef,
     Ended,
     Launch,
+    Logged,
     Message,
     Reported,
     Saved,
@@ -35,6 +36,7 @@ class Reader:
     reports: dict[AttemptKey, list[Reported]] = field(default_factory=dict)
     saved: dict[AttemptKey, list[CheckpointRef]] = field(default_factory=dict)
     ended: dict[AttemptKey, Ended] = field(default_factory=dict)
+    logs: dict[AttemptKey, list[str]] = field(default_factory=dict)
     workers: dict[str, WorkerSeen] = field(default_factory=dict)
 
     def read(self, timeout_s: float = 1.0) -> None:
@@ -77,6 +79,8 @@ class Reader:
             case Saved():
                 assert key in self.started
                 self.saved.setdefault(key, []).append(message.checkpoint)
+            case Logged():
+                self.logs.setdefault(key, []).append(message.text)
             case Ended():
                 self.ended[key] = message
 

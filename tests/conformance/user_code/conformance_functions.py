@@ -199,3 +199,30 @@ def prints_a_lot(trial):
     for _ in range(200):
         sys.stdout.write(line * 10_000)
     trial.report(1, val_loss=1.0)
+
+def never_ends(trial):
+    epoch = 0
+    while True:
+        epoch += 1
+        try:
+            trial.report(epoch, val_loss=1.0)
+        except:
+            pass
+
+def leaves_a_child(trial):
+    import subprocess
+    child = subprocess.Popen(["sleep", "600"])
+    print("child", child.pid, flush=True)
+    trial.report(1, val_loss=1.0)
+
+def exits_hard(trial):
+    import os
+    trial.report(1, val_loss=1.0)
+    os._exit(3)
+
+def asks_for_more_than_there_is(trial):
+    trial.report(1, val_loss=1.0)
+    import resource
+    soft = resource.getrlimit(resource.RLIMIT_DATA)[0]
+    print("may hold", soft, flush=True)
+    np.empty(soft, dtype=np.uint8)
