@@ -22,9 +22,9 @@ STUDY: dict[str, Any] = {
         "lr": {"type": "loguniform", "low": 1e-4, "high": 1.0},
         "word": {"type": "choice", "values": ["a b", "$(exit 1)", "it's"]},
     },
-    "algorithm": {"name": "successive_halving", "max_resource": 4, "eta": 2, "trials": 4},
+    "algorithm": {"name": "successive_halving", "max_resource": 2, "eta": 2, "trials": 2},
     "trainer": {"external": True},
-    "budget": {"trials": 4},
+    "budget": {"trials": 2},
     "parallel": 2,
 }
 
@@ -57,9 +57,9 @@ def test_two_shells_train_a_study_in_segments(server: Server, client: hpo.Client
     told = [finish(worker) for worker in workers]
     assert all(out.endswith("the study has ended\n") for out in told), told
     study.refresh()
-    assert (study.state, study.info.trials) == ("finished", 4)
+    assert (study.state, study.info.trials) == ("finished", 2)
     trials = list(study.trials())
-    assert max(trial.resource for trial in trials) == 4
+    assert max(trial.resource for trial in trials) == 2
     for trial in trials:
         expected = (math.log(trial.params["lr"]) + 5) ** 2 + 1 / trial.resource
         assert trial.value == pytest.approx(expected, rel=1e-4)
