@@ -107,7 +107,7 @@ export function mount(node, page) {
 }
 
 // The line with the places of `text` marked. Where a letter's small form is longer, places would shift: then none is.
-export function marked(line, text) {
+function marked(line, text) {
   const small = line.toLowerCase();
   const wanted = text.toLowerCase();
   if (small.length !== line.length || !wanted) return [line];
