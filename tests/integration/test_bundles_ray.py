@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import itertools
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -47,6 +47,10 @@ FILES = {
     "random.py": b"def choose():\n    return 'mine'\n",
     "helpers/metrics.py": b"def loss(text):\n    return float(len(text))\n",
     "data/rows.csv": b"1,2\n",
+    "tuned.py": b"import workers\nfrom ray import tune\ndef train(config):\n"
+    b"    tune.report({'loss': config['x'] + len(workers.own)})\n",
+    "optimised.py": b"def objective(trial):\n    import workers\n"
+    b"    return trial.suggest_float('x', 0, 1) + len(workers.own)\n",
     "broken.py": b"import helpers.metrics\n\n1 / 0\n",
 }
 BUNDLE = from_files(FILES)
@@ -69,9 +73,9 @@ def kept(harness: Harness, bundle: Bundle) -> Runtime:
     return Runtime(bundle=bundle.digest, bundle_path=path)
 
 
-def order_of(harness: Harness, function: str, params: Mapping[str, object] | None = None) -> WorkOrder:
-    order = harness.order()
-    return replace(order, trainer=TrainerSpec(function=function, bundle=BUNDLE.digest), params=params or {})
+def order_of(harness: Harness, function: str, *, processes: int = 1) -> WorkOrder:
+    trainer = TrainerSpec(function=function, bundle=BUNDLE.digest)
+    return replace(harness.order(), trainer=trainer, params={}, processes=processes)
 
 
 def trained(harness: Harness, order: WorkOrder, runtime: Runtime) -> Ended:
@@ -89,6 +93,23 @@ def test_a_bundle_sees_its_own_modules_and_files_whatever_they_are_called(harnes
     assert code["bundle"] == BUNDLE.digest
     assert code["entry_point"] == "train:main"
     assert harness.reader.worker_of(order).detail["bundle"] == BUNDLE.digest
+
+
+def test_every_process_of_a_trial_sees_the_bundle(harness: Harness) -> None:
+    order = order_of(harness, "train:main", processes=2)
+    ended = trained(harness, order, kept(harness, BUNDLE))
+    assert ended.outcome is Outcome.REACHED, ended.traceback or ended.reason
+
+
+@pytest.mark.parametrize(
+    "trainer", [{"ray_tune": "tuned:train"}, {"optuna": "optimised:objective"}], ids=lambda given: next(iter(given))
+)
+def test_trainables_of_other_tools_come_in_bundles_too(harness: Harness, trainer: dict[str, str]) -> None:
+    spec = TrainerSpec(**trainer, bundle=BUNDLE.digest)  # type: ignore[arg-type]  # both are texts
+    order = replace(harness.order(), trainer=spec, params={"x": 0.5})
+    ended = trained(harness, order, kept(harness, BUNDLE))
+    assert ended.outcome is Outcome.COMPLETED, ended.traceback or ended.reason
+    assert harness.reader.reports[order.key][-1].metrics["loss"] == 4.5
 
 
 def test_the_entry_point_may_lie_in_a_module_that_is_called_like_ours(harness: Harness) -> None:
@@ -110,7 +131,7 @@ def test_a_module_that_the_bundle_lacks_is_told_with_those_that_it_has(harness: 
     ended = trained(harness, order_of(harness, "trian:main"), kept(harness, BUNDLE))
     assert ended.failure is FailureKind.INVALID
     assert "there is no module 'trian'" in ended.reason
-    assert "broken, random, search_spaces, train, workers" in ended.reason
+    assert "broken, optimised, random, search_spaces, train, tuned, workers" in ended.reason
 
 
 def test_each_process_serves_one_bundle(harness: Harness) -> None:
