@@ -2,7 +2,7 @@
 
 All ranks are children of the worker, rank 0 too. So a rank that dies, hangs in a collective or takes its CUDA context
 down never takes the worker along, and the others are ended at once instead of waiting for a time-out. See
-docs/decisions/ranks.md.
+docs/decisions/0010-ranks-are-children.md.
 """
 
 from __future__ import annotations
