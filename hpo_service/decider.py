@@ -30,7 +30,8 @@ from hpo_service.store.rows import Committed, Placement, Remember, StudyRow
 TRIES = 16
 Place = Callable[[Sequence[Proposal]], Mapping[int, Placement]]
 Grouping = Callable[["Fold", Sequence[Proposal]], Mapping[int, Placement] | None]
-"""The launches that proposals form; None where it is not known yet how trials are trained: then nothing is placed."""
+"""The launches that proposals form; None where it is not known yet how trials are trained: then nothing is placed. What
+it leaves out is not proposed yet: nothing may come behind it."""
 
 
 @dataclass
@@ -163,6 +164,8 @@ class Decider:
                 placements = group(fold, proposals)
             if placements is None:
                 proposals, placements = tuple(p for p in proposals if isinstance(p, Stop | Finish)), {}
+            elif group is not None:
+                proposals = tuple(p for p in proposals if isinstance(p, Stop | Finish) or p.trial in placements)
             if not proposals:
                 return None, ()
             try:

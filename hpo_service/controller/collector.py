@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from hpo_service.controller.flights import Flight, Flights
+from hpo_service.controller.open_lanes import OpenLanes
 from hpo_service.controller.orders import PREFLIGHT_TRIAL
 from hpo_service.controller.tried import Answers, Tried
 from hpo_service.core import cost
@@ -78,6 +79,7 @@ class Collector:
         self._holder = holder
         self._changed = changed
         self.answers = Answers()
+        self.lanes = OpenLanes()
 
     def run(self, stop: threading.Event) -> None:
         """Collect until `stop`; a batch that cannot be stored yet is kept."""
@@ -189,6 +191,7 @@ class Collector:
                 log.warning("%s reported twice with different values: %s", key, result.message)
 
     def _close(self, messages: Sequence[Message]) -> None:
+        self.lanes.note(messages)
         ended = [m for m in messages if isinstance(m, Ended)]
         for message in ended:
             flight = self._flights.get(message.key)

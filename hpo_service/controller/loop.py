@@ -6,9 +6,10 @@ import contextlib
 import logging
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from hpo_service.controller import recovery, shares, tidying
 from hpo_service.controller.calibrations import Calibrations
@@ -26,14 +27,14 @@ from hpo_service.core.definition import StudyDefinition, parse
 from hpo_service.core.events import MethodsChosen
 from hpo_service.core.proposals import Stop
 from hpo_service.core.states import StudyState
-from hpo_service.decider import Decider, declare_spent, finish_if_over, settle
+from hpo_service.decider import Decider, Grouping, declare_spent, finish_if_over, settle
 from hpo_service.errors import Conflict, DecisionMoved, NotFound, Unavailable
 from hpo_service.executors.base import Executor
 from hpo_service.model_views import SurrogateViews
 from hpo_service.settings import Settings
 from hpo_service.store import decisions, external, studies
 from hpo_service.store.database import Database
-from hpo_service.store.rows import StudyRow
+from hpo_service.store.rows import OpenAttempt, StudyRow
 from workers.contract import AttemptKey, CancelMode
 
 log = logging.getLogger(__name__)
@@ -48,6 +49,9 @@ FOLDS = 4096
 """Folds of running studies are all kept: one that is thrown away costs its whole log."""
 
 
+Send = Callable[[StudyDefinition, Sequence[OpenAttempt]], None]
+
+
 @dataclass
 class Led:
     """A study that this controller holds the lease of, and what it looked like at the last pass."""
@@ -57,6 +61,7 @@ class Led:
     seen_slots: int = -1
     idle_seq: int = -1  # its log as it was when free slots were of no use to it
     decision: int = -1  # the newest that this controller knows of: another one may be a user's, who stops a trial
+    tried: tuple[int, Any] = (-1, ())  # the decision and the free lanes when filling them was tried last
     pausing: bool = False
     definition: tuple[int, StudyDefinition] | None = None  # with its version
 
@@ -83,6 +88,7 @@ class Controller:
         self._began = self._nodes_seen = time.monotonic()
         self._renewed = self._external = -1e9
         self._orphans: set[str] = set()
+        self._alone = True  # whether at most one study wants workers
         self._troubles = Troubles(self.db)
         self._turns = Turns(self._dirty.set)
         self._views = SurrogateViews(self.db, self.decider)
@@ -93,7 +99,14 @@ class Controller:
         calibrations = Calibrations(self.db, self.executor, self.flights, answers, self.storage_root)
         artifacts = ArtifactsPlace(root=self.settings.resolved_artifacts, most_bytes=self.settings.artifact_max_bytes)
         self._placing = Placing(
-            self.db, self.executor, self.flights, self.decider, calibrations, self.storage_root, artifacts
+            self.db,
+            self.executor,
+            self.flights,
+            self.decider,
+            calibrations,
+            self.collector.lanes,
+            self.storage_root,
+            artifacts,
         )
         self._sharing = GpuSharing(self.db, self.executor, self.decider, answers)
         self._reproducing = Reproducing(
@@ -173,6 +186,7 @@ class Controller:
         self._step_external(active)
         again = False
         demands = [self._demand(row) for row in rows if row.state is StudyState.RUNNING]
+        self._alone = sum(d.open < d.parallel for d in demands) <= 1
         free = shares.slots(demands, self.executor.capacity()) if demands else {}
         for row in rows:
             try:
@@ -333,10 +347,12 @@ class Controller:
         if row.last_seq == led.idle_seq or (row.last_seq, slots) == (led.seen_seq, led.seen_slots):
             return False
         with blamed():
-            waiting = self._placing.waiting(row) if slots > 0 else []
+            waiting = self._placing.waiting(row, self._definition(row)) if slots > 0 else []
         opened = self._placing.again(row, self._definition(row), waiting, slots)
         if opened:
             self._placing.launch(self._definition(row), opened)
+            return True
+        if not waiting and self._fill(row, led):
             return True
         decided = self._decide(row, 0 if waiting else slots)  # nothing new before what waits has room
         if decided is not None:
@@ -367,22 +383,37 @@ class Controller:
         with blamed():
             return self._sharing.step(row, self._definition(row), ended=ended)
 
+    def _fill(self, row: StudyRow, led: Led) -> bool:
+        """Put new trials into lanes that fell free, where that was not tried yet; True when something was placed."""
+        vacancies = self._placing.vacancies(row, self._definition(row))
+        free = min(sum(len(v.lanes) for v in vacancies), row.parallel - row.open_attempts)
+        tried = row.decision, tuple((v.launch, v.lanes) for v in vacancies)
+        if free <= 0 or led.tried == tried:
+            return False
+        led.tried = tried
+        group = self._placing.filling(vacancies, alone=self._alone)
+        return bool(self._place(row, free, group, self._placing.fill))
+
     def _decide(self, row: StudyRow, slots: int) -> bool | None:
         """Propose and place: whether the study is to be looked at again at once; None when there is nothing to do."""
-        definition = self._definition(row)
         waits: list[bool] = []
+        group = self._placing.grouping(row, self._definition(row), waits.append)
+        placed = self._place(row, slots, group, self._placing.launch)
+        return placed if placed or not waits else waits[0]
+
+    def _place(self, row: StudyRow, slots: int, group: Grouping, send: Send) -> bool | None:
+        """Propose, commit, send; None when there is nothing to do."""
+        definition = self._definition(row)
         with blamed():
-            committed, proposals = self.decider.decide(
-                row, slots, group=self._placing.grouping(row, definition, waits.append)
-            )
+            committed, proposals = self.decider.decide(row, slots, group=group)
         if committed is None:
-            return waits[0] if waits else None
+            return None
         led = self.led.get(row.id)
         if led is not None:
             led.decision = committed.decision
         stopped = {p.trial for p in proposals if isinstance(p, Stop)}
         self._cancel({k for k in self.flights.of_study(row.id) if k.trial in stopped}, CancelMode.STOP)
-        self._placing.launch(definition, committed.opened)
+        send(definition, committed.opened)
         return True
 
     def _knows_methods(self, study_id: str) -> bool:

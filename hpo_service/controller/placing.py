@@ -5,14 +5,17 @@ knows yet how to train waits for its measurement. Decides nothing about trials.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from hpo_service import algorithms
 from hpo_service.controller import orders, shares, widths
 from hpo_service.controller.calibrations import Calibrations, Readiness
 from hpo_service.controller.flights import Flights
+from hpo_service.controller.open_lanes import OpenLanes
 from hpo_service.core.definition import StudyDefinition
+from hpo_service.core.filling import Vacancy
 from hpo_service.core.gpu_sharing import is_shared
 from hpo_service.core.launches import FUSED, Group
 from hpo_service.core.proposals import Continue, Proposal, Start
@@ -21,6 +24,7 @@ from hpo_service.executors.base import Executor
 from hpo_service.store import decisions
 from hpo_service.store.database import Database
 from hpo_service.store.rows import OpenAttempt, Placement, StudyRow
+from workers.contract import Launch
 
 
 @dataclass
@@ -33,6 +37,7 @@ class Placing:
     flights: Flights
     decider: Decider
     calibrations: Calibrations
+    lanes: OpenLanes
     storage_root: Path
     artifacts: orders.ArtifactsPlace = orders.IN_STORAGE
     _widths: dict[str, float] = field(default_factory=dict)
@@ -77,19 +82,37 @@ class Placing:
 
         return group
 
-    def waiting(self, row: StudyRow) -> list[orders.Relaunch]:
+    def vacancies(self, row: StudyRow, definition: StudyDefinition) -> list[Vacancy]:
+        """Lanes that fell free in the study's launches, where its algorithm decides as results come in."""
+        return [] if _in_cohorts(definition) else self.lanes.vacancies(row.id)
+
+    def filling(self, vacancies: Sequence[Vacancy], *, alone: bool) -> Grouping:
+        """What puts the first of a study's proposals into lanes that fell free; the others are not placed."""
+
+        def group(fold: Fold, proposals: Sequence[Proposal]) -> Mapping[int, Placement]:
+            seats = fold.algorithm.seats(proposals, vacancies, alone=alone)
+            return {
+                trial: Placement(launch=seat.launch, lane=seat.lane, width=seat.width, method=FUSED)
+                for trial, seat in seats.items()
+            }
+
+        return group
+
+    def waiting(self, row: StudyRow, definition: StudyDefinition) -> list[orders.Relaunch]:
         """Interrupted trials as they go to workers again."""
         last = decisions.last_placements(self.db, row.id)
         if not any(p.method == FUSED for p in last.values()):
             return orders.relaunches(last, lambda _: None)
         with self.decider.lock(row.id):
             algorithm = self.decider.fold(row.id).algorithm
+            free = [] if _in_cohorts(definition) else decisions.never_begun(self.db, row.id, list(last))
 
             def bound(trial: int) -> int | None:
                 method = algorithm.method_of(trial)
                 return None if method is None else method.width
 
-            return orders.relaunches(last, bound)
+            bound_ones = {t: p for t, p in last.items() if t not in set(free)}
+            return orders.relaunches(bound_ones, bound) + orders.anew(algorithm.regrouped(free))
 
     def again(
         self, row: StudyRow, definition: StudyDefinition, waiting: Sequence[orders.Relaunch], slots: int
@@ -110,12 +133,24 @@ class Placing:
 
     def launch(self, definition: StudyDefinition, opened: Sequence[OpenAttempt]) -> None:
         """Send what was opened."""
+        for launch in self._noted(definition, opened):
+            self.lanes.add(launch)
+            self.executor.launch(launch)
+
+    def fill(self, definition: StudyDefinition, opened: Sequence[OpenAttempt]) -> None:
+        """Send what was opened to the launches under way that it is for."""
+        for launch in self._noted(definition, opened):
+            self.lanes.join(launch)
+            self.executor.fill(launch.launch_id, launch.orders)
+
+    def _noted(self, definition: StudyDefinition, opened: Sequence[OpenAttempt]) -> Iterator[Launch]:
+        """What was opened, by launch, each one noted as under way."""
         for launch in orders.launches(definition, opened, self.storage_root, artifacts=self.artifacts):
             fused = launch.launch_id if launch.method == FUSED else ""
             shared = is_shared(definition.resources)
             keys = (order.key for order in launch.orders)
             self.flights.add(keys, cpu=launch.cpu, gpu=launch.gpu, launch=fused, shared=shared)
-            self.executor.launch(launch)
+            yield launch
 
     def _most(self, row: StudyRow, definition: StudyDefinition, count: int) -> int:
         """The longest launch of trials that nothing else holds together: every place that has room gets its part."""
@@ -131,3 +166,8 @@ class Placing:
         """How many plain attempts go to a worker together."""
         places = widths.places(definition, self.executor.capacity())
         return shares.per_launch(self.flights.mean_seconds(row.id), count, places)
+
+
+def _in_cohorts(definition: StudyDefinition) -> bool:
+    """Whether who shares a launch follows from the log alone: nothing joins one later, or goes on in another."""
+    return definition.algorithm.name in algorithms.SYNCHRONOUS or algorithms.goes_in_rounds(definition)

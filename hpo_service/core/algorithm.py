@@ -6,11 +6,12 @@ same log again gives the same state (`folded again = kept alive`).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 from hpo_service.core.events import Event
+from hpo_service.core.filling import Seat, Vacancy
 from hpo_service.core.launches import Group, Method, Methods
 from hpo_service.core.proposals import Proposal
 
@@ -72,6 +73,15 @@ class Algorithm(Protocol):
 
     def groups(self, proposals: Sequence[Proposal], *, most: int | None = None) -> Sequence[Group]:
         """The launches that the newest proposals form, at most `most` trials each where nothing else fixes them."""
+        ...
+
+    def seats(self, proposals: Sequence[Proposal], vacancies: Sequence[Vacancy], *, alone: bool) -> Mapping[int, Seat]:
+        """Lanes of launches under way for the first of the newest proposals, by trial; none where launches are formed
+        in cohorts. `alone`: nobody else waits for a worker."""
+        ...
+
+    def regrouped(self, trials: Sequence[int]) -> Sequence[Group]:
+        """The launches that these trials form, which were placed and never began."""
         ...
 
     @property

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from hpo_service.core import filling
 from hpo_service.core.algorithm import RungView, View
 from hpo_service.core.budget import Ledger, Purse, Standing
 from hpo_service.core.definition import StudyDefinition, parse
@@ -27,6 +28,7 @@ from hpo_service.core.events import (
     TrialsEnqueued,
     TrialsImported,
 )
+from hpo_service.core.filling import Candidate, Seat, Vacancy
 from hpo_service.core.history import History, TrialRecord
 from hpo_service.core.launches import Cohort, Group, Method, Methods, block_size, structures_of
 from hpo_service.core.proposals import UNLIMITED, Continue, Proposal, Start
@@ -185,6 +187,24 @@ class StudyFold:
             for (cohort, _), members in alike.items()
             for group in self.state.methods.group(members, most=most if cohort is None else None)
         ]
+
+    def seats(self, proposals: Sequence[Proposal], vacancies: Sequence[Vacancy], *, alone: bool) -> dict[int, Seat]:
+        """Lanes of launches under way for the first of the newest proposals, by trial."""
+        if self.state.synchronous or self.state.rounds is not None:
+            return {}
+        candidates = [self._candidate(p) for p in proposals if isinstance(p, Start | Continue)]
+        more = self.state.trials_left - sum(isinstance(p, Start) for p in proposals)
+        return filling.seats(candidates, vacancies, self.state.methods, more=more, alone=alone)
+
+    def regrouped(self, trials: Sequence[int]) -> list[Group]:
+        """The launches that these trials form, which were placed and never began."""
+        return self.state.methods.group([(trial, self.history[trial].params) for trial in trials])
+
+    def _candidate(self, proposal: Start | Continue) -> Candidate:
+        if isinstance(proposal, Start):
+            return Candidate(trial=proposal.trial, params=proposal.params, way=proposal.target)
+        trial = self.history[proposal.trial]
+        return Candidate(trial=trial.number, params=trial.params, way=proposal.target - trial.resource)
 
     def ending(self) -> str | None:
         """Why no new trial will be started, or None while there may be more."""

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from workers.contract import NO_RUNTIME, AttemptKey, CancelMode, FailureKind, Launch, Message, Runtime
+from workers.contract import NO_RUNTIME, AttemptKey, CancelMode, FailureKind, Launch, Message, Runtime, WorkOrder
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -55,7 +55,7 @@ class Executor(Protocol):
     - Every order of a launch ends with exactly one `Ended`, whatever happens to its worker: outcome LOST where it was
       in training, PAUSED where the executor knows that its turn had not come.
     - Messages of one attempt come in order: Started, Reported…, Ended; different attempts interleave freely.
-    - `launch`, `cancel` and `poll` never block on training.
+    - `launch`, `fill`, `cancel` and `poll` never block on training.
     """
 
     def capacity(self) -> Capacity:
@@ -76,6 +76,11 @@ class Executor(Protocol):
 
     def launch(self, launch: Launch) -> None:
         """Send the launch to a worker of its shape, queueing where all are busy."""
+        ...
+
+    def fill(self, launch_id: str, orders: Sequence[WorkOrder]) -> None:
+        """Send further orders of equal structure to a fused launch that trains: they take lanes that fall free, at its
+        width. Those that it does not take up, or that come when it is over, end as PAUSED: their turn had not come."""
         ...
 
     def cancel(self, key: AttemptKey, mode: CancelMode) -> None:

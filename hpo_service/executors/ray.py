@@ -16,7 +16,7 @@ from typing import Any
 
 from hpo_service.executors import ray_losses
 from hpo_service.executors.base import Capacity, Need
-from hpo_service.executors.ray_flights import Flight, Shape, impossible, never_started
+from hpo_service.executors.ray_flights import Flight, Shape, impossible, never_started, not_begun
 from hpo_service.executors.ray_pool import Pool
 from hpo_service.executors.ray_reader import Reader
 from hpo_service.executors.ray_session import Node, Session, capacity_of, require_main_thread
@@ -107,6 +107,19 @@ class RayExecutor:
             self._pool.add(launch, time.monotonic())
             self._place()
 
+    def fill(self, launch_id: str, orders: Sequence[WorkOrder]) -> None:
+        """Send further orders to a fused launch that trains; back at once where there is none."""
+        with self._lock:
+            if self._closed:
+                return
+            worker, flight = self._pool.flight(launch_id)
+            if worker is None or flight is None:
+                self._send_out([not_begun(order, "its launch was over") for order in orders])
+                return
+            flight.add(orders)
+            self._where.update((order.key, (worker, flight)) for order in orders)
+            worker.remote.fill(launch_id, orders)
+
     def cancel(self, key: AttemptKey, mode: CancelMode) -> None:
         """End the attempt: now if it was not sent yet, else at its next report, or at its turn."""
         with self._lock:
@@ -176,6 +189,8 @@ class RayExecutor:
     def _broke(self, owner: PooledWorker, flight: Flight | None, error: Exception | None) -> None:
         """A worker died, or could not be started; or a stream ended with attempts unfinished (no error)."""
         with self._lock:
+            if owner.state != "gone" and error is None and flight is not None:
+                self._hand_back(owner, flight)
             if owner.state == "gone" or (error is None and not (flight and flight.unfinished)):
                 return
             if owner.state == "starting":
@@ -256,6 +271,17 @@ class RayExecutor:
             self._pool.finished(worker, flight, now)
             self._place()
 
+    def _hand_back(self, worker: PooledWorker, flight: Flight) -> None:
+        """The stream is over: what came too late for the launch is placed again."""
+        before = set(flight.unfinished)
+        ended = flight.hand_back("its launch was over")
+        self._send_out(ended)
+        for key in before - set(flight.unfinished):
+            self._where.pop(key, None)
+        if ended and not flight.unfinished:
+            self._pool.finished(worker, flight, time.monotonic())
+            self._place()
+
     def _place(self) -> None:
         for worker, flight in self._pool.place(time.monotonic()):
             self._where.update((key, (worker, flight)) for key in flight.unfinished)
@@ -284,8 +310,8 @@ class RayExecutor:
         for flight in worker.flights:
             self._reader.remove(flight.generator)
             self._send_out(list(flight.lose(reason, in_training, now)))
-            for order in flight.launch.orders:
-                self._where.pop(order.key, None)
+            for key in flight.sent():
+                self._where.pop(key, None)
         worker.flights.clear()
         self._pool.drop(worker)
         self._place()

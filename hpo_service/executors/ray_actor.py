@@ -67,6 +67,9 @@ def by_value() -> tuple[type, Callable[[str, str], tuple[int, bool]]]:
         def cancel(self, key: Any, mode: Any) -> None:
             self._worker.cancel(key, mode)
 
+        def fill(self, launch_id: str, orders: Any) -> None:
+            self._worker.fill(launch_id, orders)
+
         def ping(self) -> Any:
             return self._worker.ping()
 

@@ -51,6 +51,7 @@ class Flight:
 
     __slots__ = (
         "_heard_at",
+        "_joined",
         "_queued",
         "_resource",
         "_sharing",
@@ -69,6 +70,7 @@ class Flight:
         self.unfinished: dict[AttemptKey, WorkOrder] = {order.key: order for order in launch.orders}
         self._resource: dict[AttemptKey, float] = {}
         self._queued = queued
+        self._joined: dict[AttemptKey, float | None] = {}  # what came later, and when it began (None: not yet)
         self._sharing: int | None = None  # lanes that were in training when this side ended the first
         self.begun_at = self._since = self._heard_at = now  # the last two: of the attempt in training
 
@@ -86,6 +88,24 @@ class Flight:
     def load(self) -> int:
         """How many things its worker still has to train for it, one after another."""
         return min(1, len(self.unfinished)) if self.fused else len(self.unfinished)
+
+    def sent(self) -> list[AttemptKey]:
+        """Every attempt that was sent."""
+        return [*(order.key for order in self.launch.orders), *self._joined]
+
+    def add(self, orders: Sequence[WorkOrder]) -> None:
+        """Further orders were sent, for lanes that fall free."""
+        self.unfinished.update((order.key, order) for order in orders)
+        self._joined.update((order.key, None) for order in orders)
+
+    def hand_back(self, reason: str) -> list[Ended]:
+        """End what came later and was not taken up: the launch is over."""
+        left = [key for key in self.unfinished if self._waits(key)]
+        return [not_begun(self.unfinished.pop(key), reason) for key in left]
+
+    def _waits(self, key: AttemptKey) -> bool:
+        """Whether the attempt came later, and no lane fell free for it yet."""
+        return key in self._joined and self._joined[key] is None
 
     def to_train(self) -> float:
         """Resource that its worker has yet to go through: of all unfinished attempts, or of the longest lane."""
@@ -105,7 +125,7 @@ class Flight:
     def current(self) -> Sequence[WorkOrder]:
         """The attempts in training: the first unfinished one, or every lane of a fused launch."""
         orders = list(self.unfinished.values())
-        return orders if self.fused else orders[:1]
+        return [order for order in orders if not self._waits(order.key)] if self.fused else orders[:1]
 
     def take(self, batch: Sequence[Message], now: float) -> list[Message]:
         """What of a batch is to be passed on: all but messages of attempts that this side has ended."""
@@ -126,6 +146,8 @@ class Flight:
             self.taken_up(now)
             self._resource[message.key] = message.resumed_from
             self._heard_at = now
+            if message.key in self._joined:
+                self._joined[message.key] = now
         elif isinstance(message, Ended):
             order = self.unfinished.pop(message.key)
             way = max(0.0, message.resource - order.from_resource)
@@ -141,7 +163,7 @@ class Flight:
         return [(order.key, late) for order in self.current() if (late := self._late(order, now))]
 
     def _late(self, order: WorkOrder, now: float) -> str | None:
-        silent, ran = now - self._heard_at, now - self._since
+        silent, ran = now - self._heard_at, now - self._begun(order.key)
         lanes = f" for each of {order.width} lanes" if order.width > 1 else ""
         if order.longest_silence_s is not None and silent > order.longest_silence_s:
             return (
@@ -155,10 +177,15 @@ class Flight:
             )
         return None
 
+    def _begun(self, key: AttemptKey) -> float:
+        """Since when the attempt in training trains."""
+        joined = self._joined.get(key)
+        return self._since if joined is None else joined
+
     def end(self, key: AttemptKey, outcome: Outcome, failure: FailureKind | None, reason: str, now: float) -> Ended:
         """End an unfinished attempt from this side."""
         current = self.current()
-        seconds = max(0.0, now - self._since) if any(order.key == key for order in current) else 0.0
+        seconds = max(0.0, now - self._begun(key)) if any(order.key == key for order in current) else 0.0
         if self._sharing is None:
             self._sharing = len(current)
         order = self.unfinished.pop(key)

@@ -171,6 +171,14 @@ class Pool:
         new = sum(_times(shape, self._free(node, spare)) for node in self.nodes)
         return max(0, idle + new - waiting)
 
+    def flight(self, launch_id: str) -> tuple[PooledWorker, Flight] | tuple[None, None]:
+        """The fused launch that some worker trains, by its name."""
+        for worker in self.workers.values():
+            for flight in worker.flights:
+                if flight.fused and flight.launch.launch_id == launch_id:
+                    return worker, flight
+        return None, None
+
     # Workers that end
 
     def finished(self, worker: PooledWorker, flight: Flight, now: float) -> None:

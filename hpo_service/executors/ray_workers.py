@@ -17,7 +17,7 @@ from typing import Any, Protocol
 from hpo_service.executors.ray_actor import CONTROL, TRAIN, actor_class, packages_root
 from hpo_service.executors.ray_flights import Flight, Shape
 from hpo_service.executors.ray_session import Node
-from workers.contract import AttemptKey, CancelMode, Launch, Runtime, WorkerSeen
+from workers.contract import AttemptKey, CancelMode, Launch, Runtime, WorkerSeen, WorkOrder
 
 
 class Remote(Protocol):
@@ -29,6 +29,10 @@ class Remote(Protocol):
 
     def cancel(self, key: AttemptKey, mode: CancelMode) -> None:
         """End an attempt at its next report."""
+        ...
+
+    def fill(self, launch_id: str, orders: Sequence[WorkOrder]) -> None:
+        """Give a fused launch that trains further orders."""
         ...
 
     def warm(self) -> Any:
@@ -65,6 +69,9 @@ class ActorRemote:
 
     def cancel(self, key: AttemptKey, mode: CancelMode) -> None:
         self._cancel.remote(key, mode)
+
+    def fill(self, launch_id: str, orders: Sequence[WorkOrder]) -> None:
+        self._handle.fill.options(concurrency_group=CONTROL).remote(launch_id, tuple(orders))
 
     def warm(self) -> Any:
         return self._handle.warm.options(concurrency_group=CONTROL).remote()

@@ -40,12 +40,13 @@ _NODE = "simulated"
 class _Busy:
     """A launch on its worker."""
 
-    __slots__ = ("_at", "_share", "_shares", "launch", "running", "waiting", "worker")
+    __slots__ = ("_at", "_share", "_shares", "began", "launch", "running", "waiting", "worker")
 
     def __init__(self, launch: Launch, worker: str) -> None:
         self.launch = launch
         self.worker = worker
         self.waiting = deque(launch.orders)
+        self.began = False
         self.running: dict[AttemptKey, Attempt] = {}
         self._share = self._at = 0.0  # what each lane so far was charged that was there from the beginning
         self._shares: dict[AttemptKey, float] = {}
@@ -119,6 +120,7 @@ class SimulatedExecutor:
         self._scheduled = 0
         self._queue: deque[Launch] = deque()
         self._busy: dict[AttemptKey, _Busy | None] = {}  # of every unfinished order; None: its launch waits
+        self._fused: dict[str, _Busy] = {}  # of every fused launch in training, by its name
         self._modes: dict[AttemptKey, CancelMode] = {}
         self._outbox: list[Message] = []
         self._idle: list[str] = []
@@ -155,6 +157,17 @@ class SimulatedExecutor:
             self._busy.update((order.key, None) for order in launch.orders)
             self._queue.append(launch)
             self._start_queued()
+
+    def fill(self, launch_id: str, orders: Sequence[WorkOrder]) -> None:
+        """Queue the orders at the fused launch that trains; they begin where a lane is free after its next report."""
+        with self._lock:
+            busy = self._fused.get(launch_id)
+            self._busy.update((order.key, busy) for order in orders)
+            if busy is not None:
+                busy.waiting.extend(orders)
+                return
+            for order in orders:
+                self._turn_away(order)
 
     def cancel(self, key: AttemptKey, mode: CancelMode) -> None:
         """End the attempt at its next report, or at its turn."""
@@ -205,6 +218,7 @@ class SimulatedExecutor:
             self._heap.clear()
             self._queue.clear()
             self._busy.clear()
+            self._fused.clear()
             self._changed.clear()
             self._outbox.clear()
         self.wake()
@@ -220,6 +234,8 @@ class SimulatedExecutor:
             self._free[0] -= launch.cpu
             self._free[1] -= launch.gpu
             busy = _Busy(launch, self._take_worker())
+            if launch.method == FUSED:
+                self._fused[launch.launch_id] = busy
             self._busy.update((order.key, busy) for order in launch.orders)
             self._changed[busy.worker] = ("busy", launch)
             width = self._narrows(launch) if launch.method == FUSED else None
@@ -235,8 +251,14 @@ class SimulatedExecutor:
         return f"simulated-{self._workers:04d}"
 
     def _go_on(self, busy: _Busy) -> None:
-        """Start what the launch trains now: one order after another, or all lanes together."""
-        while busy.waiting and (not busy.running or busy.launch.method == FUSED):
+        """Start what the launch trains now: one order after another, or all lanes together; and in lanes that fell
+        free what came later, as long as one of them trains."""
+        fused = busy.launch.method == FUSED
+        if fused and busy.began and not busy.running:
+            while busy.waiting:
+                self._turn_away(busy.waiting.popleft())
+        busy.began = True
+        while busy.waiting and (len(busy.running) < busy.launch.width if fused else not busy.running):
             order = busy.waiting.popleft()
             mode = self._modes.get(order.key)
             if mode is not None:
@@ -246,7 +268,14 @@ class SimulatedExecutor:
         if not busy.running and not busy.waiting:
             self._release(busy, "idle")
 
+    def _turn_away(self, order: WorkOrder) -> None:
+        """End an order for which no lane fell free."""
+        busy = self._busy[order.key]
+        ending = (Outcome.PAUSED, None, "its launch was over before a lane fell free; it is placed again")
+        self._end(busy, order, ending)
+
     def _release(self, busy: _Busy, state: str) -> None:
+        self._fused.pop(busy.launch.launch_id, None)
         self._free[0] += busy.launch.cpu
         self._free[1] += busy.launch.gpu
         self._changed[busy.worker] = (state, busy.launch)
@@ -294,6 +323,8 @@ class SimulatedExecutor:
             self._outbox += attempt.report(self.now, self._modes.get(key))
         if attempt.ending is None:
             self._schedule(attempt)
+            if busy.waiting and busy.launch.method == FUSED:
+                self._go_on(busy)
             return
         if attempt.ending[0] is Outcome.LOST:
             self._lose(busy, attempt.ending[2])
@@ -302,10 +333,10 @@ class SimulatedExecutor:
             self._go_on(busy)
         self._start_queued()
 
-    def _end(self, busy: _Busy, order: WorkOrder, ending: Ending) -> None:
-        found = busy.end(order.key, self.now)
+    def _end(self, busy: _Busy | None, order: WorkOrder, ending: Ending) -> None:
+        found = busy.end(order.key, self.now) if busy is not None else None
         charged = None
-        if found is not None:
+        if busy is not None and found is not None:
             attempt, share = found
             attempt.over = True
             charged = share if busy.launch.method == FUSED else None

@@ -13,8 +13,8 @@ Ending = tuple[Outcome, FailureKind | None, str]
 
 @dataclass(kw_only=True)
 class SimulatedGpus:
-    """`count` GPUs that hold `memory_bytes` each, on which attempts lie evenly. `use` gives an attempt's peak in bytes and
-    how busy it keeps a GPU, 0 … 1, from its parameters."""
+    """`count` GPUs that hold `memory_bytes` each, on which attempts lie evenly. `use` gives an attempt's peak in bytes
+    and how busy it keeps a GPU, 0 … 1, from its parameters."""
 
     count: float
     memory_bytes: int

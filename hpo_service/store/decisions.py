@@ -7,7 +7,7 @@ from hpo_service.store.committing import commit
 from hpo_service.store.leases import release_leases, renew_leases, take_lease
 from hpo_service.store.logreading import each_decision, each_event, latest_entries, load_events
 from hpo_service.store.methods import choose_methods
-from hpo_service.store.reopening import interrupted, last_placements, open_attempts, reopen
+from hpo_service.store.reopening import interrupted, last_placements, never_begun, open_attempts, reopen
 
 __all__ = [
     "choose_methods",
@@ -19,6 +19,7 @@ __all__ = [
     "latest_entries",
     "load_events",
     "lose_attempts",
+    "never_begun",
     "open_attempts",
     "release_leases",
     "renew_leases",

@@ -11,11 +11,12 @@ from typing import Any
 from sqlalchemy import Row, func, select, text
 
 from hpo_service.core.events import MethodsChosen
+from hpo_service.core.launches import FUSED
 from hpo_service.errors import NotFound
 from hpo_service.store.database import Database
 from hpo_service.store.mapping import attempt_row
 from hpo_service.store.rows import AttemptRow
-from hpo_service.store.tables import CHOSEN, attempts, events, reports, trials
+from hpo_service.store.tables import CHOSEN, LANES, attempts, events, reports, trials
 from hpo_service.store.tx import to_datetime
 
 _ATTEMPT = [
@@ -74,8 +75,9 @@ def open_attempts(db: Database, study_id: str, limit: int) -> list[Row[Any]]:
 
 
 def launch_of(db: Database, study_id: str, trial: int, fence: int) -> list[AttemptRow]:
-    """The attempts that were sent to a worker together with this one, itself among them, by lane and trial. Raises
-    NotFound. What one launch holds was opened in one transaction, at one moment, which is how they are found."""
+    """The attempts that were sent to a worker together with this one, itself among them, by lane and time. Raises
+    NotFound. What a plain launch holds was opened in one transaction, at one moment, which is how they are found; lanes
+    of a fused one may have been filled later."""
     c = attempts.c
     with db.read() as tx:
         mine = tx.first(select(attempts).where(c.study_id == study_id, c.trial == trial, c.fence == fence))
@@ -83,8 +85,9 @@ def launch_of(db: Database, study_id: str, trial: int, fence: int) -> list[Attem
             raise NotFound(f"trial {trial} of study {study_id} has no attempt {fence}", remedy="leave the fence out")
         if not mine.launch:
             return [attempt_row(mine)]
-        moment = select(attempts).where(c.study_id == study_id, c.opened_at == mine.opened_at)
-        rows = tx.all(moment.where(c.launch == mine.launch).order_by(c.lane, c.trial))
+        together = text(LANES) if mine.method == FUSED else c.opened_at == mine.opened_at
+        statement = select(attempts).where(c.study_id == study_id, c.launch == mine.launch, together)
+        rows = tx.all(statement.order_by(c.lane, c.opened_at, c.trial))
     return [attempt_row(row) for row in rows]
 
 

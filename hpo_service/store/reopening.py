@@ -46,6 +46,16 @@ def last_placements(db: Database, study_id: str) -> dict[int, Placement]:
         }
 
 
+def never_begun(db: Database, study_id: str, numbers: Sequence[int]) -> list[int]:
+    """Those of these trials whose newest attempt no worker had taken up, by number."""
+    t, a = trials.c, attempts.c
+    newest = (a.study_id == t.study_id) & (a.trial == t.number) & (a.fence == t.fence)
+    statement = select(t.number).join(attempts, newest).where(t.study_id == study_id, a.started_at.is_(None))
+    with db.read() as tx:
+        rows = tx.all(statement.where(tx.among(t.number, numbers)).order_by(t.number)) if numbers else []
+    return [row.number for row in rows]
+
+
 def open_attempts(db: Database, study_id: str) -> list[AttemptRow]:
     """The study's open attempts, by trial."""
     a = attempts.c

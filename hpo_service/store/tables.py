@@ -291,6 +291,8 @@ FAILED = "outcome IN ('failed', 'lost')"
 IMPORTED = "imported"
 """The method of attempts that were made elsewhere."""
 _partial("attempts_failed", attempts, "ended_at", where=FAILED)
+LANES = "method = 'fused'"
+_partial("attempts_by_launch", attempts, "study_id", "launch", where=LANES)
 _partial("attempts_one_open", attempts, "study_id", "trial", where="state = 'open'", unique=True)
 _partial(
     "attempts_of_client",

@@ -63,6 +63,7 @@ def timeline(found: Page, *, of: int, now: int) -> dict[str, Any]:
     rows = [row for row in found.shown if _worker(row) is not None]
     launches = _launches(rows)
     place = {name: at for at, name in enumerate(launches)}
+    opened = {name: min(row.opened_at for row in lanes) for name, lanes in launches.items()}  # later: a lane fell free
     waiting = sum(row.state == "open" and _worker(row) is None for row in found.shown)
     return {
         "from": found.since / 1e6,
@@ -81,6 +82,7 @@ def timeline(found: Page, *, of: int, now: int) -> dict[str, Any]:
             "lane": [row.lane for row in rows],
             "width": [row.width for row in rows],
             "launch": [place.get(row.launch, -1) for row in rows],
+            "filled": [row.opened_at > opened.get(row.launch, row.opened_at) for row in rows],
         },
         "launches": [_launch(name, lanes, index, now) for name, lanes in launches.items()],
         "waiting": waiting,

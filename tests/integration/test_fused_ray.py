@@ -153,3 +153,55 @@ def test_without_lanes_trials_are_trained_one_by_one(lab: Lab) -> None:
     assert study.state is StudyState.FINISHED, study.reason
     attempts = [a for n in range(4) for a in reading.attempts(lab.db, study.id, n)]
     assert {(a.width, a.method) for a in attempts} == {(1, "plain")}
+
+
+UNEVEN: dict[str, Any] = {
+    "algorithm": {"name": "bayesian", "startup_trials": TRIALS, "max_resource": 150},
+    "trainer": {
+        "recipe": "image_classifier",
+        "params": {"data": "digits", "model": "mlp", "hidden_units": 16, "early_stopping": 3},
+    },
+    "space": {"lr": {"type": "loguniform", "low": 1e-4, "high": 1.0}},
+    "parallel": 8,
+}
+"""Trials drawn at random that end after few epochs or many."""
+
+
+def joined(attempts: list[AttemptRow]) -> list[AttemptRow]:
+    """Those that took a lane which fell free."""
+    return [a for lanes in by_launch(attempts).values() for a in lanes if a.opened_at > min(b.opened_at for b in lanes)]
+
+
+def test_filled_lanes_report_the_bits_that_they_report_anywhere_at_that_width(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def kill(study_id: str) -> bool:
+        """The process of a worker that trains a lane which was filled."""
+        attempts = lab.attempts(study_id)
+        training = [a for a in joined(attempts) if a.reported_at and a.ended_at is None and a.worker_id]
+        if not training:
+            return False
+        pids = {w.id: w.detail.get("pid") for w in workers.workers(lab.db)}
+        pid = pids.get(training[0].worker_id or "")
+        if pid is None:
+            return False
+        os.kill(int(pid), signal.SIGKILL)
+        return True
+
+    full = lab.run(**UNEVEN)
+    killed = lab.run(meanwhile=kill, **UNEVEN)
+    monkeypatch.setattr("hpo_service.controller.placing.Placing.vacancies", lambda *_: [])
+    apart = lab.run(**UNEVEN)
+    assert full.state is killed.state is apart.state is StudyState.FINISHED
+    assert not joined(lab.attempts(apart.id))
+    taken = [a for a in joined(lab.attempts(full.id)) if a.outcome == "completed"]
+    assert taken, [(a.trial, a.launch[:4], a.lane, a.outcome, a.resource) for a in lab.attempts(full.id)]
+    widths = {a.trial: a.width for a in lab.attempts(apart.id)}
+    same = [a.trial for a in lab.attempts(full.id) if a.width == widths.get(a.trial)]
+    mine, theirs = lab.curves(full.id), lab.curves(apart.id)
+    both = [at for at in mine.keys() & theirs.keys() if at[0] in same]
+    assert both
+    assert all(repr(mine[at]) == repr(theirs[at]) for at in both)
+    assert any(a.outcome == "lost" for a in lab.attempts(killed.id))
+    assert not [a for a in lab.attempts(killed.id) if a.state == "open"]
+    lab.curves(killed.id)

@@ -84,6 +84,7 @@ def begin(world: World, **keywords: Any) -> str:
 
 def partition(db: Database, study_id: str) -> list[tuple[Any, ...]]:
     """Who shared a launch when each segment was first placed, in canonical order."""
+    synchronous = studies.get_study(db, study_id).definition["algorithm"]["name"] in SYNCHRONOUS
     launches: dict[str, list[Any]] = {}
     for number in everything(db, study_id):
         before: float | None = -1.0
@@ -96,8 +97,11 @@ def partition(db: Database, study_id: str) -> list[tuple[Any, ...]]:
         lanes.sort(key=lambda a: a.lane)
         fused = lanes[0].method == FUSED
         if fused:
-            assert [a.lane for a in lanes] == list(range(len(lanes)))
-            assert {a.width for a in lanes} == {len(lanes)}
+            assert {a.width for a in lanes} == {lanes[0].width}
+            if synchronous:  # else others may join it later
+                assert len({a.opened_at for a in lanes}) == 1
+                assert [a.lane for a in lanes] == list(range(len(lanes)))
+                assert lanes[0].width == len(lanes)
             found.append((lanes[0].target, tuple(a.trial for a in lanes), FUSED))
         else:  # trained one after another: who else was sent along does not matter
             found += [(a.target, (a.trial,), PLAIN) for a in lanes]

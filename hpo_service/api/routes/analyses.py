@@ -210,7 +210,7 @@ _TIMELINE = {
     "attempts": {
         "worker": [0], "trial": [17], "fence": [1], "start": [1_767_225_601.25], "end": [1_767_225_660.5],
         "outcome": ["reached"], "state": ["closed"], "from_resource": [0.0], "resource": [3.0], "lane": [1],
-        "width": [8], "launch": [0],
+        "width": [8], "launch": [0], "filled": [False],
     },
     "launches": [
         {

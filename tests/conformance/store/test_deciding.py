@@ -196,6 +196,16 @@ def test_interrupted_trials_are_opened_again_with_their_target(world: World) -> 
     world.check_counters()
 
 
+def test_what_no_worker_took_up_is_told_apart(world: World) -> None:
+    a, b, c = world.start(3)
+    world.collect(world.started(a), world.ended(a, "paused"), world.ended(b, "paused"))
+    assert decisions.never_begun(world.db, world.id, [a, b, c]) == [b, c]
+    assert decisions.never_begun(world.db, world.id, [a]) == []
+    assert decisions.never_begun(world.db, world.id, []) == []
+    decisions.reopen(world.db, world.id, [a], epoch=world.epoch, placements={})
+    assert decisions.never_begun(world.db, world.id, [a, b]) == [a, b], "of the newest attempt"
+
+
 def test_a_repeated_request_opens_nothing_more(world: World) -> None:
     remember = Remember(scope="ada POST ask", key="k1", request_digest="d")
     first = world.commit([start(0)], remember=remember)

@@ -6,8 +6,9 @@ import math
 
 from hpo_service.core.definition import Objective
 from hpo_service.store import looking
+from hpo_service.store.rows import Placement
 from hpo_service.views.rung_values import at_levels
-from tests.storelib import World
+from tests.storelib import World, start
 
 
 def test_reasons_are_those_stored_last(world: World) -> None:
@@ -50,6 +51,19 @@ def test_attempts_come_newest_first_and_end_before_a_moment(world: World) -> Non
     before, _ = looking.attempts_before(world.db, world.id, rows[0].opened_at, 10)
     assert [row.trial for row in before] == [b, a]
     assert [row.trial for row in looking.open_attempts(world.db, world.id, 10)] == [b, c]
+
+
+def test_a_launch_holds_what_took_its_lanes_later(world: World) -> None:
+    def lane(number: int) -> Placement:
+        return Placement(launch="together", lane=number, width=2, method="fused")
+
+    world.commit([start(0), start(1)], placements={0: lane(0), 1: lane(1)})
+    world.commit([start(2)], placements={2: Placement(launch="apart", width=2, method="fused")})
+    world.collect(world.ended(1, "failed"))
+    world.commit([start(3)], placements={3: lane(1)})
+    for trial in (0, 1, 3):
+        assert [row.trial for row in looking.launch_of(world.db, world.id, trial, 1)] == [0, 1, 3]
+    assert [row.trial for row in looking.launch_of(world.db, world.id, 2, 1)] == [2]
 
 
 def test_of_a_step_the_newest_attempt_counts() -> None:

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hpo_service.controller.flights import Flights
-from hpo_service.controller.orders import Relaunch, launches, place_again, place_groups, relaunches
+from hpo_service.controller.orders import Relaunch, anew, launches, place_again, place_groups, relaunches
 from hpo_service.controller.shares import Demand, slots
 from hpo_service.core.launches import FUSED, PLAIN, Group
 from hpo_service.executors.base import Capacity
@@ -152,3 +152,13 @@ def test_alone_a_study_gets_what_it_would_beside_one_that_is_content(demand: Dem
     assert slots([demand], EIGHT)["s"] == alone
     beside = slots([demand, replace(content, priority=1e-9, open=demand.open)], EIGHT)["s"]
     assert beside <= alone
+
+
+def test_what_never_began_goes_as_if_for_the_first_time() -> None:
+    found = anew([group(1, 2), group(3, method=PLAIN), Group(trials=(4, 5), method=None, params={})])
+    assert found == [
+        Relaunch(trials=(1, 2), width=2),
+        Relaunch(trials=(3,)),
+        Relaunch(trials=(4,)),
+        Relaunch(trials=(5,)),
+    ]

@@ -8,6 +8,7 @@ import pytest
 
 from hpo_service import algorithms
 from hpo_service.core import events as ev
+from hpo_service.core.filling import Vacancy
 from hpo_service.core.launches import Methods
 from hpo_service.core.proposals import Continue, Start
 from tests.conformance.driver import Driver, Nature
@@ -73,3 +74,29 @@ def test_where_nothing_can_be_fused_trials_are_placed_one_by_one() -> None:
 def test_without_lanes_equal_configurations_wait_for_no_measurement() -> None:
     groups = Methods().group([(0, {"a": 1}), (1, {"a": 1}), (2, {"a": 2})])
     assert [(group.trials, group.method) for group in groups] == [((0,), "plain"), ((1,), "plain"), ((2,), "plain")]
+
+
+@pytest.mark.parametrize(
+    ("spec", "more", "fills"),
+    [
+        (ASHA, {}, True),
+        ({"name": "bayesian", "max_resource": 9, "startup_trials": 40}, {}, True),
+        ({"name": "random", "max_resource": 9}, {}, False),
+        ({"name": "hyperband", "max_resource": 9}, {}, False),
+        (ASHA, {"deterministic": True}, False),
+    ],
+)
+def test_only_who_decides_as_results_come_in_fills_lanes(
+    spec: dict[str, Any], more: dict[str, Any], fills: bool
+) -> None:
+    fold = algorithms.fold(study(spec, space=WIDE, budget={"trials": 40}, **more))
+    fold.state.methods.take(FUSED)
+    choice = FUSED.choices[0]
+    vacancy = Vacancy(launch="a", width=choice.width, lanes=(1,), left=99.0, params=dict(choice.structure))
+    proposals = fold.propose(8, most=40)
+    assert proposals
+    seats = fold.seats(proposals, [vacancy], alone=True)
+    assert bool(seats) is fills
+    if fills:
+        first = next(p for p in proposals if isinstance(p, Start))
+        assert {trial: (seat.launch, seat.lane) for trial, seat in seats.items()} == {first.trial: ("a", 1)}

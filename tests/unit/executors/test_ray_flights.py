@@ -196,3 +196,35 @@ def test_a_launch_that_waited_is_timed_from_when_it_really_began() -> None:
     late.taken_up(53.0)
     late.take([started(only)], 54.0)
     assert late.begun_at == 53.0
+
+
+def test_what_comes_later_trains_when_it_says_so_and_is_handed_back_otherwise() -> None:
+    first, taken, waiting = order(1), order(2, trial_timeout_s=5.0), order(3)
+    sent = flight(first, method="fused", width=2)
+    sent.take([started(first)], 1.0)
+    sent.add([taken, waiting])
+    assert sent.sent() == [first.key, taken.key, waiting.key]
+    assert [o.key.trial for o in sent.current()] == [1], "no lane fell free for them yet"
+    sent.take([started(taken), reported(taken, 4)], 10.0)
+    assert [o.key.trial for o in sent.current()] == [1, 2]
+    assert sent.overdue(14.0) == []
+    [(late, _)] = sent.overdue(16.0)
+    assert late == taken.key
+    failed = sent.fail(taken.key, "timed_out: too long", 16.0)
+    assert (failed.seconds, failed.resource) == (6.0, 4.0)
+    assert sent.load == 1
+    [back] = sent.hand_back("its launch was over")
+    assert (back.key, back.outcome, back.seconds) == (waiting.key, Outcome.PAUSED, 0.0)
+    assert list(sent.unfinished) == [first.key]
+    assert sent.hand_back("again") == []
+
+
+def test_a_lost_worker_hands_back_what_came_later_and_had_not_begun() -> None:
+    first, taken, waiting = order(1), order(2), order(3)
+    sent = flight(first, method="fused", width=2)
+    sent.take([started(first)], 1.0)
+    sent.add([taken, waiting])
+    sent.take([started(taken)], 2.0)
+    in_training = {o.key for o in sent.current()}
+    outcomes = {e.key.trial: e.outcome for e in sent.lose("the worker died", in_training, 9.0)}
+    assert outcomes == {1: Outcome.LOST, 2: Outcome.LOST, 3: Outcome.PAUSED}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -28,6 +29,8 @@ class FakeRemote:
         return object()
 
     def cancel(self, key: AttemptKey, mode: CancelMode) -> None: ...
+
+    def fill(self, launch_id: str, orders: Sequence[WorkOrder]) -> None: ...
 
     def warm(self) -> Any:
         return object()

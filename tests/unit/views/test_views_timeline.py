@@ -113,6 +113,18 @@ def test_a_launch_is_told_once_with_what_became_of_its_lanes() -> None:
     }  # fmt: skip
 
 
+def test_lanes_that_were_filled_later_are_told_apart() -> None:
+    rows = [
+        attempt(3, 13, 4, launch="b", lane=1, width=4, method="fused"),
+        fused(1, "b", 1, ended_at=12_000_000),
+        fused(0, "b", 0),
+        attempt(9, 30, 5, launch="alone", method="plain"),
+    ]
+    sent = timeline(page(rows, [], limit=10, until=None, now=NOW), of=4, now=NOW)
+    assert sent["attempts"]["filled"] == [True, False, False, False]
+    assert sent["launches"][0]["trials"] == 3
+
+
 def test_a_launch_with_an_open_lane_has_no_end() -> None:
     rows = [fused(1, "b", 1, state="open", outcome=None, ended_at=None), fused(0, "b", 0)]
     (launch,) = timeline(page(rows, [], limit=10, until=None, now=NOW), of=2, now=NOW)["launches"]

@@ -97,7 +97,8 @@ export function mount(panel, page) {
       .map(([name, { word, colour: of, pattern }]) => {
         const some = strips.filter((one) => one.kind === name);
         const stop = ({ i }) => attempts.end[i] ?? end;
-        const start = ({ i }) => launches[attempts.launch[i]]?.start ?? attempts.start[i]; // lanes begin together, though word of it comes one by one
+        // Lanes begin together, though word of it comes one by one; but for those that took a place which fell free.
+        const start = ({ i }) => (attempts.filled[i] ? attempts.start[i] : (launches[attempts.launch[i]]?.start ?? attempts.start[i]));
         return (
           some.length && {
             type: "bar",
@@ -130,7 +131,8 @@ export function mount(panel, page) {
 
   function wordsOf({ i, members }, word, { from, to }, launch) {
     const { attempts } = data;
-    const lane = launch && members.length === 1 ? `, lane ${attempts.lane[i] + 1} of ${launch.width}` : "";
+    const later = attempts.filled[i] ? ", which had fallen free" : "";
+    const lane = launch && members.length === 1 ? `, lane ${attempts.lane[i] + 1} of ${launch.width}${later}` : "";
     const who =
       members.length > 1
         ? `${members.length} lanes: trials ${named(members.map((one) => attempts.trial[one]))}`
@@ -184,6 +186,8 @@ function stripsOf({ attempts, launches, from }, { end, tall, faint }) {
       attempts.lane[last.members.at(-1)] === attempts.lane[i] - 1 &&
       last.kind === kind(i) &&
       last.faint === faint(i) &&
+      attempts.filled[last.i] === attempts.filled[i] &&
+      (!attempts.filled[i] || Math.abs(attempts.start[last.i] - attempts.start[i]) < near) &&
       Math.abs((attempts.end[last.i] ?? end) - (attempts.end[i] ?? end)) < near;
     if (joins) last.members.push(i);
     else strips.push({ i, members: [i], kind: kind(i), faint: faint(i), slim });

@@ -82,6 +82,13 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("digest", name=op.f("pk_texts")),
     )
     op.add_column("attempts", sa.Column("resumed_path", sa.Text(), nullable=True))
+    op.create_index(
+        "attempts_by_launch",
+        "attempts",
+        ["study_id", "launch"],
+        sqlite_where=sa.text("method = 'fused'"),
+        postgresql_where=sa.text("method = 'fused'"),
+    )
     op.add_column("studies", sa.Column("imported", sa.BigInteger(), server_default=sa.text("0"), nullable=False))
     op.add_column("studies", sa.Column("confirms", sa.Text(), nullable=True))
     op.create_index(
@@ -97,6 +104,7 @@ def downgrade() -> None:
     op.drop_index("studies_confirming", table_name="studies")
     op.drop_column("studies", "confirms")
     op.drop_column("studies", "imported")
+    op.drop_index("attempts_by_launch", table_name="attempts")
     op.drop_column("attempts", "resumed_path")
     op.drop_table("texts")
     op.drop_table("reproductions")
