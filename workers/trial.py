@@ -359,7 +359,8 @@ class Trial:
     def settle(self) -> None:
         """Store the checkpoint that came with a report and is not stored yet, if there is one."""
         offered, self._offered = self._offered, None
-        if offered is None or self._order.preflight:
+        stopped = self.ending is not None and self.ending.outcome is Outcome.CANCELLED
+        if offered is None or stopped or self._order.preflight:
             return
         try:
             staged = checkpoints.stage(self._order.storage_root, self._order.key, offered.make())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import tempfile
@@ -96,6 +97,27 @@ def test_nothing_is_left_in_the_folder_for_temporary_files(
     assert first.end.checkpoint is not None
     run(make(tuned(name), to=3.0, checkpoints=(first.end.checkpoint,)))
     assert list((tmp_path / "temporary").iterdir()) == []
+
+
+def test_what_a_killed_worker_left_is_removed_and_what_another_uses_is_not(
+    make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "temporary").mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "temporary"))
+    left, used = tmp_path / "temporary" / "hpo-tune-left", tmp_path / "temporary" / "hpo-tune-used"
+    for folder in (left, used):
+        folder.mkdir()
+        (folder / "file").write_text("")
+    held = os.open(used, os.O_RDONLY)
+    fcntl.flock(held, fcntl.LOCK_EX)
+    run(make(tuned("reports"), to=1.0))
+    os.close(held)
+    assert [path.name for path in (tmp_path / "temporary").iterdir()] == ["hpo-tune-used"]
+
+
+def test_a_stopped_trial_stores_nothing_more(make: Make) -> None:
+    got = run(make(tuned("reports"), to=50.0), lambda so_far: CancelMode.STOP if so_far.steps == [1, 2] else None)
+    assert (got.end.outcome, got.saved) == (Outcome.CANCELLED, [])
 
 
 def test_done_ends_the_trial(make: Make) -> None:
