@@ -34,7 +34,7 @@ def bounded(choice: MethodChoice, definition: StudyDefinition, capacity: Capacit
         return choice
     if definition.deterministic:
         return choice
-    most = math.ceil(trials / there)
+    most = math.ceil(trials / there - 1e-9)  # the number of places is a sum of fractions
     if choice.width <= most:
         return choice
     why = f"{choice.reason}; but {trials} trials for {there:.0f} places"
