@@ -35,6 +35,10 @@ if TYPE_CHECKING:
         Unavailable,
         Unsupported,
     )
+    from hpo_service.foreign.csv_history import read_csv
+    from hpo_service.foreign.definitions import ImportedDefinition, import_definition
+    from hpo_service.foreign.optuna_history import read_optuna
+    from hpo_service.foreign.ray_history import read_ray_tune
 
 _HOMES = {
     **dict.fromkeys(
@@ -42,6 +46,10 @@ _HOMES = {
         "hpo_service.client",
     ),
     **dict.fromkeys(("Discovered", "discover"), "hpo_service.client.discovery"),
+    **dict.fromkeys(("ImportedDefinition", "import_definition"), "hpo_service.foreign.definitions"),
+    "read_csv": "hpo_service.foreign.csv_history",
+    "read_optuna": "hpo_service.foreign.optuna_history",
+    "read_ray_tune": "hpo_service.foreign.ray_history",
     **dict.fromkeys(
         (
             "Ambiguous",
@@ -75,6 +83,7 @@ __all__ = [
     "FieldProblem",
     "Forbidden",
     "HpoError",
+    "ImportedDefinition",
     "InvalidInput",
     "NotFound",
     "ReportContradicts",
@@ -87,6 +96,10 @@ __all__ = [
     "Unavailable",
     "Unsupported",
     "discover",
+    "import_definition",
+    "read_csv",
+    "read_optuna",
+    "read_ray_tune",
 ]
 
 

@@ -11,7 +11,7 @@ from typing import Annotated
 
 import typer
 
-from hpo_service.cli import artifacts, discovering, repeating, reproducing, sending, server, studies, trials
+from hpo_service.cli import artifacts, discovering, importing, repeating, reproducing, sending, server, studies, trials
 from hpo_service.cli import confirming as of_confirming
 from hpo_service.cli.base import HpoGroup, Session
 
@@ -77,6 +77,7 @@ _COMMANDS: tuple[Callable[..., None], ...] = (
 )
 for _command in _COMMANDS:
     app.command()(_command)
+app.command("import")(importing.bring)
 app.add_typer(server.tokens, name="token")
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Self, overload
 
 import httpx
 
-from hpo_service.client import artifacts, asking, operations, repeats, reproductions, training
+from hpo_service.client import artifacts, asking, importing, operations, repeats, reproductions, training
 from hpo_service.client import confirming as of_confirming
 from hpo_service.client import study_operations as of_study
 from hpo_service.client.artifacts import ArtifactInfo
@@ -86,6 +86,7 @@ class AsyncStudy(of_study.StudyBase):
     delete = awaiting(of_study.delete)
     retry = awaiting(of_study.retry)
     enqueue = awaiting(of_study.enqueue)
+    import_history = awaiting(importing.import_into_study)
     rungs = awaiting(of_study.rungs)
     methods = awaiting(training.methods)
     confirmation = awaiting(of_confirming.confirmation)
@@ -205,6 +206,7 @@ class AsyncClient(Handle):
     diff = awaiting(repeats.diff)
     schema = awaiting(operations.schema)
     doctor = awaiting(operations.doctor)
+    import_history = awaiting(importing.import_history)
 
     @property
     def url(self) -> str:

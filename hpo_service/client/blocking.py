@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Self, overload
 
 import httpx
 
-from hpo_service.client import artifacts, asking, operations, repeats, reproductions, training
+from hpo_service.client import artifacts, asking, importing, operations, repeats, reproductions, training
 from hpo_service.client import confirming as of_confirming
 from hpo_service.client import study_operations as of_study
 from hpo_service.client.artifacts import ArtifactInfo
@@ -91,6 +91,7 @@ class Study(of_study.StudyBase):
     delete = blocking(of_study.delete)
     retry = blocking(of_study.retry)
     enqueue = blocking(of_study.enqueue)
+    import_history = blocking(importing.import_into_study)
     rungs = blocking(of_study.rungs)
     methods = blocking(training.methods)
     confirmation = blocking(of_confirming.confirmation)
@@ -220,6 +221,7 @@ class Client(Handle):
     diff = blocking(repeats.diff)
     schema = blocking(operations.schema)
     doctor = blocking(operations.doctor)
+    import_history = blocking(importing.import_history)
 
     @property
     def url(self) -> str:

@@ -72,10 +72,12 @@ ALLOWED: dict[str, set[str]] = {
     },
     "dashboard": {"core", "store", "errors", "settings"},
     "server": {"api", "store", "storage", "artifact_files", "errors", "settings"},
-    "client": {"bundles", "errors", "settings", "documents", "positions", "search_spaces", "core", "writing"},
+    "client": {"foreign", "bundles", "errors", "settings", "documents", "positions", "search_spaces", "core", "writing"},
+    "foreign": {"core", "errors", "search_spaces", "documents", "writing"},
     "integrations": {"client", "core", "errors", "search_spaces", "documents"},
     "cli": {
         "client",
+        "foreign",
         "integrations",
         "errors",
         "settings",
@@ -90,7 +92,7 @@ ALLOWED: dict[str, set[str]] = {
         "workers",
         "workers.contract",
     },
-    "hpo_service": {"client", "errors"},
+    "hpo_service": {"client", "errors", "foreign"},
 }
 
 
