@@ -13,11 +13,12 @@ from fastapi.testclient import TestClient
 from hypothesis import given
 from hypothesis import strategies as st
 
+from hpo_service import server
 from hpo_service.api.app import create_app
 from hpo_service.api.routes.artifacts import PREVIEW_BYTES, disposition
 from hpo_service.settings import Settings
 from hpo_service.store.database import Database
-from tests.unit.api.support import check
+from tests.unit.api.support import DEFINITION, check
 
 PNG = b"\x89PNG\r\n\x1a\n" + b"\0" * 30
 HTML = b"<script>alert(1)</script>"
@@ -182,3 +183,23 @@ def test_a_disposition_is_one_line_of_ascii_that_saves(name: str) -> None:
     assert header.isprintable()
     assert header.count('"') == 2
     assert "/" not in header
+
+
+def test_what_was_left_of_deleted_studies_goes_at_the_next_start(
+    client: TestClient, study: str, settings: Settings, db: Database
+) -> None:
+    place, fence = asked(client, study)
+    upload(client, place, b"x", fence=fence, name="a")
+    other = client.post("/api/v1/studies", json=DEFINITION).json()["id"]
+    elsewhere, other_fence = asked(client, other)
+    upload(client, elsewhere, b"y", fence=other_fence, name="b")
+    assert client.post(f"/api/v1/studies/{study}/stop").status_code == 200
+    assert client.delete(f"/api/v1/studies/{study}").status_code == 204
+    root = Path(settings.resolved_artifacts)
+    late = root / study / "0" / ("a" * 32)
+    late.parent.mkdir(parents=True)
+    late.write_bytes(b"of a worker that did not know")
+    (root / "somebody-elses").mkdir()
+    server._finish_deletions(settings, db)
+    assert sorted(path.name for path in root.iterdir()) == sorted([other, "somebody-elses"])
+    assert len(client.get(elsewhere).json()["items"]) == 1
