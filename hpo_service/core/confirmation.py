@@ -219,7 +219,8 @@ def _trials(numbers: Sequence[int]) -> str:
 def _most(found: Sequence[Against]) -> str:
     """The largest corrected p of several."""
     p = max((one.corrected for one in found if one.corrected is not None), default=1.0)
-    said = "p < 0.001" if p < 0.001 else f"p = {p:.2g}"
+    digits = 3 if round(p, 2) == ALPHA else 2  # 0.0496 is not 0.05
+    said = "p < 0.001" if p < 0.001 else f"p = {p:.{digits}g}"
     return said if len(found) == 1 else said.replace("p =", "p ≤")
 
 

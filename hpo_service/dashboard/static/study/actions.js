@@ -4,6 +4,7 @@ import { ApiError, download, patch, post } from "../core/api.js";
 import { plural } from "../core/format.js";
 import { h } from "../core/dom.js";
 import { confirmed, dialog, icon, menu, toast } from "../core/ui.js";
+import { confirmWinner } from "./confirm.js";
 
 const GOES_ON = ["finished", "stopped", "failed"];
 
@@ -32,6 +33,14 @@ export function actionsFor(page) {
       title: "End the study; running trials are cancelled",
       run: () => stop(page),
     },
+    GOES_ON.includes(state) &&
+      page.study().best &&
+      !page.definition().confirms && {
+        id: "confirm",
+        label: "Confirm the winner",
+        title: "Train the best trials again with new seeds: is the winner real?",
+        run: () => confirmWinner(page),
+      },
     counts.failed > 0 && {
       id: "retry",
       label: `Retry ${counts.failed} failed`,
@@ -43,16 +52,18 @@ export function actionsFor(page) {
 
 export function moreMenu(page) {
   const button = h("button", { type: "button", class: "button quiet", "aria-label": "More actions" }, "More", icon("down"));
+  const fileName = (end) => `${page.study().name.replace(/[^\w.-]+/g, "_").slice(0, 80)}${end}`;
+  const report = (format, label) => ({
+    label: `Save the report (${label})`,
+    run: () => attempt(() => download(page.path(`/report.${format}`), fileName(`-report.${format}`))),
+  });
   const save = (format) => ({
     label: `Export ${format === "parquet" ? "Parquet" : format.toUpperCase()}`,
     run: () =>
       attempt(() =>
         download(
           `${page.path("/export")}?format=${format}`,
-          `${page
-            .study()
-            .name.replace(/[^\w.-]+/g, "_")
-            .slice(0, 80)}.${format}`,
+          fileName(`.${format}`),
         ),
       ),
   });
@@ -60,6 +71,8 @@ export function moreMenu(page) {
     { label: "Change budget and parallel …", run: () => edit(page) },
     { label: "Clone into a new study", run: () => location.assign(`/new?clone=${encodeURIComponent(page.id)}`) },
     { label: "Compare with another study", run: () => location.assign(`/compare?study=${encodeURIComponent(page.id)}`) },
+    report("html", "HTML"),
+    report("md", "Markdown"),
     save("csv"),
     save("json"),
     save("parquet"),

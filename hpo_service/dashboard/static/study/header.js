@@ -5,6 +5,7 @@ import * as format from "../core/format.js";
 import { badge, copyButton, progress } from "../core/ui.js";
 import { actionsFor, edit, moreMenu } from "./actions.js";
 import { bounds } from "./bounds.js";
+import { mount as mountConfirmations } from "./confirmations.js";
 
 const STATES = ["running", "waiting", "paused", "finished", "stopped", "failed"];
 
@@ -14,6 +15,7 @@ export function mount(node, page) {
   const draw = () => patchAll(parts, page);
   page.on("study", draw);
   draw();
+  mountConfirmations(parts.confirmations, page);
   // What counts by the clock: time left, elapsed. Cheap, and only while it runs and is looked at.
   setInterval(() => {
     if (!document.hidden && page.study().state === "running") patchTimes(parts, page);
@@ -25,6 +27,7 @@ function frame(page) {
     name: h("h1", { class: "study-name", dir: "auto" }),
     badge: h("span", { class: "study-badge", role: "status" }),
     reason: h("div", { class: "study-reason", dir: "auto" }),
+    confirmations: h("div", { class: "study-confirmations", hidden: true }),
     actions: h("div", { class: "row study-actions" }),
     best: h("div", { class: "fact fact-best" }),
     bounds: h("div", { class: "fact fact-bounds" }),
@@ -59,6 +62,7 @@ function frame(page) {
       h("div", { class: "row study-actions-bar" }, parts.actions, moreMenu(page)),
     ),
     parts.reason,
+    parts.confirmations,
     h("div", { class: "facts" }, parts.best, parts.bounds, parts.states, parts.spend),
   );
   return parts;

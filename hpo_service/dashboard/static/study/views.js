@@ -9,7 +9,8 @@ export const VIEWS = [
     id: "overview",
     label: "Overview",
     plots: true,
-    holds: () => [
+    holds: (page) => [
+      ...(page.definition().confirms ? [part("confirmation", "Is the winner real?")] : []),
       chart("progress", "Best so far"),
       chart("curves", "Learning curves"),
       chart("parallel", "Parallel coordinates", { wide: true }),
