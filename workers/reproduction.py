@@ -124,9 +124,11 @@ class Reproduction:
         repeats = trainings.repeats(done, compared["first"]["step"]) if compared["first"] and not failure else None
         environment = done[-1].environment if done else {}
         own = told.trainer.recipe is None or ":" in told.trainer.recipe
+        ending = _ending(done[-1]) if done else None
+        verdict = comparison.verdict(compared, differing) + _ended_otherwise(ending)
         found: dict[str, Any] = {
             "equal": compared["equal"] and failure is None,
-            "verdict": comparison.verdict(compared, differing) if failure is None else _failed(failure),
+            "verdict": verdict if failure is None else _failed(failure),
             "comparison": compared,
             "environment": differing,
             "code_change": change,
@@ -137,7 +139,7 @@ class Reproduction:
             "seconds": time.monotonic() - self._started,
             "node": self._worker.node,
             "device": self._worker.device,
-            "ending": _ending(done[-1]) if done else None,
+            "ending": ending,
             "now": {name: value for name, value in environment.items() if name != "texts"},
         }
         return found if failure is None else {**found, "failure": failure}
@@ -293,6 +295,12 @@ def _ending(trained: _Trained) -> dict[str, Any] | None:
         "was": segment.failure or segment.outcome,
         "now": ended.failure.value if ended.failure else ended.outcome.value,
     }
+
+
+def _ended_otherwise(ending: Mapping[str, Any] | None) -> str:
+    if ending is None or ending["was"] == ending["now"]:
+        return ""
+    return f" It ended otherwise: {ending['was']} then, {ending['now']} now."
 
 
 def _environments(told: Record, done: list[_Trained]) -> tuple[list[dict[str, Any]], list[str]]:

@@ -130,6 +130,17 @@ def test_endings_come_up_again(tape: Callable[..., Tape]) -> None:
         trial.train(9)
         found = equal(trial.document())
         assert found["ending"] == {"was": ending, "now": ending}
+        assert found["verdict"].startswith("Equal bit for bit")
+        assert found["verdict"].endswith("reports.")
+
+
+def test_another_ending_after_equal_reports_is_told(tape: Callable[..., Tape], tmp_path: Path) -> None:
+    trial = tape("breaks")
+    trial.train(9)
+    (tmp_path / f"{tmp_path.name}.py").write_text(FUNCTIONS.replace('raise ValueError("as it did then")', "return"))
+    found = reproduce(trial.document())
+    assert found["comparison"]["equal"]
+    assert found["verdict"].endswith("It ended otherwise: exception then, completed now.")
 
 
 def test_what_is_not_seeded_is_found_out(tape: Callable[..., Tape]) -> None:
