@@ -60,8 +60,9 @@ function sharing({ resources }) {
 function nothing({ trainer, resources, parallel }) {
   const lanes = resources?.lanes ?? "auto";
   if (trainer?.external) return { title: "Trained elsewhere", text: "External workers train one trial at a time, each as it likes." };
-  if (trainer?.function)
-    return { title: "One by one", text: "A function trains one trial at a time: only recipes can train several together." };
+  const own = { function: "A function", ray_tune: "A Ray Tune trainable", optuna: "An Optuna objective" };
+  const kind = Object.keys(own).find((name) => trainer?.[name]);
+  if (kind) return { title: "One by one", text: `${own[kind]} trains one trial at a time: only recipes can train several together.` };
   if (lanes === "off" || lanes === 1)
     return {
       title: "One by one",
