@@ -28,7 +28,7 @@ class ReplayDifference(Result):
 
 
 class Replay(Result):
-    """Whether the algorithm decides alike over the same log. Decisions `by_hand` were users', and are not asked again."""
+    """Whether the algorithm decides alike over the same log. `by_hand` are decisions of users, not asked again."""
 
     same: bool
     algorithm: str
