@@ -82,7 +82,7 @@ class Verdict:
     against: tuple[Against, ...]
     within: tuple[int, ...]  # trials that the winner cannot be told from
     better: tuple[int, ...]  # trials that are better than it
-    cheapest: int | None  # of the winner and those that it cannot be told from
+    cheapest: int | None  # of the winner and those that it cannot be told from, where their costs differ
     detectable: float | None  # the difference that so many seeds would have shown four times in five
     notes: tuple[str, ...]
 
@@ -142,7 +142,7 @@ def verdict(winner: Tried, others: Sequence[Tried], *, metric: str, maximize: bo
         against=found,
         within=within,
         better=better,
-        cheapest=min(costs)[2] if costs and within else None,
+        cheapest=min(costs)[2] if within and len({cost for cost, _, _ in costs}) > 1 else None,
         detectable=_detectable(everybody, comparisons=len(others)) if others else None,
         notes=tuple(_notes(kind, winner, others, found, metric=metric)),
     )

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 from sqlalchemy import func, select
 
 from hpo_service.core.events import DefinitionChanged, EndingDeclared, StudyStateChanged
-from hpo_service.core.states import StudyState
+from hpo_service.core.states import Origin, StudyState
 from hpo_service.errors import Ambiguous, Conflict, DecisionMoved, InvalidInput, NotFound
-from hpo_service.store import access, decisions, deleting, logs, reading, studies
+from hpo_service.store import access, decisions, deleting, finding, logs, reading, studies
 from hpo_service.store.database import Database
 from hpo_service.store.rows import Remember
 from hpo_service.store.tables import metadata
@@ -27,6 +28,24 @@ def test_a_study_is_stored_whole(db: Database) -> None:
     assert row.definition == wanted.to_document()
     assert row.space_digest == wanted.search_space.digest
     assert [e.payload.kind for e in decisions.load_events(db, row.id)] == ["study_created", "study_state_changed"]
+
+
+def test_a_confirmation_begins_with_its_trials(db: Database) -> None:
+    search = studies.create_study(db, definition(), created_by="ada")
+    confirms = {"study": search.id, "trials": [3, 8], "seeds": 1}
+    wanted = definition(confirms=confirms)
+    params = [dict(wanted.search_space.sample(np.random.default_rng(i))) for i in range(2)]
+    row = studies.create_study(db, wanted, created_by="ada", confirmed=params)
+    assert (row.next_trial, row.counts["waiting"]) == (2, 2)
+    assert [t.params for t in reading.iter_trials(db, row.id)] == params
+    assert {t.origin for t in reading.iter_trials(db, row.id)} == {Origin.CONFIRM}
+    kinds = [e.payload.kind for e in decisions.load_events(db, row.id)]
+    assert kinds == ["study_created", "study_state_changed", "trials_enqueued"]
+    second = studies.create_study(db, wanted, created_by="ada", confirmed=params)
+    assert [one.id for one in finding.confirming(db, search.id)] == [row.id, second.id]
+    assert finding.confirming(db, row.id) == []
+    studies.delete_study(db, row.id)
+    assert [one.id for one in finding.confirming(db, search.id)] == [second.id]
 
 
 def test_an_idempotency_key_makes_one_study(db: Database) -> None:

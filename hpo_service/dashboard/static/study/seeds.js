@@ -4,8 +4,8 @@ import { h, svg } from "../core/dom.js";
 import { metric } from "../core/format.js";
 
 const ROW = 30;
-const LEFT = 70;
-const WIDTH = 640;
+const LEFT = 66;
+const WIDTH = 440; // units: what can be read on a phone
 const RIGHT = 16;
 const MOST = 20;
 
