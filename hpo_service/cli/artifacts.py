@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from hpo_service.cli.base import Session, session_of
-from hpo_service.cli.trials import Placed, trial_at
+from hpo_service.cli.places import Placed, trial_at
 
 if TYPE_CHECKING:
     from hpo_service.client import Study

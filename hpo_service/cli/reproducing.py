@@ -10,7 +10,7 @@ import typer
 
 from hpo_service.cli.base import Session, session_of
 from hpo_service.cli.completion import study_names
-from hpo_service.cli.trials import Placed, trial_at
+from hpo_service.cli.places import Placed, trial_at
 from hpo_service.errors import HpoError, InvalidInput
 
 if TYPE_CHECKING:

@@ -12,6 +12,7 @@ import typer
 
 from hpo_service.cli.base import Session, session_of
 from hpo_service.cli.completion import study_names
+from hpo_service.cli.places import Placed, trial_at
 from hpo_service.cli.studies import Named
 from hpo_service.errors import NotFound
 from search_spaces.errors import nearest
@@ -124,9 +125,6 @@ def _print_best(session: Session, study: Study, ranked: list[Trial]) -> None:
             session.say(line)
 
 
-Placed = Annotated[str, typer.Argument(metavar="STUDY/TRIAL", help="Such as my-study/17.", autocompletion=study_names)]
-
-
 def trial(context: typer.Context, place: Placed) -> None:
     """Show one trial: configuration, metrics, attempts and who trained them."""
     from hpo_service.cli.render import trial_sheet
@@ -137,15 +135,6 @@ def trial(context: typer.Context, place: Placed) -> None:
         session.emit(found.info.to_json())
     else:
         session.console.print(trial_sheet(found.info, study.info.metric))
-
-
-def trial_at(session: Session, place: str, command: str) -> tuple[Study, Trial]:
-    """The study and the trial that STUDY/TRIAL names."""
-    name, slash, number = place.rpartition("/")
-    if not slash or not number.isdecimal():
-        raise typer.BadParameter(f"{command} takes STUDY/TRIAL such as my-study/17, but got {place!r}")
-    study = session.study(name)
-    return study, study.trial(int(number))
 
 
 def logs(
