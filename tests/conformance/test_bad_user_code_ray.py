@@ -62,6 +62,15 @@ def test_an_exit_without_a_word_is_a_loss(ray_harness: Harness) -> None:
     trained_next(ray_harness)
 
 
+@pytest.mark.parametrize(("name", "status"), [("forks", 0.0), ("forks_and_raises", 1.0)])
+def test_a_forked_child_ends_where_the_code_does(name: str, status: float, ray_harness: Harness) -> None:
+    order = bad(ray_harness, name, target=1)
+    ray_harness.launch(order)
+    ray_harness.reader.all_ended(order)
+    assert ray_harness.reader.ended[order.key].outcome is Outcome.REACHED
+    assert [report.metrics for report in ray_harness.reader.reports[order.key]] == [{"val_loss": status}]
+
+
 def test_a_child_that_stays_keeps_nobody_waiting(ray_harness: Harness) -> None:
     order = bad(ray_harness, "leaves_a_child", target=1)
     ray_harness.launch(order)
