@@ -55,7 +55,9 @@ class Worker:
         bundle: str = "",
     ) -> None:
         device = "cuda:0" if gpu > 0 else "cpu"
-        self._me = WorkerIdentity(worker_id=worker_id, node=node or socket.gethostname(), device=device, cpu=cpu)
+        self._me = WorkerIdentity(
+            worker_id=worker_id, node=node or socket.gethostname(), device=device, cpu=cpu, gpu=gpu
+        )
         self._code_paths = tuple(code_paths)
         self._bundle = bundle
         self._cancels: OrderedDict[AttemptKey, CancelMode] = OrderedDict()

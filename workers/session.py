@@ -23,12 +23,13 @@ from workers.trial import Ending, Resumed, Trial
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class WorkerIdentity:
-    """Who trains: stable over the worker's life."""
+    """Who trains: stable over the worker's life. `gpu` is the fraction of a GPU that it has, or how many."""
 
     worker_id: str
     node: str
     device: str = "cpu"
     cpu: float = 1.0
+    gpu: float = 0.0
 
 
 def this_process(*, device: str = "cpu", cpu: float = 1.0) -> WorkerIdentity:
@@ -120,6 +121,7 @@ class Attempt:
             "width": order.width,
             "determinism": environment.determinism(asked=order.deterministic),
             **({"processes": order.processes} if order.processes > 1 else {}),
+            **({"gpu": self._worker.gpu} if 0 < self._worker.gpu < 1 else {}),
         }
         found = environment.capture(device=self._worker.device, code=prepared.code, data=prepared.data, run=run)
         self._send(
