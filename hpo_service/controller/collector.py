@@ -71,13 +71,16 @@ class Collector:
         *,
         holder: str,
         changed: Callable[[set[str]], None],
+        discard: Callable[[Sequence[str]], None] = lambda _: None,
     ) -> None:
+        """`discard` removes artifacts, by their locations, that the store refused."""
         self._db = db
         self._executor = executor
         self._flights = flights
         self._prices = prices
         self._holder = holder
         self._changed = changed
+        self._discard = discard
         self.answers = Answers()
         self.lanes = OpenLanes()
 
@@ -167,7 +170,7 @@ class Collector:
         self._narrow(messages)
         if items:
             self._refuse(keys, items, collecting.collect(self._db, items))
-        add_artifacts(self._db, kept)
+        self._keep(kept)
         if texts:  # last, for of all this only logs would be there twice, were it stored once more
             logs.append_logs(self._db, texts)
         self._close(messages)
@@ -210,6 +213,13 @@ class Collector:
             if isinstance(message, Narrowed) and message.keys:
                 keys = [(key.trial, key.fence) for key in message.keys]
                 narrowing.narrow_attempts(self._db, message.key.study_id, keys, width=message.width)
+
+    def _keep(self, items: Sequence[ArtifactItem]) -> None:
+        """Store what trials kept; the files of an attempt that was given up go."""
+        results = add_artifacts(self._db, items)
+        refused = [item.location for item, one in zip(items, results, strict=True) if one.status in REFUSED]
+        if refused:
+            self._discard(refused)
 
     def _see(self, seen: Sequence[WorkerSeen]) -> None:
         now = self._db.now()

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from hpo_service.artifact_files import ArtifactFiles
 from hpo_service.controller import recovery, shares, tidying
 from hpo_service.controller.calibrations import Calibrations
 from hpo_service.controller.collector import Collector
@@ -93,7 +94,13 @@ class Controller:
         self._turns = Turns(self._dirty.set)
         self._views = SurrogateViews(self.db, self.decider)
         self.collector = Collector(
-            self.db, self.executor, self.flights, self.prices, holder=self.holder, changed=self._wake
+            self.db,
+            self.executor,
+            self.flights,
+            self.prices,
+            holder=self.holder,
+            changed=self._wake,
+            discard=ArtifactFiles(self.settings.resolved_artifacts).remove,
         )
         answers = self.collector.answers
         calibrations = Calibrations(self.db, self.executor, self.flights, answers, self.storage_root)
