@@ -127,10 +127,16 @@ class Lab:
         assert row.state is StudyState.FINISHED, row.reason
         return row
 
-    def reproduce(self, study: StudyRow, numbers: list[int]) -> list[ReproductionRow]:
+    def reproduce(
+        self, study: StudyRow, numbers: list[int], meanwhile: Callable[[], bool] | None = None
+    ) -> list[ReproductionRow]:
+        """Reproductions to their end; `meanwhile` is called until it says that it is done."""
         asked = [reproductions.ask(self.db, study.id, n, asked_by="test").id for n in numbers]
+        waiting = [meanwhile] if meanwhile else []
 
         def over() -> bool:
+            if waiting and reproductions.get(self.db, asked[0]).state == "running" and waiting[0]():
+                waiting.clear()
             return all(reproductions.get(self.db, one).ended_at is not None for one in asked)
 
         self.lead(over)
@@ -162,6 +168,14 @@ class Lab:
                 os.kill(int(pid), signal.SIGKILL)
                 return True
         return False
+
+    def kill_busy(self) -> bool:
+        """kill -9 of whoever trains."""
+        pids = [w.detail.get("pid") for w in workers.workers(self.db) if w.state == "busy"]
+        if not pids or pids[0] is None:
+            return False
+        os.kill(int(pids[0]), signal.SIGKILL)
+        return True
 
     def _training(self, study_id: str) -> list[Any]:
         count = studies.get_study(self.db, study_id).next_trial
@@ -219,6 +233,10 @@ def test_twenty_trials_of_a_fused_paused_and_crashed_study_come_out_the_same(lab
     same(rows)
     assert max(row.document["segments"] for row in rows if row.document) > 1, "some were trained in several segments"
     assert sum(row.cost_microdollars for row in rows) > 0
+    deepest = max(range(40), key=lambda n: reading.trial(lab.db, study.id, n).resource)
+    (row,) = lab.reproduce(study, [deepest], lab.kill_busy)
+    same([row])
+    assert row.losses == 1, "its worker was killed over it"
     after = studies.get_study(lab.db, study.id)
     assert (after.last_seq, after.cost_microdollars) == (before.last_seq, before.cost_microdollars)
 
