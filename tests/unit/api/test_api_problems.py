@@ -11,6 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy.exc import OperationalError
 
+from hpo_service.api.uploads import takes_files
 from hpo_service.api.routes import trials
 from hpo_service.store.database import Database
 from tests.unit.api.support import DEFINITION, check, filled, operations
@@ -18,7 +19,11 @@ from tests.unit.api.support import DEFINITION, check, filled, operations
 
 def test_unknown_query_parameters_on_every_route(client: TestClient) -> None:
     for method, path, _ in operations(client):
-        problem = check(client.request(method, filled(path), params={"limitt": "3"}), 422)
+        answer = client.request(method, filled(path), params={"limitt": "3"})
+        if method == "HEAD":  # an answer without a body
+            assert answer.status_code == 422, path
+            continue
+        problem = check(answer, 422)
         assert problem["errors"][0]["path"] == "query.limitt", path
         assert problem["errors"][0]["rule"] == "unknown query parameter"
 
@@ -35,6 +40,8 @@ def test_broken_bodies_on_every_route(client: TestClient, study: str) -> None:
         if method not in ("POST", "PATCH"):
             continue
         path = filled(path).replace("nothing", study)
+        if takes_files(method, path):  # bodies of any bytes, which their own tests are about
+            continue
         for body, kind in ((b"{", "application/json"), (b"{}", "text/plain"), (b'{"x": NaN}', "application/json")):
             check(client.request(method, path, content=body, headers={"Content-Type": kind}), 422)
         check(client.request(method, path, content=b"[" * 200_000, headers={"Content-Type": "application/json"}), 413)
