@@ -11,8 +11,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy.exc import OperationalError
 
-from hpo_service.api.uploads import takes_files
 from hpo_service.api.routes import trials
+from hpo_service.api.uploads import takes_files
 from hpo_service.store.database import Database
 from tests.unit.api.support import DEFINITION, check, filled, operations
 
