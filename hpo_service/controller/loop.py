@@ -398,7 +398,8 @@ class Controller:
         if free <= 0 or led.tried == tried:
             return False
         led.tried = tried
-        group = self._placing.filling(vacancies, alone=self._alone)
+        alone = self._alone and not self._placing.queues(row, self._definition(row))
+        group = self._placing.filling(vacancies, alone=alone)
         return bool(self._place(row, free, group, self._placing.fill))
 
     def _decide(self, row: StudyRow, slots: int) -> bool | None:

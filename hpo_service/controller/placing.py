@@ -86,6 +86,11 @@ class Placing:
         """Lanes that fell free in the study's launches, where its algorithm decides as results come in."""
         return [] if _in_cohorts(definition) else self.lanes.vacancies(row.id)
 
+    def queues(self, row: StudyRow, definition: StudyDefinition) -> bool:
+        """Whether some of the study's own trials wait for a worker: sent to be queued, or interrupted."""
+        places = widths.places(definition, self.executor.capacity())
+        return self.flights.occupied(row.id) > places + 1e-9 or bool(decisions.interrupted(self.db, row.id))
+
     def filling(self, vacancies: Sequence[Vacancy], *, alone: bool) -> Grouping:
         """What puts the first of a study's proposals into lanes that fell free; the others are not placed."""
 

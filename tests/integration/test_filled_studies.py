@@ -11,6 +11,8 @@ from typing import Any
 import pytest
 
 from hpo_service.controller.loop import Controller
+from hpo_service.controller.placing import Placing
+from hpo_service.core.filling import Vacancy
 from hpo_service.core.states import StudyState, TrialState
 from hpo_service.executors.curves import PowerLaw
 from hpo_service.executors.simulated import SimulatedExecutor
@@ -200,3 +202,27 @@ def test_where_two_studies_want_workers_no_launch_is_kept_up_for_one(tmp_path: P
         seen = Seen(world, study_id)
         assert seen.study.state is StudyState.FINISHED
         filled(seen.attempts)
+
+
+def test_a_launch_is_not_kept_up_while_trials_of_its_own_study_wait(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One place: what is interrupted, or queued behind a launch, must not wait for as long as there are new trials."""
+    asked: list[bool] = []
+    original = Placing.filling
+
+    def noted(self: Placing, vacancies: Sequence[Vacancy], *, alone: bool) -> Any:
+        asked.append(alone)
+        return original(self, vacancies, alone=alone)
+
+    monkeypatch.setattr(Placing, "filling", noted)
+    world = world_of(tmp_path, cpus=1.0, loss_rate=0.1)
+    seen = through(world, **study("tpe", parallel=8))
+    assert seen.study.state is StudyState.FINISHED
+    assert set(asked) == {True, False}
+    order: dict[int, Any] = {}
+    for attempt in seen.attempts:
+        if attempt.started_at is not None:
+            order[attempt.trial] = min(attempt.started_at, order.get(attempt.trial, attempt.started_at))
+    late = [n for n in order if any(order[m] < order[n] and m > n + 12 for m in order)]
+    assert not late, "nobody was overtaken by a dozen later ones"
