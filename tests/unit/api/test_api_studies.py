@@ -12,6 +12,7 @@ from fastapi.testclient import TestClient
 
 from hpo_service import storage
 from hpo_service.api import checkpoints
+from hpo_service.core.definition import parse
 from hpo_service.core.states import StudyState
 from hpo_service.errors import NotFound
 from hpo_service.store import studies
@@ -151,6 +152,23 @@ def test_a_patch_merges(client: TestClient, study: str) -> None:
     assert set(change["payload"]["changed"]) == {"budget.hours", "parallel", "notes", "tags", "name"}
     same = client.patch(f"/api/v1/studies/{study}", json={"parallel": 9}).json()
     assert same["definition_version"] == 2
+
+
+def test_a_patch_goes_into_what_the_controller_made_of_the_definition_meanwhile(
+    client: TestClient, db: Database, study: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    patch = studies.patch_study
+
+    def first_the_controller(db: Database, study_id: str, *args: Any, **options: Any) -> Any:
+        monkeypatch.setattr(studies, "patch_study", patch)
+        definition = parse({**studies.get_study(db, study_id).definition, "retries": 7})
+        patch(db, study_id, definition, changed=("retries",), reason="by itself")
+        return patch(db, study_id, *args, **options)
+
+    monkeypatch.setattr(studies, "patch_study", first_the_controller)
+    patched = client.patch(f"/api/v1/studies/{study}", json={"parallel": 9}).json()
+    assert (patched["parallel"], patched["definition"]["retries"]) == (9, 7)
+    assert patched["definition_version"] == 3
 
 
 def test_a_patch_is_checked_whole(client: TestClient, study: str) -> None:
