@@ -102,7 +102,7 @@ def _series(member: _Member, rows: Sequence[Improvement]) -> compared.Series:
         value=[row.value for row in rows],
         resource=[row.resource for row in rows],
         at=[row.at.timestamp() for row in rows],
-        hours=[None if begin is None else (row.at - begin).total_seconds() / 3600 for row in rows],
+        hours=[None if begin is None else max(0.0, (row.at - begin).total_seconds() / 3600) for row in rows],
         spent_resource=[row.spent_resource for row in rows],
         cost_microdollars=[row.cost_microdollars for row in rows],
         ended=[row.ended for row in rows],

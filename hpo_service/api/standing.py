@@ -131,7 +131,7 @@ def add_sparklines(db: Database, answers: Sequence[schemas.Study]) -> None:
     for answer in answers:
         mine = [(at, value) for at, value in points[answer.id] if value is not None]
         begin = answer.started_at or (mine[0][0] if mine else answer.created_at)
-        hours = [(at - begin).total_seconds() / 3600 for at, _ in mine]
+        hours = [max(0.0, (at - begin).total_seconds() / 3600) for at, _ in mine]
         answer.sparkline = schemas.Sparkline(hours=hours, value=[value for _, value in mine])
 
 

@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from hpo_service.views.columns import KINDS, STATES, Bools, Floats, Ints, StudyColumns
+from hpo_service.core.states import Origin
+from hpo_service.views.columns import KINDS, ORIGINS, STATES, Bools, Floats, Ints, StudyColumns
 from hpo_service.views.sampling import choose
 
 POINTS = 2_000
@@ -50,13 +51,15 @@ def spent(columns: StudyColumns) -> tuple[Floats, Ints]:
     """Resource and micro-dollars of each trial and all that came before it by the clock."""
     order = np.argsort(clock(columns), kind="stable")
     resource, cost = np.empty(columns.n), np.empty(columns.n, dtype=np.int64)
-    resource[order] = np.cumsum(columns.resource[order])
+    trained = np.where(columns.origin == ORIGINS.index(Origin.IMPORTED), 0.0, columns.resource)
+    resource[order] = np.cumsum(trained[order])
     cost[order] = np.cumsum(columns.cost[order])
     return resource, cost
 
 
 def points(columns: StudyColumns, mask: Bools, *, started_at: float | None) -> Mapping[str, Any]:
-    """At most `POINTS` trials that have a finite value, as columns; `hours` counts from the study's first dispatch."""
+    """At most `POINTS` trials that have a finite value, as columns; `hours` counts from the study's first dispatch, and
+    is 0 for what was imported."""
     numbers, chosen = choose(columns, mask, POINTS)
     numbers = numbers[~np.isnan(columns.value[numbers])]
     resource, cost = columns.remember("spent", lambda: spent(columns))
@@ -69,7 +72,7 @@ def points(columns: StudyColumns, mask: Bools, *, started_at: float | None) -> M
             "resource": columns.resource[numbers],
             "state": [STATES[code] for code in columns.state[numbers]],
             "bracket": [None if b < 0 else int(b) for b in bracket],
-            "hours": (clock(columns)[numbers] - begin) / 3600,
+            "hours": np.maximum(0.0, (clock(columns)[numbers] - begin) / 3600),
             "spent_resource": resource[numbers],
             "cost_microdollars": cost[numbers],
             "matches": mask[numbers].astype(np.int8),

@@ -156,7 +156,7 @@ def improvement_columns(improved: Sequence[Improvement], started_at: float | Non
         "value": [row.value for row in rows],
         "resource": [row.resource for row in rows],
         "at": at,
-        "hours": [None if started_at is None else (moment - started_at) / 3600 for moment in at],
+        "hours": [None if started_at is None else max(0.0, (moment - started_at) / 3600) for moment in at],
         "spent_resource": [row.spent_resource for row in rows],
         "cost_microdollars": [row.cost_microdollars for row in rows],
         "ended": [row.ended for row in rows],

@@ -105,6 +105,20 @@ def test_a_paused_study_with_a_trainer_goes_on_with_its_preflight(client: httpx.
     assert client.post(f"/api/v1/studies/{made.json()['id']}/resume").json()["state"] == "preflight"
 
 
+def test_charts_count_from_the_first_dispatch_here(client: httpx.Client, study: str) -> None:
+    send(client, study, OLD)
+    asked = client.post(f"/api/v1/studies/{study}/ask", json={"client_id": "c"}).json()["trials"][0]
+    told = {"trial": asked["trial"], "fence": asked["fence"], "value": 0.1, "resource": 5}
+    assert client.post(f"/api/v1/studies/{study}/tell", json=told).status_code == 200
+    progress = client.get(f"/api/v1/studies/{study}/progress").json()
+    assert progress["points"]["hours"][0] == 0
+    assert min(progress["improvements"]["hours"]) >= 0
+    assert progress["points"]["spent_resource"] == [0, 5]
+    assert progress["improvements"]["spent_resource"] == [0, 5]
+    shown = client.get(f"/api/v1/studies/{study}").json()
+    assert [(bound["name"], bound["used"]) for bound in shown["budget"]] == [("trials", 1)]
+
+
 PAGES = (
     "", "/trials", "/trials/0", "/trials/0/context", "/trials/0/reports", "/trials/0/launch", "/best", "/rungs",
     "/progress", "/sample", "/curves", "/changes?since=0", "/brackets", "/importance", "/distribution", "/pareto",
