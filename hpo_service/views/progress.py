@@ -48,7 +48,7 @@ def clock(columns: StudyColumns) -> Floats:
 
 
 def spent(columns: StudyColumns) -> tuple[Floats, Ints]:
-    """Resource and micro-dollars of each trial and all that came before it by the clock."""
+    """Resource and micro-dollars of each trial and all that came before it by the clock. Imported ones took none."""
     order = np.argsort(clock(columns), kind="stable")
     resource, cost = np.empty(columns.n), np.empty(columns.n, dtype=np.int64)
     trained = np.where(columns.origin == ORIGINS.index(Origin.IMPORTED), 0.0, columns.resource)
