@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
-from workers import artifacts, checkpoints, predictions
+from workers import artifacts, checkpoints, predictions, reports
 from workers.contract import (
     CancelMode,
     CheckpointRef,
@@ -24,13 +24,12 @@ from workers.contract import (
     Saved,
     WorkOrder,
 )
-from workers.errors import ArtifactError, AttemptEnd, ReportError, StorageError, nearest
+from workers.errors import ArtifactError, AttemptEnd, StorageError
 
 CHECKPOINT_EVERY_S = 30.0
 KEPT_PER_ATTEMPT = 2
 MOST_IGNORED = 100
 """How often a trainable may report after its end before its process is ended: it will not stop by itself."""
-_MOST_STEPS = 2**53  # what JSON and every database hold exactly
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -201,7 +200,7 @@ class Trial:
         except predictions.TooManyError as error:
             self.log(str(error))
         except StorageError as error:
-            self._end(Ending(outcome=Outcome.FAILED, failure=FailureKind.STORAGE, reason=str(error)))
+            self._end(_failed(FailureKind.STORAGE, str(error)))
 
     def load_checkpoint(self) -> Any:
         """The state that was last saved for this trial, on the CPU; None when there is nothing to go on from."""
@@ -224,7 +223,7 @@ class Trial:
         try:
             self._store(state)
         except StorageError as error:
-            self._end(Ending(outcome=Outcome.FAILED, failure=FailureKind.STORAGE, reason=str(error)))
+            self._end(_failed(FailureKind.STORAGE, str(error)))
         self._saved_at = time.monotonic()
         if self.ending is not None:
             raise AttemptEnd
@@ -257,10 +256,11 @@ class Trial:
         """
         if self.ending is not None:
             self._over()
-        self._require_own_process()
-        step = self._checked_step(step)
-        level = float(step) if resource is None else self._checked_resource(resource)
-        values = {name: _number(name, value) for name, value in metrics.items()}
+        reports.require_own_process(self._process)
+        step = reports.checked_step(step, after=self._step)
+        after = None if self._step is None else self._resource
+        level = float(step) if resource is None else reports.checked_resource(resource, after=after)
+        values = {name: reports.number(name, value) for name, value in metrics.items()}
         now = time.monotonic()
         self._emit(
             Reported(
@@ -305,17 +305,18 @@ class Trial:
         order = self._order
         missing = [name for name in (order.metric, *order.metrics) if name not in values]
         if missing:
-            self._end(_missing_metric(missing[0], values))
+            reason = reports.missing_metric(missing[0], values)
+            self._end(_failed(FailureKind.MISSING_METRIC, reason, with_traceback=True))
         for name in dict.fromkeys((order.metric, *order.metrics)):
             if not math.isfinite(values[name]):
-                self._end(_diverged(name, values[name], self._step))
+                self._end(_failed(FailureKind.DIVERGED, reports.diverged(name, values[name], self._step)))
         if order.preflight:
             self._end(Ending(outcome=Outcome.REACHED))
         if self._resource >= order.target_resource:
             self._end_after_save(Ending(outcome=Outcome.REACHED))
             return
         if order.longest_s is not None and seconds > order.longest_s:
-            self._end(_timed_out(seconds, order))
+            self._end(_failed(FailureKind.TIMED_OUT, reports.timed_out(seconds, order)))
         match self._asked_to_end():
             case CancelMode.STOP:
                 self._end(Ending(outcome=Outcome.CANCELLED, reason="stopped at a report"))
@@ -366,7 +367,7 @@ class Trial:
             staged = checkpoints.stage(self._order.storage_root, self._order.key, offered.make())
             self._keep_ref(checkpoints.commit(staged, step=offered.step, resource=offered.resource))
         except StorageError as error:
-            self._end(Ending(outcome=Outcome.FAILED, failure=FailureKind.STORAGE, reason=str(error)))
+            self._end(_failed(FailureKind.STORAGE, str(error)))
         self._saved_at = time.monotonic()
 
     def _store(self, state: Any) -> None:
@@ -384,7 +385,7 @@ class Trial:
         try:
             self._commit()
         except StorageError as error:
-            self._end(Ending(outcome=Outcome.FAILED, failure=FailureKind.STORAGE, reason=str(error)))
+            self._end(_failed(FailureKind.STORAGE, str(error)))
 
     def _commit(self) -> None:
         assert self._staged is not None
@@ -412,86 +413,6 @@ class Trial:
         else:
             self._commit()
 
-    # Rules of a report
 
-    def _require_own_process(self) -> None:
-        if os.getpid() != self._process:
-            raise ReportError(
-                f"a report must come from the process that trains (pid {self._process}), but it came from its fork "
-                f"{os.getpid()}; hand values back to the parent and report there"
-            )
-
-    def _checked_step(self, step: Any) -> int:
-        try:
-            number = step.__index__()
-        except AttributeError:
-            number = None
-        if not isinstance(number, int) or isinstance(step, bool):
-            raise ReportError(
-                f"the step of a report must be an integer, but got {step!r}; "
-                "pass the epoch or step number first: trial.report(3, val_loss=…)"
-            )
-        if number < 0:
-            raise ReportError(f"the step of a report must be 0 or more, but got {number}; count steps upwards from 1")
-        if number >= _MOST_STEPS:
-            raise ReportError(f"the step of a report must be below 2^53, but got {number}; count steps upwards from 1")
-        if self._step is not None and number <= self._step:
-            raise ReportError(
-                f"the step of a report must be larger than the one before ({self._step}), but got {number}; "
-                "report each step once, in order"
-            )
-        return number
-
-    def _checked_resource(self, resource: Any) -> float:
-        level = _number("resource", resource)
-        if not math.isfinite(level) or level < 0:
-            raise ReportError(f"the resource of a report must be finite and 0 or more, but got {level}")
-        if self._step is not None and level < self._resource:
-            raise ReportError(
-                f"the resource of a report must not fall (it was {self._resource}), but got {level}; "
-                "report how far training is in all"
-            )
-        return level
-
-
-def _number(name: str, value: Any) -> float:
-    """`value` as a float; takes anything with one numeric element."""
-    try:
-        if isinstance(value, (str, bytes)) or value is None:
-            raise TypeError
-        return float(value.item() if hasattr(value, "item") else value)
-    except (TypeError, ValueError, RuntimeError):
-        raise ReportError(
-            f"metric {name!r} must be one number, but got {type(value).__name__} {str(value)[:60]!r}; "
-            "report a float, or the .item() of a tensor"
-        ) from None
-
-
-def _missing_metric(name: str, values: Mapping[str, float]) -> Ending:
-    reported = ", ".join(sorted(values)) or "nothing"
-    return Ending(
-        outcome=Outcome.FAILED,
-        failure=FailureKind.MISSING_METRIC,
-        reason=f"every report must hold the objective's metric {name!r}, but it holds {reported}"
-        + (nearest(name, values) or "; add it to the report, or change the objective"),
-        with_traceback=True,
-    )
-
-
-def _diverged(name: str, value: float, step: int | None) -> Ending:
-    return Ending(
-        outcome=Outcome.FAILED,
-        failure=FailureKind.DIVERGED,
-        reason=f"the objective {name!r} must be finite, but it is {value} at step {step}; "
-        "try a smaller learning rate or gradient clipping",
-    )
-
-
-def _timed_out(seconds: float, order: WorkOrder) -> Ending:
-    lanes = f" for each of {order.width} lanes" if order.width > 1 else ""
-    return Ending(
-        outcome=Outcome.FAILED,
-        failure=FailureKind.TIMED_OUT,
-        reason=f"an attempt must end within trial_timeout_s={order.trial_timeout_s:g}{lanes}, "
-        f"but it has run for {seconds:.1f} s; raise the limit or train less",
-    )
+def _failed(kind: FailureKind, reason: str, *, with_traceback: bool = False) -> Ending:
+    return Ending(outcome=Outcome.FAILED, failure=kind, reason=reason, with_traceback=with_traceback)

@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from workers import reports
 from workers.contract import Outcome, WorkOrder
 from workers.errors import AttemptEnd, InvalidOrderError, ReportError
 from workers.trial import Ending, Trial
@@ -219,10 +220,8 @@ def _flat(result: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, An
 
 
 def _is_number(value: Any) -> bool:
-    if isinstance(value, (str, bytes)) or value is None:
-        return False
     try:
-        float(value.item() if hasattr(value, "item") else value)
-    except (TypeError, ValueError, RuntimeError):
+        reports.number("", value)
+    except ReportError:
         return False
     return True
