@@ -9,23 +9,19 @@ import ast
 import builtins
 import inspect
 import linecache
-import logging
-import math
 import symtable
 import sys
 import textwrap
 import types
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from pathlib import PurePath
 from typing import Any
 
+from hpo_service.client.constants import LONGEST, source_of
 from hpo_service.errors import FieldProblem, InvalidInput
 
 MODULE = "hpo_objective"
 """The name of the module that is made."""
-LONGEST = 64 * 1024
-"""Characters of a constant's source."""
 _HEADER = '"""Made by hpo-service from a function and what it uses: not a file of its author\'s."""\n'
 _ELSEWHERE = "make it inside the function, read it from a file there, or give it as trainer.params"
 
@@ -84,9 +80,6 @@ class _Capture:
         self.values[name] = value
         if isinstance(value, types.ModuleType):
             self.take_module(name, value)
-        elif isinstance(value, logging.Logger):
-            self.imports.add("import logging")
-            self.constants[name] = f"logging.getLogger({value.name!r})"
         elif isinstance(value, type) or (callable(getattr(value, "__wrapped__", value)) and _origin(value)):
             self.take_callable(name, value)
         else:
@@ -112,13 +105,8 @@ class _Capture:
         self.define(name, value)
 
     def take_constant(self, name: str, value: Any, user: str) -> None:
-        try:
-            text = _literal(value)
-        except ValueError:
-            text = None
-        if text is None and isinstance(value, PurePath):
-            self.imports.add("import pathlib")
-            text = f"pathlib.{type(value).__name__}({str(value)!r})"
+        text, imported = source_of(value)
+        self.imports |= {f"import {module}" for module in imported}
         if text is None:
             kind = f"{type(value).__module__}.{type(value).__qualname__}".removeprefix("builtins.")
             self.refuse(name, f"{user} uses {name}, a {kind}, which cannot be written as source")
@@ -299,32 +287,3 @@ def _parsed(lines: list[str]) -> list[ast.stmt]:
         return ast.parse("".join(lines)).body
     except SyntaxError:
         return []
-
-
-def _literal(value: Any) -> str:
-    """Source of plain values and of containers of them. Raises ValueError for anything else."""
-    if value is None or (
-        isinstance(value, bool | int | str | bytes | range) and type(value).__module__ == "builtins"
-    ):
-        return repr(value)
-    if type(value) is float:
-        return repr(value) if math.isfinite(value) else f"float({str(value)!r})"
-    if type(value) is complex:
-        return f"complex({_literal(value.real)}, {_literal(value.imag)})"
-    if type(value) in (list, tuple, set, frozenset, dict):
-        if len(value) > LONGEST:
-            return " " * (len(value) + 1)
-        return _container(value)
-    raise ValueError(type(value))
-
-
-def _container(value: Any) -> str:
-    if type(value) is dict:
-        return "{" + ", ".join(f"{_literal(k)}: {_literal(v)}" for k, v in value.items()) + "}"
-    if type(value) in (set, frozenset):
-        items = ", ".join(sorted(map(_literal, value)))
-        return f"{type(value).__name__}([{items}])"
-    items = ", ".join(map(_literal, value))
-    if type(value) is tuple:
-        return f"({items},)" if len(value) == 1 else f"({items})"
-    return f"[{items}]"

@@ -76,6 +76,12 @@ def with_sizes(data: bytes, name: str, size: int) -> bytes:
     return bytes(found)
 
 
+def with_zip64(data: bytes) -> bytes:
+    """The end tells that another end stands before it, which would be believed."""
+    at = data.rindex(b"PK\5\6")
+    return data[:at] + b"PK\6\7" + bytes(16) + data[at:]
+
+
 GOOD = f"{CODE}/train.py"
 STORED = from_files({"train.py": b"print(1)\n"}).archive
 PLAIN = archive((GOOD, b"print(1)\n"))
@@ -102,6 +108,8 @@ EVIL = {
         "stored or deflated",
     ),
     "too many": (archive(*((f"{CODE}/{i}", b"") for i in range(12))), "at most 8 files"),
+    "huge directory": (archive(*((f"{CODE}/{i}", b"") for i in range(120))), "a directory lists at most 8 files"),
+    "zip64": (with_zip64(STORED), "less than 4 GiB"),
     "too large": (archive((GOOD, b"x" * 60_000)), "unpacks to at most 48.8 KiB"),
     "bomb": (archive((GOOD, b"0" * 40_000)), "at most 50 times its size"),
     "lying bomb": (with_sizes(archive((GOOD, b"0" * 45_000)), GOOD, 10), "whole and matches its checksum"),

@@ -122,6 +122,12 @@ def test_a_named_lambda_a_logger_and_a_path_are_captured(notebook: Notebook) -> 
     assert isinstance(notebook.names["log"], logging.Logger)
 
 
+def test_pytorchs_devices_and_types_are_captured(notebook: Notebook) -> None:
+    notebook.run("import torch\ndevice, dtype = torch.device('cpu'), torch.float64\n")
+    notebook.run("def train(trial):\n    return torch.zeros(1, device=device, dtype=dtype)\n")
+    assert str(elsewhere(notebook.capture())(None).dtype) == "torch.float64"
+
+
 def test_what_a_function_closes_over_is_captured_by_value(notebook: Notebook) -> None:
     notebook.run(
         "def make(width):\n    def train(trial):\n        return width * trial\n    return train\ntrain = make(3)\n"
@@ -143,6 +149,7 @@ def test_another_name_for_a_function_is_kept(notebook: Notebook) -> None:
         ("big = list(range(40000))", "big", "over 65536"),
         ("class Net: ...\nnet = Net()", "net", "a __main__.Net"),
         ("steps = (x for x in [1])", "steps", "a generator"),
+        ("ring = []\nring.append(ring)", "ring", "a list, which cannot be written"),
         ("fs = [lambda x: x]\nf = fs[0]", "f", "the source of f cannot be found"),
         (
             "import io\ndef make(file):\n    def g():\n        return file\n    return g\ng = make(io.StringIO())",
