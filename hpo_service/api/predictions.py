@@ -63,7 +63,7 @@ def _read(path: Path) -> Mapping[str, Array] | None:
         with np.load(path, allow_pickle=False) as stored:
             arrays = {name: stored[name] for name in stored.files}
         _check(arrays)
-    except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
+    except (OSError, EOFError, MemoryError, ValueError, KeyError, zipfile.BadZipFile) as error:
         logger.warning("the predictions %s were left out: %s", path, error)
         return None
     return arrays

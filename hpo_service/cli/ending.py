@@ -73,6 +73,8 @@ def next_commands(study: Study) -> list[tuple[str, str]]:
     found = [(f"hpo trials {place} --sort {order} --limit 10", "the best trials")]
     if study.info.best is not None and not study.info.external:
         found.append((f"hpo best {place} --checkpoint best.pt", "the trained model"))
+    if study.info.best is not None and study.info.definition.get("confirms") is None:
+        found.append((f"hpo confirm {place} --watch", "is the winner real? the best again, with new seeds"))
     if study.info.counts.get("failed"):
         found.append((f"hpo retry {place} --failed", "try failed trials again"))
     more = max(1, study.info.trials) * 2

@@ -204,3 +204,30 @@ def test_the_command_line_does_too(
     waited = CliRunner().invoke(command_line, ["confirm", study, "--watch"], obj=Session(transport=Through(client)))
     assert waited.exit_code == 0, waited.output
     assert "The winner is real" in waited.output
+
+
+def test_a_search_with_rungs_shows_curves_and_what_stopping_early_saved(client: TestClient) -> None:
+    space = {"lr": {"type": "loguniform", "low": 1e-4, "high": 1e-1, "default": 1e-2}}
+    algorithm = {"name": "successive_halving", "trials": 12, "max_resource": 9}
+    made = client.post(
+        "/api/v1/studies", json={**DEFINITION, "space": space, "algorithm": algorithm, "budget": {}, "parallel": 12}
+    )
+    study = made.json()["id"]
+    path = f"/api/v1/studies/{study}"
+    while given := client.post(f"{path}/ask", json={"client_id": "me", "n": 12}).json()["trials"]:
+        for one in given:
+            key = {"trial": one["trial"], "fence": one["fence"]}
+            steps = range(int(one["from_resource"]) + 1, int(one["target"]) + 1)
+            loss = [{"loss": 1.0 / step + one["trial"] / 50} for step in steps]
+            if one["trial"] == 11:
+                loss[0]["loss"] = "NaN"
+            reports = [{**key, "step": s, "metrics": m} for s, m in zip(steps, loss, strict=True)]
+            assert client.post(f"{path}/reports", json={"reports": reports}).status_code == 200
+            assert client.post(f"{path}/tell", json=key).status_code == 200
+    page = _report(client, study)
+    assert client.get(path).json()["state"] == "finished"
+    assert "Learning curves of the best trials" in page
+    assert "polyline" in page
+    assert "times the training: about" in page
+    assert page.count("<svg") == 3
+    assert not re.search(r'points="[^"]*nan', page)
