@@ -8,20 +8,25 @@ batches are sent (`sending` and the module of each tool).
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from bisect import bisect_left
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
 from hpo_service.client import Study
+from hpo_service.client.operations import list_page
+from hpo_service.client.protocol import address
 from hpo_service.client.results import Event, Report, StudySnapshot, TrialSnapshot
 from hpo_service.core import values
 from hpo_service.errors import Unavailable
 
-PAGE = 100  # events of one request
+PAGE = 128  # events of one request, at most; fewer where they tell of many trials or reports
+ROWS = 4_000  # about so many of these should come with one request
 MOST_TRIALS = 1_000  # a batch is given when it names so many trials
 MOST_POINTS = 20_000  # or holds so many reports
-NUMBERS = 400  # trials of one look-up, whose numbers stand in the address
+SPAN = 1_000  # trials of one look-up, at most
+NUMBERS = 400  # of them by their numbers, which stand in the address
 POLL_S = 2.0
 PATIENCE_S = 600.0  # how long a server that is away is waited for, while following
 TERMINAL = frozenset({"finished", "stopped", "failed"})
@@ -43,8 +48,9 @@ class Point:
 class Batch:
     """What the events after `after` up to `seq` say.
 
-    `trials` are those that moved, by number, as they stand now; `begun` those whose first attempt was opened in these
-    events, `ended` those that came to their final state in them. `points` come in the order of the log.
+    `trials` are those that moved, by number, as they stand now, without those that had ended before; `begun` those
+    whose first attempt was opened in these events, `ended` those that came to their final state in them: each trial in
+    one batch. `points` come in the order of the log.
     """
 
     after: int
@@ -78,13 +84,16 @@ class _Window:
     def full(self) -> bool:
         return len(self.moved) >= MOST_TRIALS or len(self.points) >= MOST_POINTS
 
-    def take(self, event: Event) -> None:
+    def take(self, event: Event) -> int:
+        """Adds an event; returns how many rows it had."""
         self.seq, self.at = event.seq, event.at
-        self.moved.update(trials_of(event.payload))
+        named = list(trials_of(event.payload))
+        self.moved.update(named)
         if event.kind == "decided":
             self.begun.update(one["trial"] for one in event.payload.get("proposals", ()) if one.get("kind") == "start")
         if event.kind == "reported":
             self.points += [_point(row, event.at) for row in event.payload.get("reports", ())]
+        return len(named)
 
 
 class Feed:
@@ -93,6 +102,8 @@ class Feed:
     def __init__(self, study: Study, *, sleep: Callable[[float], None] = time.sleep) -> None:
         self.study = study
         self._sleep = sleep
+        self._page = 8  # grows and shrinks with what events hold
+        self._last: tuple[int, datetime | None] = (0, None)
 
     def batches(self, after: int, *, follow: bool = False, poll_s: float = POLL_S) -> Iterator[Batch]:
         """Batches from the position `after`; with `follow` until the study has ended, else up to now.
@@ -123,36 +134,50 @@ class Feed:
         """The batch after a position; None where the log ends there."""
         window = _Window(after, after)
         while not window.full:
-            page = self.study.event_log(window.seq, limit=PAGE, metrics=True)
-            for event in page:
-                window.take(event)
-            if len(page) < PAGE:
+            asked = min(self._page, PAGE)
+            page = self.study.event_log(window.seq, limit=asked, metrics=True)
+            rows = sum(window.take(event) for event in page)
+            self._page = max(1, asked // 2) if rows > ROWS else asked * 2
+            if len(page) < asked:
                 break
         if window.seq == after:
             return None
-        trials = self.trials(window.moved)
-        ended = {
-            one.number
-            for one in trials
-            if one.state in TERMINAL and (not one.ended_at or not window.at or one.ended_at <= window.at)
-        }
+        while window.full and (next_ones := self.study.event_log(window.seq, limit=1, metrics=True)):
+            if next_ones[0].at != window.at:
+                break
+            window.take(next_ones[0])  # of the same transaction: a trial's last attempt and its end belong together
+        return self._batch(window)
+
+    def _batch(self, window: _Window) -> Batch:
+        before = self._told_at(window.after)
+        trials = [one for one in self.trials(window.moved) if not _ended_by(one, before)]
+        self._last = (window.seq, window.at)
         return Batch(
-            after=after,
+            after=window.after,
             seq=window.seq,
             study=self.study.info,
-            trials=trials,
+            trials=tuple(trials),
             begun=frozenset(window.begun),
-            ended=frozenset(ended),
+            ended=frozenset(one.number for one in trials if _ended_by(one, window.at)),
             points=tuple(window.points),
         )
 
+    def _told_at(self, seq: int) -> datetime | None:
+        """When the event of that number came; None before the first."""
+        if seq == 0:
+            return None
+        if self._last[0] != seq:
+            self._last = (seq, next((one.at for one in self.study.event_log(seq - 1, limit=1)), None))
+        return self._last[1]
+
     def trials(self, numbers: Collection[int]) -> tuple[TrialSnapshot, ...]:
         """Trials as they stand, by number."""
-        wanted = sorted(numbers)
+        wanted = set(numbers)
+        place = address("studies", self.study.id, "trials")
         found: list[TrialSnapshot] = []
-        for start in range(0, len(wanted), NUMBERS):
-            names = ",".join(map(str, wanted[start : start + NUMBERS]))
-            found += [trial.info for trial in self.study.trials(filter=f"number:{names}", limit=NUMBERS)]
+        for filter in look_ups(sorted(wanted)):
+            page = self.study._run(list_page(self.study, place, cursor=None, limit=SPAN, filter=filter))
+            found += [TrialSnapshot.parse(item) for item in page.items if item["number"] in wanted]
         return tuple(sorted(found, key=lambda one: one.number))
 
     def reports(self, number: int) -> list[Report]:
@@ -162,6 +187,28 @@ class Feed:
     def url(self, number: int) -> str:
         """The page of a trial."""
         return f"{self.study.url}/trials/{number}"
+
+
+def _ended_by(trial: TrialSnapshot, moment: datetime | None) -> bool:
+    """Whether the trial had come to its final state by then, by the database's clock."""
+    if trial.state not in TERMINAL or moment is None:
+        return False
+    return trial.ended_at is None or trial.ended_at <= moment
+
+
+def look_ups(numbers: Sequence[int]) -> Iterator[str]:
+    """Filters that together find the trials of these rising numbers, each at most `SPAN` trials: a range where they lie
+    close together, else their numbers, `NUMBERS` of them at most."""
+    start = 0
+    while start < len(numbers):
+        first = numbers[start]
+        end = bisect_left(numbers, first + SPAN, start)
+        if numbers[end - 1] - first < 2 * (end - start):
+            yield f"number>={first} number<={numbers[end - 1]}"
+        else:
+            end = min(end, start + NUMBERS)
+            yield "number:" + ",".join(map(str, numbers[start:end]))
+        start = end
 
 
 def trials_of(payload: Mapping[str, Any]) -> Iterable[int]:
