@@ -19,6 +19,8 @@ from hpo_service.store.database import open_database
 pytestmark = pytest.mark.ray
 
 CODE = """
+import tempfile
+
 import torch
 import torch.distributed as dist
 from pathlib import Path
@@ -30,7 +32,7 @@ def train(trial):
         ranks = torch.tensor([1.0 + trial.rank])
         dist.all_reduce(ranks)
         print("epoch", epoch)
-        note = Path(f"note-{trial.rank}.txt")
+        note = Path(tempfile.mkdtemp()) / f"note-{trial.rank}.txt"
         note.write_text(f"rank {trial.rank}")
         trial.artifact(note)
         trial.report(epoch, val_loss=float(ranks) + trial.params["lr"])
