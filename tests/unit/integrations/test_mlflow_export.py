@@ -135,6 +135,19 @@ def test_an_interrupted_batch_is_completed(
         assert runs[number].info.status == "FINISHED"
 
 
+def test_small_batches_leave_the_same(study: hpo.Study, uri: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("hpo_service.integrations.feed.PAGE", 1)
+    monkeypatch.setattr("hpo_service.integrations.feed.MOST_TRIALS", 1)
+    for number in range(3):
+        train(study, number)
+    exporting.export(study, uri)
+    runs = runs_of(uri)
+    assert sorted(runs, key=str) == [0, 1, 2, None]
+    for number in range(3):
+        assert history(uri, runs[number]) == [(step, number + 1 / step) for step in (1, 2, 3)]
+        assert runs[number].info.status == "FINISHED"
+
+
 def test_an_experiment_of_its_own(study: hpo.Study, uri: str) -> None:
     train(study, 0)
     exporting.export(study, uri, experiment="thesis")

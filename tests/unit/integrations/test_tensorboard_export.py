@@ -121,6 +121,19 @@ def test_an_interrupted_batch_is_taken_back(
         plugin(folder, metadata.SESSION_END_INFO_TAG)
 
 
+def test_small_batches_leave_the_same(study: hpo.Study, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("hpo_service.integrations.feed.PAGE", 1)
+    monkeypatch.setattr("hpo_service.integrations.feed.MOST_TRIALS", 1)
+    for number in range(3):
+        train(study, number)
+    exporting.export(study, tmp_path)
+    for number in range(3):
+        folder = tmp_path / "moons" / f"trial-{number:05d}"
+        assert scalars(folder, "loss") == curve(number)
+        plugin(folder, metadata.SESSION_START_INFO_TAG)
+        plugin(folder, metadata.SESSION_END_INFO_TAG)
+
+
 def test_a_folder_holds_one_study(sdk: hpo.Client, study: hpo.Study, tmp_path: Path) -> None:
     train(study, 0)
     exporting.export(study, tmp_path)

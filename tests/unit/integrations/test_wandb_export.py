@@ -91,6 +91,20 @@ def test_going_on_sends_only_what_ended_since(study: hpo.Study, wandb: Server, t
         exporting.export(study, "other", state=tmp_path / "at.json")
 
 
+def test_small_batches_send_each_trial_once(
+    study: hpo.Study, wandb: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("hpo_service.integrations.feed.PAGE", 1)
+    monkeypatch.setattr("hpo_service.integrations.feed.MOST_TRIALS", 1)
+    for number in range(3):
+        train(study, number)
+    exporting.export(study, "thesis", state=tmp_path / "at.json")
+    assert wandb.inits == 3
+    for number in range(3):
+        told = wandb.runs[f"{study.id}-{number}"].history
+        assert {step: one["loss"] for step, one in told.items()} == {step: number + 1 / step for step in (1, 2, 3)}
+
+
 def test_after_an_interruption_the_same_runs_are_sent(study: hpo.Study, wandb: Server, tmp_path: Path) -> None:
     for number in range(3):
         train(study, number)
