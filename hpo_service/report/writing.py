@@ -5,7 +5,7 @@ here is markup.
 from __future__ import annotations
 
 from hpo_service.core.states import ENDED_STUDY, StudyState
-from hpo_service.report import costs, finding, pictures
+from hpo_service.report import costs, finding, pictures, surroundings
 from hpo_service.report.blocks import Block, Callout, Code, Facts, Report, Section, Table, Text, Tiles
 from hpo_service.report.gathering import Gathered, finite
 from hpo_service.report.wording import dollars, duration, listed, metric, moment, number, parameters, plural
@@ -22,7 +22,7 @@ def written(found: Gathered) -> Report:
         Section("Method", _method(found)),
         Section("What it cost", costs.blocks(found)),
         *_failures(found),
-        Section("Environment", _environment(found)),
+        Section("Environment", surroundings.blocks(found)),
         Section("How to repeat it", _repeat(found)),
     ]
     return Report(
@@ -190,35 +190,6 @@ def _failures(found: Gathered) -> list[Section]:
                  "One attempt was lost with its worker, and went on from its checkpoint.", quiet=True)
         )  # fmt: skip
     return [Section("What failed", blocks)]
-
-
-_SHOWN_PACKAGES = ("torch", "numpy", "ray", "scikit-learn", "optuna", "hpo-service")
-
-
-def _environment(found: Gathered) -> list[Block]:
-    document = found.environment
-    if not document:
-        return [Text("No environment was recorded: nothing was trained by the service's own workers.", quiet=True)]
-    packages = document.get("packages") or {}
-    gpu = document.get("gpu")
-    code, data = document.get("code") or {}, document.get("data") or {}
-    git = code.get("git") or {}
-    facts = [
-        ("Python", f"{document.get('implementation', '')} {document.get('python', '')}".strip()),
-        ("System", str(document.get("os", ""))),
-        ("CPU", f"{document['cpu']}, {document.get('cores', '?')} cores" if document.get("cpu") else ""),
-        ("GPU", parameters(gpu) if isinstance(gpu, dict) else str(gpu or "")),
-        ("Packages", ", ".join(f"{name} {packages[name]}" for name in _SHOWN_PACKAGES if name in packages)),
-        ("Code", ", ".join(f"{name} {value}" for name, value in code.items() if isinstance(value, str))),
-        ("Git", f"{git.get('commit', '')}{', with changes' if git.get('diff_sha256') else ''}" if git else ""),
-        ("Data", ", ".join(f"{name} {number(value)}" for name, value in data.items())),
-        ("Digest", str(document.get("digest", ""))),
-    ]
-    whose = f"trial {found.best.number}" if found.best is not None else "the best trial"
-    remark = f"As recorded by the newest attempt of {whose}."
-    if found.environments > 1:
-        remark += f" The best trials ran in {found.environments} different environments."
-    return [Facts([(name, value) for name, value in facts if value]), Text(remark, quiet=True)]
 
 
 def _repeat(found: Gathered) -> list[Block]:
