@@ -77,7 +77,10 @@ def _read(name: str, path: Path) -> bytes:
 def _require_small(sizes: list[tuple[str, int]], limits: Limits, what: str) -> None:
     total = sum(size for _, size in sizes)
     most = min(limits.archive_bytes, limits.unpacked_bytes)
-    remedy = "leave out what training does not import, in .gitignore; let workers read large data from a shared folder"
+    remedy = (
+        "leave out what training does not need, in .gitignore, and let workers read large data from a shared folder; "
+        "HPO_MAX_BUNDLE_BYTES sets the limit, here and on the server"
+    )
     if total > most:
         raise TooLarge(
             f"a bundle of code has at most {words(most)}, but {what} has {words(total)}, the most in {largest(sizes)}",

@@ -160,6 +160,9 @@ def _require_nameable(objective: Any) -> None:
 
 def _folder(code: Folder, made: Mapping[str, bytes] | None = None) -> Bundle:
     """The bundle of a folder, and of files made beside; the server's data are never taken along."""
+    from hpo_service.bundles.archive import Limits
     from hpo_service.bundles.building import from_folder
 
-    return from_folder(Path(code), leave_out=[load_settings().data], more=made or {})
+    settings = load_settings()
+    limits = Limits(archive_bytes=settings.max_bundle_bytes, unpacked_bytes=4 * settings.max_bundle_bytes)
+    return from_folder(Path(code), limits=limits, leave_out=[settings.data], more=made or {})

@@ -211,13 +211,18 @@ def test_an_unknown_kind_is_refused(client: hpo.Client, home: Home) -> None:
         client.create_study(DEFINITION, kind="optuna")
 
 
-def test_too_large_a_folder_is_refused_before_anything_is_sent(client: hpo.Client, server: Server, home: Home) -> None:
+def test_too_large_a_folder_is_refused_before_anything_is_sent(
+    client: hpo.Client, server: Server, home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
     folder = home(train="")
     with (folder / "huge.bin").open("wb") as file:
         file.truncate(60 * 2**20)
     with pytest.raises(TooLarge, match=r"huge\.bin \(60 MiB\)"):
         client.upload_code(folder)
     assert server.asked == []
+    monkeypatch.setenv("HPO_MAX_BUNDLE_BYTES", str(70 * 2**20))
+    client.upload_code(folder)
+    assert server.asked == ["HEAD", "POST"], "the administrator's limit counts here, too"
 
 
 def test_the_servers_data_stay_at_home(
