@@ -146,8 +146,8 @@ def scatter(
     label: str,
 ) -> str:
     """Two objectives; the front's trials stand out."""
-    x_range = limits([x for x, _ in points], keep=[x for x, _ in front])
-    y_range = limits([y for _, y in points], keep=[y for _, y in front])
+    x_range = limits([x for x, _ in points], keep=[x for x, _ in front], share=0.15)
+    y_range = limits([y for _, y in points], keep=[y for _, y in front], share=0.15)
     across, up = _scales(*x_range, *y_range)
     parts = [_axes(across, up, x_range, y_range, x_title, y_title)]
     for kind, radius, given in (("point", 2, points), ("front", 4, front)):
