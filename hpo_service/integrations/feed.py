@@ -78,6 +78,7 @@ class _Window:
     at: datetime | None = None
     moved: set[int] = field(default_factory=set)
     begun: set[int] = field(default_factory=set)
+    imported: set[int] = field(default_factory=set)  # over before they came: their own times are older than the event
     points: list[Point] = field(default_factory=list)
 
     @property
@@ -91,6 +92,9 @@ class _Window:
         self.moved.update(named)
         if event.kind == "decided":
             self.begun.update(one["trial"] for one in event.payload.get("proposals", ()) if one.get("kind") == "start")
+        if event.kind == "trials_imported":
+            self.imported.update(named)
+            self.begun.update(named)
         if event.kind == "reported":
             self.points += [_point(row, event.at) for row in event.payload.get("reports", ())]
         return len(named)
@@ -150,7 +154,8 @@ class Feed:
 
     def _batch(self, window: _Window) -> Batch:
         before = self._told_at(window.after)
-        trials = [one for one in self.trials(window.moved) if not _ended_by(one, before)]
+        came = window.imported
+        trials = [one for one in self.trials(window.moved) if one.number in came or not _ended_by(one, before)]
         self._last = (window.seq, window.at)
         return Batch(
             after=window.after,
@@ -158,7 +163,7 @@ class Feed:
             study=self.study.info,
             trials=tuple(trials),
             begun=frozenset(window.begun),
-            ended=frozenset(one.number for one in trials if _ended_by(one, window.at)),
+            ended=frozenset(one.number for one in trials if one.number in came or _ended_by(one, window.at)),
             points=tuple(window.points),
         )
 
