@@ -3,8 +3,8 @@
     pip install torchvision                    # or: pip install timm
     hpo submit examples/fine_tune.yaml --code examples
 
-The images lie in `data/train/CLASS/*.jpg` and `data/val/CLASS/*.jpg`, on every worker. The library downloads the weights
-the first time (into TORCH_HOME), and the images are prepared as those weights were trained.
+The images lie in `data/train/CLASS/*.jpg` and `data/val/CLASS/*.jpg`, on every worker. The library downloads the
+weights the first time (into TORCH_HOME), and the images are prepared as those weights were trained.
 """
 
 import math
