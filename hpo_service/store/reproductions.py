@@ -19,7 +19,7 @@ from hpo_service.store import eventlog, idempotency
 from hpo_service.store.database import Database
 from hpo_service.store.rows import Remember
 from hpo_service.store.studies import new_id
-from hpo_service.store.tables import attempts, reports, reproductions, studies, trials
+from hpo_service.store.tables import IMPORTED, attempts, reports, reproductions, studies, trials
 from hpo_service.store.tx import Tx, clean, dump, to_datetime, to_datetime_or_none
 
 WAITING, RUNNING, DONE, FAILED = "waiting", "running", "done", "failed"
@@ -82,6 +82,11 @@ def _check(tx: Tx, study_id: str, number: int) -> None:
         raise Conflict(
             f"a trial is reproduced when none of its attempts is open, but trial {number} is in training",
             remedy="wait until it ends, or pause the study",
+        )
+    if any(row.method == IMPORTED for row in rows):
+        raise Conflict(
+            f"only what a worker of this service trained can be trained again, but trial {number} was imported",
+            remedy="retry it, or enqueue its configuration: that is a trial of its own",
         )
     if any(row.client_id is not None for row in rows):
         raise Conflict(

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from hpo_service.core.imported import TrialsImported
 from hpo_service.core.states import Origin, StudyState, TrialState
 from hpo_service.errors import Conflict
-from hpo_service.store import bulk, cluster, decisions, importing, reading, studies
+from hpo_service.store import bulk, cluster, decisions, importing, reading, reproductions, studies
 from hpo_service.store.database import Database
 from hpo_service.store.rows import GivenTrial, Remember
 from tests.conformance.store.test_logreading import facts, folded, proposals
@@ -100,6 +100,12 @@ def test_what_moved_is_told_and_failures_there_are_none_of_ours(world: World) ->
     importing.import_trials(world.db, world.id, [given_trial(0.5), given_trial(None, state=S.FAILED)])
     assert bulk.moves(world.db, world.id, before).trials == frozenset({0, 1})
     assert cluster.failures(world.db) == []
+
+
+def test_what_was_trained_elsewhere_is_not_trained_again_here(world: World) -> None:
+    importing.import_trials(world.db, world.id, [given_trial(0.5)])
+    with pytest.raises(Conflict, match="was imported"):
+        reproductions.ask(world.db, world.id, 0, asked_by="ada")
 
 
 LOSSES = st.none() | st.floats(-10, 10) | st.sampled_from([math.nan, math.inf])
