@@ -74,7 +74,7 @@ class _Capture:
     def take(self, name: str, value: Any, user: str) -> None:
         """Capture the global `name`, which `user` uses."""
         if name in self.values:
-            if self.values[name] is not value and self.values[name] != value:
+            if not _same(self.values[name], value):
                 self.refuse(name, f"{name} means two things in what is captured", "rename one of them")
             return
         self.values[name] = value
@@ -203,6 +203,11 @@ def _chain(node: ast.AST) -> str:
         parts.append(node.attr)
         node = node.value
     return ".".join([node.id, *reversed(parts)]) if parts and isinstance(node, ast.Name) else ""
+
+
+def _same(one: Any, other: Any) -> bool:
+    """The same thing, or written alike; `==` may mean anything."""
+    return one is other or (source_of(one)[0] is not None and source_of(one) == source_of(other))
 
 
 def _origin(value: Any) -> str | None:

@@ -212,3 +212,17 @@ def _equal(one: object, other: object) -> bool:
 def test_the_source_is_the_same_each_time(notebook: Notebook) -> None:
     notebook.run("import os, sys\nNAMES = {'b', 'a', 'c'}\ndef train(trial):\n    return NAMES, os, sys\n")
     assert notebook.capture().source == notebook.capture().source
+
+
+def test_a_class_is_captured_like_a_function(notebook: Notebook) -> None:
+    notebook.run("SCALE = 2\nclass Base:\n    def scaled(self, x):\n        return SCALE * x\n")
+    notebook.run("class Trainable(Base):\n    '''Trains.'''\n    def step(self):\n        return self.scaled(4)\n")
+    assert elsewhere(notebook.capture("Trainable"))().step() == 8
+
+
+def test_two_things_of_one_name_are_refused(notebook: Notebook) -> None:
+    notebook.run(
+        "width = 1\ndef make(width):\n    def train(trial):\n        return width + other()\n    return train\n"
+    )
+    notebook.run("def other():\n    return width\ntrain = make(3)\n")
+    assert "means two things" in refused(notebook)["width"]
