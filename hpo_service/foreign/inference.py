@@ -32,6 +32,8 @@ def inferred(configurations: Sequence[Mapping[str, Any]], notes: list[str]) -> d
     found = {name: _parameter(values) for name, values in seen.items()}
     for name, parameter in found.items():
         notes.append(f"space.{name}: guessed from {len(seen[name])} values: {_told(parameter)}")
+        if parameter.cardinality == MAX_CHOICES and isinstance(parameter, Choice):
+            notes.append(f"space.{name}: only {MAX_CHOICES} of its texts are in the space; name fewer parameters")
     return found
 
 
@@ -84,8 +86,8 @@ def _values_with(name: str, parent: str, configurations: Sequence[Mapping[str, A
             lacking.add(key)
     if not there or not lacking or lacking & set(there) or len(there) + len(lacking) > MAX_PARENT_VALUES:
         return None
-    if len(there) + len(lacking) == len(configurations) and len(configurations) > 2:
-        return None  # every trial has a value of its own: that says nothing
+    if (len(there) + len(lacking)) * 2 > len(configurations):
+        return None  # nearly every trial has a value of its own: that says nothing
     return parent, sorted(there.values(), key=lambda value: (type(value).__name__, str(value)))
 
 

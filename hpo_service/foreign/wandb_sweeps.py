@@ -40,7 +40,7 @@ EPOCHS = ("epochs", "num_epochs", "max_epochs", "n_epochs")
 
 def is_sweep(document: Mapping[str, Any]) -> bool:
     """Whether the document is a sweep's."""
-    return "parameters" in document and "method" in document
+    return "parameters" in document and bool({"method", "metric", "scheduler", "program"} & set(document))
 
 
 def convert(
@@ -93,9 +93,10 @@ def _objective(
 def _algorithm(
     document: Mapping[str, Any], space: dict[str, BaseParameter], max_resource: float | None, findings: Findings
 ) -> dict[str, Any]:
-    method, early = document["method"], document.get("early_terminate")
+    method, early = document.get("method"), document.get("early_terminate")
     if method not in ("grid", "random", "bayes"):
-        remedy = nearest(method, ("grid", "random", "bayes"))
+        own = "a scheduler of one's own is not carried: choose one of these" if "scheduler" in document else ""
+        remedy = own or nearest(method, ("grid", "random", "bayes"))
         findings.refuse("method", "method is grid, random or bayes", value=method, remedy=remedy)
     horizon = {} if max_resource is None else {"max_resource": max_resource}
     if early is not None and method != "grid":

@@ -167,6 +167,7 @@ def test_quantised_draws_of_theirs_are_legal_here(low: float, ratio: float, q: f
         ({"parameters": {"x": {"low": 5, "max": 1}}}, "parameters.x.low", "unknown key"),
         ({"parameters": {"x": 5}}, "parameters.x", "mapping"),
         ({"method": "bohb"}, "method", "grid, random or bayes"),
+        ({"method": "custom", "scheduler": {"job": "x"}}, "method", "not carried"),
         ({"metric": None}, "metric.name", "--metric"),
         ({"metric": {"name": "x", "goal": "min"}}, "metric.goal", "minimize"),
         ({"early_terminate": {"type": "hyperband", "min_iter": 3}}, "early_terminate.max_iter", "--max-resource"),
