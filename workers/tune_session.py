@@ -6,6 +6,7 @@ holds what is used of it. Imports Ray Tune when it is first needed: plain functi
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import importlib
 import shutil
@@ -195,12 +196,15 @@ def trial_name(order: WorkOrder) -> str:
 
 
 def resources() -> Any:
-    """What the worker holds, as Ray Tune's `PlacementGroupFactory`; one CPU outside of Ray."""
+    """What the worker holds, as Ray Tune's `PlacementGroupFactory`; one CPU where this is no worker of Ray's."""
     import ray
     from ray.tune import PlacementGroupFactory
 
-    context: Any = ray.get_runtime_context() if ray.is_initialized() else None
-    held = context.get_assigned_resources() if context else {}
+    held: dict[str, float] = {}
+    if ray.is_initialized():
+        context: Any = ray.get_runtime_context()
+        with contextlib.suppress(AssertionError):  # what Ray says in a process that it did not start
+            held = context.get_assigned_resources()
     return PlacementGroupFactory([{name: held[name] for name in ("CPU", "GPU") if held.get(name)} or {"CPU": 1.0}])
 
 

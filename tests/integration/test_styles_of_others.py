@@ -84,6 +84,7 @@ def test_a_tune_trainable_has_the_same_values_in_ray_tune_and_here(
     finally:
         cloudpickle.unregister_pickle_by_value(ray_tune_style)
     (there,) = (frame["val_loss"].tolist() for frame in ran.trial_dataframes.values())
-    here = run(make(case(ray_tune="ray_tune_style:train"), to=6.0))
+    here = run(make(case(ray_tune="ray_tune_style:train"), to=6.0))  # in a process that drives Ray, too
+    assert run(make(case(ray_tune="ray_tune_style:Train"), to=6.0)).values() == here.values()
     assert [m.metrics["val_loss"] for m in here.reports] == pytest.approx(there, rel=1e-6)
     assert here.steps == [1, 2, 3, 4, 5, 6]
