@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -106,13 +107,24 @@ def _on_a_worker(session: Session, place: str, *, watch: bool) -> Reproduction:
 def _train_here(session: Session, target: str) -> dict[str, Any]:
     from hpo_service.cli import local_training  # with workers, and so with whatever the trainer needs
 
-    if _is_file(target):
-        document = local_training.from_file(Path(target))
-    else:
-        document = local_training.train(_record_of(session, target))
+    document = local_training.from_file(Path(target)) if _is_file(target) else _fetched_and_trained(session, target)
     if session.json:
         session.emit(document)
     return document
+
+
+def _fetched_and_trained(session: Session, place: str) -> dict[str, Any]:
+    """Train a trial of the server's here, with its bundle of code where it has one."""
+    from hpo_service.cli import local_training
+
+    _, trial = trial_at(session, place, "reproduce")
+    told = trial.record()
+    if not told["trainer"].get("bundle"):
+        return local_training.train(told)
+    with tempfile.TemporaryDirectory(prefix="hpo-record-") as folder:
+        path = Path(folder) / "trial.zip"
+        trial.save_record(path, with_code=True)
+        return local_training.from_file(path)
 
 
 def _record_of(session: Session, target: str) -> dict[str, Any]:

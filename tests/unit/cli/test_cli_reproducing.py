@@ -114,6 +114,30 @@ def test_a_record_is_written_and_trained_again_here(
     assert "do not match its digest" in run("reproduce", str(path), "--here").stderr
 
 
+def test_a_trial_of_the_servers_is_trained_here(
+    run: Run, server: FakeServer, trained: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server.add_study("st_1", "a")
+    server.add_trials("st_1", 1)
+    server.answers["GET /studies/st_1/trials/0/record"] = httpx.Response(200, json=trained)
+    done = run("reproduce", "a/0", "--here")
+    assert done.exit_code == 0, done.output
+    assert "Equal bit for bit: all 6 reports." in done.stdout
+    bundle = from_files({"train.py": CODE.encode()})
+    trained["trainer"] |= {"bundle": bundle.digest}
+    server.answers["GET /studies/st_1/trials/0/record"] = httpx.Response(200, json=trained)
+    server.answers[f"GET /bundles/{bundle.digest}/archive"] = httpx.Response(200, content=bundle.archive)
+    seen: list[bytes | None] = []
+
+    def from_file(path: Path) -> dict[str, Any]:
+        seen.append(local_training._archive(path))
+        return {"equal": True, "verdict": "Equal"}
+
+    monkeypatch.setattr(local_training, "from_file", from_file)
+    assert run("reproduce", "a/0", "--here").exit_code == 0
+    assert seen == [bundle.archive], "its code comes with it"
+
+
 def test_other_code_is_told_here_as_well(run: Run, trained: dict[str, Any], tmp_path: Path) -> None:
     (tmp_path / "trial.json").write_text(json.dumps(trained))
     code = tmp_path / f"{tmp_path.name}.py"
