@@ -35,9 +35,9 @@ class Schedule:
 
     def over(self, epochs: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
         """`at` of many epochs at once (equal but for the last digit)."""
-        warming = self.lr * np.maximum(epochs, 0.01 * self.warmup) / (self.warmup or 1.0)
+        warming = self.lr * np.clip(epochs, 0.01 * self.warmup, self.warmup) / (self.warmup or 1.0)
         span = self.horizon - self.warmup
-        done = np.clip((epochs - self.warmup) / span, 0.0, 1.0) if span > 0 else np.ones_like(epochs)
+        done = np.clip(epochs - self.warmup, 0.0, span) / span if span > 0 else np.ones_like(epochs)
         found: npt.NDArray[np.float64] = np.where(epochs < self.warmup, warming, self.lr * _factors(self.kind, done))
         return found
 
