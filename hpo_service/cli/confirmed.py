@@ -41,21 +41,20 @@ def confirmation_sheet(found: Confirmation) -> RenderableType:
 
 def _configurations(found: Confirmation) -> Table:
     tests = list(dict.fromkeys(name for one in found.configurations for name in one.test))
-    right = ("search", "mean", "interval", "optimism", "p", "cost/seed", *tests)
-    made = table("trial", "seeds", "search", "mean", "interval", "optimism", "p", *tests, "cost/seed", right=right)
+    tests = [name for name in tests if name == "test_" + found.metric.removeprefix("val_")] or tests[:2]
+    right = ("search", "new seeds", "optimism", "p", "cost", *tests)
+    made = table("trial", "seeds", "search", "new seeds", "optimism", "p", *tests, "cost", right=right)
     for one in found.configurations:
         made.add_row(
             str(one.trial),
             _seeds(one),
             _searched(one),
             _spread(one.spread),
-            "–" if one.spread is None or one.spread.low is None
-            else f"{text.number(one.spread.low)} … {text.number(one.spread.high)}",
             text.number(one.optimism, 2),
             _p(one),
             *(_spread(one.test.get(name)) for name in tests),
             "–" if one.cost_microdollars is None else text.dollars(round(one.cost_microdollars)),
-        )  # fmt: skip
+        )
     return made
 
 

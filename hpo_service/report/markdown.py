@@ -79,7 +79,7 @@ def _table(block: Table) -> str:
 
 
 def _figure(block: Figure) -> str:
-    return f"*{escaped(block.caption)}* {escaped(block.says)}"
+    return escaped(block.says)  # there is no picture to caption
 
 
 def _figures(block: Figures) -> str:

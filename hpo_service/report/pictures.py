@@ -9,7 +9,7 @@ from hpo_service.report import figures
 from hpo_service.report.blocks import Figure, Figures
 from hpo_service.report.figures import Line, Spread
 from hpo_service.report.gathering import Gathered
-from hpo_service.report.wording import metric, number, plural
+from hpo_service.report.wording import metric, plural
 from hpo_service.views.confirmation import Confirmed
 
 
@@ -35,10 +35,11 @@ def _progress(found: Gathered) -> Figure | None:
     x.append(float(last))
     y.append(values[-1])
     span = _upper_part([v for _, v in found.points], values, maximize=found.definition.objective.maximize)
-    says = (
-        f"Best {name} so far: {plural(len(numbers), 'improvement')}, from {metric(values[0], name)} at trial "
-        f"{numbers[0]} to {metric(values[-1], name)} at trial {numbers[-1]}."
-    )
+    says = f"Best {name} so far: {metric(values[0], name)} at trial {numbers[0]}"
+    if len(numbers) > 1:
+        better = plural(len(numbers) - 1, "improvement")
+        says += f", then {better}, the last one to {metric(values[-1], name)} at trial {numbers[-1]}"
+    says += "."
     drawn = figures.lines(
         [Line(x=x, y=y, kind="line best")],
         x_title="trial",
@@ -101,7 +102,7 @@ def _label(trial: int, best: int, baseline: int) -> str:
 def importance(found: Gathered) -> Figure:
     """Bars, the most important first."""
     shares = [(one["name"], float(one["importance"])) for one in found.importance["parameters"][:12]]
-    says = "; ".join(f"{name} {100 * share:.0f} %" for name, share in shares)
+    says = "Shares of importance: " + "; ".join(f"{name} {100 * share:.0f} %" for name, share in shares) + "."
     rest = len(found.importance["parameters"]) - len(shares)
     left_out = f"; {rest} smaller ones left out" if rest > 0 else ""
     return Figure(figures.bars(shares, label=says), f"Shares of importance{left_out}.", says)
@@ -147,10 +148,11 @@ def confirmation(one: Confirmed) -> Figure | None:
         )
         for place, each in enumerate(one.configurations[:20])
     ]
-    says = "; ".join(
-        f"trial {each.trial}: {number(each.spread.mean)}" for each in one.configurations[:20] if each.spread is not None
-    )
-    svg = figures.spreads(groups, title=one.objective.metric, label=f"Means over new seeds: {says}")
+    means = [
+        f"trial {e.trial}: {metric(e.spread.mean, one.objective.metric)}" for e in one.configurations[:20] if e.spread
+    ]
+    says = f"Means over new seeds: {'; '.join(means)}."
+    svg = figures.spreads(groups, title=one.objective.metric, label=says)
     caption = (
         "Each new seed (point), their mean (bar) with its 95 % interval (line), and what the search saw (diamond)."
     )
