@@ -60,7 +60,7 @@ def send(
 
     `progress` hears of every batch. Interrupt it at any time; the next call goes on.
     """
-    feed = Feed(study)
+    feed = Feed(study.refresh())  # a handle out of a list has no definition
     seq, trials, points = sink.open(feed), 0, 0
     for batch in feed.batches(seq, follow=follow, poll_s=poll_s):
         sink.write(batch)

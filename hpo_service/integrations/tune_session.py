@@ -295,7 +295,7 @@ def key_for(study: Study | str, url: str | None = None) -> Key:
     if place not in _current:
         _current[place] = Key(url=place[0], study_id=place[1], client_id=f"tune-{uuid.uuid4().hex[:12]}")
     if given is not None:
-        session_of(_current[place]).found = given
+        session_of(_current[place]).found = given.refresh()  # a handle out of a list has no definition
     return _current[place]
 
 

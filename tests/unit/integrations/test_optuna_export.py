@@ -53,6 +53,13 @@ def test_the_seed_is_the_trials_own(study: hpo.Study, tmp_path: Path) -> None:
     assert load(f"sqlite:///{tmp_path}/out.db").trials[0].user_attrs["seed"] == trial.seed
 
 
+def test_a_study_out_of_a_list_serves(sdk: hpo.Client, study: hpo.Study, tmp_path: Path) -> None:
+    train(study, 0)
+    (listed,) = sdk.studies()
+    exporting.export(listed, f"sqlite:///{tmp_path}/out.db")
+    assert len(load(f"sqlite:///{tmp_path}/out.db").trials) == 1
+
+
 def test_exporting_again_adds_only_what_is_new(study: hpo.Study, tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path}/out.db"
     train(study, 0)
