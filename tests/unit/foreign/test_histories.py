@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import math
 from pathlib import Path
@@ -11,7 +12,7 @@ import httpx
 import pytest
 
 from hpo_service import read_csv, read_optuna, read_ray_tune
-from hpo_service.client import Client
+from hpo_service.client import AsyncClient, Client
 from hpo_service.core.definition import parse
 from hpo_service.errors import InvalidInput, NotFound
 from hpo_service.foreign.history import BATCH_BYTES, History, OldTrial, thinned
@@ -218,6 +219,18 @@ def test_into_a_study_with_a_definition_of_one_s_own(table: Path, sdk: Client, t
         study.import_history(history, outside="refuse")
 
 
+def test_the_awaiting_sdk_brings_it_too(table: Path, http: Any) -> None:
+    async def bring() -> tuple[int, int]:
+        async with AsyncClient("http://localhost", transport=httpx.ASGITransport(app=http.app)) as client:
+            history = read_csv(table, objective=["val_loss"], params=["lr"])
+            made = await client.import_history(history, name="awaited")
+            study = await client.study("awaited")
+            more = await study.import_history(history)
+            return len(made.trials), len(more.trials)
+
+    assert asyncio.run(bring()) == (5, 5)
+
+
 def test_large_histories_go_in_pieces(sdk: Client, http: httpx.Client) -> None:
     reports = [(k, k + 1.0, {"loss": 1.0 / (k + 1), "accuracy": 0.123456789}) for k in range(400)]
     trial = OldTrial(params={"lr": 0.1}, state="finished", reports=reports)
@@ -251,6 +264,11 @@ def test_the_command_line(optuna_db: Path, ray_results: Path, table: Path, run: 
     assert json.loads(shown.stdout)["trials"] == 4
     brought = run("import", "csv", str(table), "--objective", "val_loss", "--params", "lr,batch", "--json")
     assert len(json.loads(brought.stdout)["trials"]) == 5
+    own = tmp_path / "own.yaml"
+    own.write_text(run("import", "csv", str(table), "--objective", "val_loss", "--params", "lr", "--dry-run").stdout)
+    words = ("--params", "lr", "--definition", str(own), "--name", "mine", "--outside", "refuse")
+    mine = run("import", "csv", str(table), "--objective", "val_loss", *words)
+    assert "which is paused" in mine.output, mine.output
     into = run("import", "csv", str(table), "--objective", "val_loss", "--params", "lr", "--into", "runs")
     assert into.exit_code == 0, into.output
     sweep = tmp_path / "sweep.yaml"
