@@ -65,9 +65,7 @@ def send(
 def _progress(session: Session) -> Callable[[Sent], None] | None:
     if session.json:
         return None
-    return lambda sent: session.say(
-        f"up to event {sent.seq:,}: {sent.trials:,} trials, {sent.points:,} reports"
-    )
+    return lambda sent: session.say(f"up to event {sent.seq:,}: {sent.trials:,} trials, {sent.points:,} reports")
 
 
 def _send(

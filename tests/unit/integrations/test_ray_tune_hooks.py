@@ -178,9 +178,9 @@ def test_the_stopper_brings_a_stop_from_the_page(searcher: HpoSearcher, study: h
 
 
 def test_what_tune_pickles_holds_no_token(study: hpo.Study, searcher: HpoSearcher, tmp_path: Path) -> None:
+    parts = (searcher, HpoScheduler(study), HpoCallback(study), HpoStopper(study))
     before = dict(study._client._driver.http.headers)
     study._client._driver.http.headers["Authorization"] = "Bearer hush"
-    parts = (searcher, HpoScheduler(study), HpoCallback(study), HpoStopper(study))
     kept = pickle.dumps(parts)
     study._client._driver.http.headers = before
     assert b"hush" not in kept
