@@ -110,7 +110,6 @@ def test_no_more_than_cpus_and_parallel_have_use_for(
         ({"gpu": 0.5, "share": "off"}, False, False),
         ({"gpu": 2, "share": "auto"}, False, False),
         ({"gpu": 0, "share": "auto"}, False, False),
-        ({"gpu": 1, "share": "auto", "processes": 2}, False, False),
     ],
 )
 def test_only_one_gpu_or_a_part_of_it_is_shared(resources: dict[str, object], applies: bool, is_shared: bool) -> None:
