@@ -194,10 +194,18 @@ def _postgresql_engine(url: URL) -> Engine:
     def require_open(connection: Any, _: Any, __: Any) -> None:
         """A server that ended has said so: an idle connection has nothing else to read. Asking it would be one more
         turn for every transaction."""
-        if connection.closed or select.select([connection.fileno()], [], [], 0)[0]:
+        if connection.closed or something_to_read(connection.fileno()):
             raise DisconnectionError("the server closed the connection")
 
     return engine
+
+
+def something_to_read(descriptor: int) -> bool:
+    """Whether the socket has something to read, or its end. `select` would know the first 1,024 descriptors only, and a
+    server holds more while many listen to it."""
+    waiting = select.poll()
+    waiting.register(descriptor, select.POLLIN)
+    return bool(waiting.poll(0))
 
 
 def _sqlite_engine(url: URL) -> Engine:

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import fcntl
 import multiprocessing
+import os
+import resource
 import signal
+import socket
 import sqlite3
 import subprocess
 import sys
@@ -84,6 +88,23 @@ def test_a_database_locked_for_too_long_is_unavailable(db: Database, monkeypatch
 
     with pytest.raises(Unavailable, match="busy"):
         db.run_write("test", work)
+
+
+def test_a_server_that_ended_is_noticed_whatever_the_descriptor() -> None:
+    """`select` knows the first 1,024 descriptors only; a server with many listeners has more."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(max(soft, 2048), hard), hard))
+    here, there = socket.socketpair()
+    with here, there:
+        high = fcntl.fcntl(here.fileno(), fcntl.F_DUPFD, 1500)
+        try:
+            for descriptor in (here.fileno(), high):
+                assert not database.something_to_read(descriptor)
+            there.close()
+            for descriptor in (here.fileno(), high):
+                assert database.something_to_read(descriptor)
+        finally:
+            os.close(high)
 
 
 def test_clean_text() -> None:
