@@ -1,7 +1,8 @@
 """A user's own function or recipe, found by its import path `pkg.module:name`.
 
 Imports the module, and imports it afresh when any of its files changed since: a warm worker must not train yesterday's
-code. Calls nothing.
+code. Calls nothing. What importing it changed in the process holds for every attempt that uses it, not for the first
+alone.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from workers import environment, own_code
+from workers import environment, isolation, own_code
 from workers.errors import InvalidOrderError, nearest
 
 _PATH = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*(\.[A-Za-z_]\w*)*")
@@ -91,6 +92,7 @@ def _identity(own: str | None, files: tuple[tuple[str, _Stamp], ...]) -> dict[st
 
 _imported: dict[str, dict[str, _Stamp]] = {}  # by function module: what lies in its folder, as it was when imported
 _modules_then: dict[str, int] = {}
+_effects: dict[str, isolation.Effects] = {}
 
 
 def _module(name: str, *, what: str) -> ModuleType:
@@ -99,7 +101,7 @@ def _module(name: str, *, what: str) -> ModuleType:
             sys.modules.pop(stale, None)
         importlib.invalidate_caches()
     try:
-        module = importlib.import_module(name)
+        module = _import(name)
     except ModuleNotFoundError as error:
         if error.name is not None and (name == error.name or name.startswith(error.name + ".")):
             remedy = own_code.missing(name) or "bundle it with --code, install it there, or set PYTHONPATH"
@@ -111,6 +113,18 @@ def _module(name: str, *, what: str) -> ModuleType:
     if name not in _imported or _modules_then[name] != len(sys.modules):
         _imported[name] = _files(module)
         _modules_then[name] = len(sys.modules)
+    return module
+
+
+def _import(name: str) -> ModuleType:
+    if name in sys.modules:
+        if name in _effects:
+            _effects[name].again()
+        return importlib.import_module(name)
+    effects = isolation.Effects()
+    with effects.noted():
+        module = importlib.import_module(name)
+    _effects[name] = effects
     return module
 
 
