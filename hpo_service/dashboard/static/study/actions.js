@@ -76,6 +76,10 @@ export function moreMenu(page) {
     save("csv"),
     save("json"),
     save("parquet"),
+    {
+      label: "Save the whole study (archive)",
+      run: () => attempt(() => download(page.path("/archive"), fileName(".hpo"))),
+    },
   ]);
 }
 
