@@ -6,25 +6,29 @@ of the git commit.
 
 from __future__ import annotations
 
-import difflib
+import contextlib
 import zipfile
-from collections.abc import Iterator, Mapping
+import zlib
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from hpo_service import storage
 from hpo_service.api.access import ANY_PROJECT, Principal
+from hpo_service.api.diffs import Diffs
 from hpo_service.api.schemas import Answer
 from hpo_service.api.state import Shared, find_visible
 from hpo_service.bundles.archive import CODE
 from hpo_service.core import analysis, seeds
 from hpo_service.core.definition import parse
 from hpo_service.errors import FieldProblem, InvalidInput
+from hpo_service.store import bundles as bundles_store
 from hpo_service.store import reading, studies, texts
 from hpo_service.store.rows import AttemptRow, StudyRow, TrialRow
 
 MOST_DIFF_CHARACTERS = 200_000
 MOST_FILE_BYTES = 1 << 20
+MOST_DIGITS = 15
 _LABELS = frozenset({"name", "notes", "tags", "project"})
 _APART = ("code", "data", "digest", "run")
 
@@ -96,7 +100,7 @@ def compare(shared: Shared, a: Side, b: Side) -> Comparison:
 def side(shared: Shared, caller: Principal, place: str) -> Side:
     """What `STUDY` or `STUDY/17` names; STUDY is an id or a name. Raises NotFound, Ambiguous."""
     name, slash, number = place.rpartition("/")
-    is_trial = bool(slash) and number.isdecimal()
+    is_trial = bool(slash) and number.isdecimal() and len(number) <= MOST_DIGITS
     study = _study(shared, caller, name if is_trial else place)
     trial = reading.trial(shared.db, study.id, int(number)) if is_trial else None
     chosen = trial.number if trial is not None else study.best_trial
@@ -155,50 +159,62 @@ def _part(side: Side, name: str) -> Mapping[str, Any]:
 def _code(shared: Shared, a: Side, b: Side, notes: list[str]) -> Iterator[FileDifference]:
     bundles = [s.study.definition.get("trainer", {}).get("bundle") for s in (a, b)]
     if all(bundles) and bundles[0] != bundles[1]:
-        yield from _between(_files(shared, bundles[0], notes), _files(shared, bundles[1], notes))
+        yield from _between_bundles(shared, a, b, notes)
         return
-    git = [_part(s, "code").get("git") or {} for s in (a, b)]
+    git = [_git(s) for s in (a, b)]
     if git[0].get("commit") != git[1].get("commit"):
         notes.append(f"the commits differ: git diff {git[0].get('commit')} {git[1].get('commit')}")
         return
-    digests = [g.get("diff_sha256") for g in git]
+    digests = [str(g.get("diff_sha256") or "") for g in git]
     if digests[0] != digests[1]:
         stored = texts.read(shared.db, [d for d in digests if d])
-        first, second = (stored.get(d or "", "") for d in digests)
-        yield from _between({"changes on top of the commit": first}, {"changes on top of the commit": second})
-
-
-def _files(shared: Shared, digest: str, notes: list[str]) -> dict[str, str]:
-    """The text files of a bundle; what is no text, or large, is told by its digest."""
-    path = shared.settings.resolved_storage / storage.bundle_path(digest)
-    found: dict[str, str] = {}
-    try:
-        with zipfile.ZipFile(path) as archive:
-            for entry in archive.infolist():
-                if entry.is_dir():
-                    continue
-                name = entry.filename.removeprefix(f"{CODE}/")
-                if entry.file_size > MOST_FILE_BYTES:
-                    found[name] = f"({entry.file_size} bytes, CRC {entry.CRC:08x})\n"
-                    continue
-                data = archive.read(entry)
-                try:
-                    found[name] = data.decode()
-                except UnicodeDecodeError:
-                    found[name] = f"({len(data)} bytes, no text, CRC {entry.CRC:08x})\n"
-    except (OSError, zipfile.BadZipFile):
-        notes.append(f"the bundle {digest} is not in the storage folder any more")
-    return found
-
-
-def _between(first: Mapping[str, str], second: Mapping[str, str]) -> Iterator[FileDifference]:
-    for name in sorted({*first, *second}):
-        one, other = first.get(name, ""), second.get(name, "")
+        name, (one, other) = "changes on top of the commit", (stored.get(d, "") for d in digests)
         if one != other:
-            lines = difflib.unified_diff(
-                one.splitlines(), other.splitlines(), f"a/{name}", f"b/{name}", lineterm="", n=3
-            )
-            yield FileDifference(name=name, diff="\n".join(lines))
+            yield FileDifference(name=name, diff=Diffs().of(name, one, other))
+
+
+def _git(side: Side) -> Mapping[str, Any]:
+    git = _part(side, "code").get("git")
+    return git if isinstance(git, Mapping) else {}
+
+
+def _between_bundles(shared: Shared, a: Side, b: Side, notes: list[str]) -> Iterator[FileDifference]:
+    """Files are told apart by their SHA-256; only those that differ are read, one after another."""
+    diffs = Diffs()
+    with contextlib.ExitStack() as stack:
+        first, second = (_Code(shared, one.study, stack, notes) for one in (a, b))
+        for name in sorted({*first.files, *second.files}):
+            if first.files.get(name) != second.files.get(name):
+                yield FileDifference(name=name, diff=diffs.of(name, first.text(name), second.text(name)))
+
+
+class _Code:
+    """The files of a study's bundle. What is no text, or large, is told by its digest."""
+
+    def __init__(self, shared: Shared, study: StudyRow, stack: contextlib.ExitStack, notes: list[str]) -> None:
+        digest = str(study.definition["trainer"]["bundle"])
+        row = bundles_store.find_bundle(shared.db, digest, study.project)
+        self.files: Mapping[str, Sequence[str | int]] = {}
+        try:
+            path = shared.settings.resolved_storage / storage.bundle_path(digest)
+            self._archive = stack.enter_context(zipfile.ZipFile(path))
+            self.files = row.files if row is not None else {}
+        except (OSError, zipfile.BadZipFile):
+            notes.append(f"the bundle {digest} is not in the storage folder any more")
+
+    def text(self, name: str) -> str:
+        """Empty for a file that is not there."""
+        if name not in self.files:
+            return ""
+        digest, size = self.files[name]
+        if int(size) > MOST_FILE_BYTES:
+            return f"({size} bytes, SHA-256 {digest})\n"
+        try:
+            return self._archive.read(f"{CODE}/{name}").decode()
+        except UnicodeDecodeError:
+            return f"({size} bytes, no text, SHA-256 {digest})\n"
+        except (OSError, KeyError, RuntimeError, EOFError, zipfile.BadZipFile, zlib.error):
+            return f"({size} bytes, damaged in the storage folder, SHA-256 {digest})\n"
 
 
 def _bounded(files: Iterator[FileDifference], notes: list[str]) -> Iterator[FileDifference]:
