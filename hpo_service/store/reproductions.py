@@ -77,7 +77,7 @@ def _check(tx: Tx, study_id: str, number: int) -> None:
     t, a = trials.c, attempts.c
     if tx.first(select(t.number).where(t.study_id == study_id, t.number == number)) is None:
         raise NotFound(f"study {study_id} has no trial {number}", remedy="list them with `hpo trials`")
-    rows = tx.all(select(a.state, a.client_id).where(a.study_id == study_id, a.trial == number))
+    rows = tx.all(select(a.state, a.client_id, a.method).where(a.study_id == study_id, a.trial == number))
     if any(row.state == "open" for row in rows):
         raise Conflict(
             f"a trial is reproduced when none of its attempts is open, but trial {number} is in training",
