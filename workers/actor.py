@@ -231,9 +231,10 @@ class Worker:
         def cancelled() -> CancelMode | None:
             return self._cancels.get(order.key)
 
+        abandon = functools.partial(_leave, emit, self._behind)
         if order.reproduce is not None:
-            return Reproduction(order, emit, cancelled, worker=self._me)
-        return Attempt(order, emit, cancelled, worker=self._me, abandon=functools.partial(_leave, emit, self._behind))
+            return Reproduction(order, emit, cancelled, worker=self._me, abandon=abandon)
+        return Attempt(order, emit, cancelled, worker=self._me, abandon=abandon)
 
     def _attempt(self, order: WorkOrder, emit: Callable[[Message], None]) -> Ended:
         try:

@@ -37,10 +37,13 @@ class Reproduction:
         cancelled: Callable[[], CancelMode | None],
         *,
         worker: WorkerIdentity | None = None,
+        abandon: Callable[[Ended], None] | None = None,
     ) -> None:
+        """`abandon` takes the end of one whose trainable goes on for ever after its own, and ends the process."""
         self._order = order
         self._emit = emit
         self._cancelled = cancelled
+        self._abandon = abandon
         self._worker = worker or this_process()
         self._started = time.monotonic()
         self._count = 0
@@ -64,7 +67,7 @@ class Reproduction:
         try:
             assert order.reproduce is not None
             with tempfile.TemporaryDirectory(prefix="hpo-reproduce-") as folder:
-                document = self._document(record.read(order.reproduce), folder)
+                document = self._document(_with_reports(record.read(order.reproduce)), folder)
         except GaveUpError:
             return self._ended(Outcome.CANCELLED, reason="cancelled while it was trained again")
         except InvalidOrderError as error:
@@ -79,10 +82,24 @@ class Reproduction:
         seconds = time.monotonic() - self._started
         return Ended(key=self._order.key, outcome=outcome, resource=0.0, seconds=seconds, **told)
 
+    def _give_up(self, _: Ended) -> None:
+        assert self._abandon is not None
+        reason = (
+            "trained again, the trial went on reporting after its end, so its worker was ended; let BaseException pass"
+        )
+        self._abandon(self._ended(Outcome.FAILED, failure=FailureKind.EXCEPTION, reason=reason))
+
     # The answer
 
     def _document(self, told: Record, folder: str) -> dict[str, Any]:
-        trainings = Trainings(told, folder, worker=self._worker, heard=self._heard, cancelled=self._cancelled)
+        trainings = Trainings(
+            told,
+            folder,
+            worker=self._worker,
+            heard=self._heard,
+            cancelled=self._cancelled,
+            abandon=None if self._abandon is None else self._give_up,
+        )
         done, failure = trainings.all()
         now = _curve(told, done)
         compared = comparison.compare(told.curve, now, objectives=told.metrics)
@@ -113,6 +130,16 @@ class Reproduction:
     def _heard(self, message: Reported) -> None:
         self._count += 1
         self._emit(replace(message, key=self._order.key, step=self._count, resource=0.0, metrics={}))
+
+
+def _with_reports(told: Record) -> Record:
+    """Raises InvalidOrderError where there is nothing to compare: no reports are equal to no reports."""
+    if not told.curve:
+        raise InvalidOrderError(
+            f"a trial is reproduced by comparing its reports, but trial {told.trial} has none; "
+            "choose a trial that reported"
+        )
+    return told
 
 
 def _curve(told: Record, done: Sequence[Trained]) -> list[Point]:

@@ -59,12 +59,15 @@ class Trainings:
         worker: WorkerIdentity,
         heard: Callable[[Reported], None],
         cancelled: Callable[[], CancelMode | None],
+        abandon: Callable[[Ended], None] | None = None,
     ) -> None:
+        """`abandon` takes the end of a trainable that goes on for ever after it, and does not return."""
         self._told = told
         self._folder = folder
         self._worker = worker
         self._heard = heard
         self._cancelled = cancelled
+        self._abandon = abandon
         self._kept: dict[tuple[int, int, int], CheckpointRef] = {}
 
     def all(self) -> tuple[list[Trained], dict[str, Any] | None]:
@@ -103,7 +106,7 @@ class Trainings:
             launch = Launch(launch_id="again", orders=(order,), method=FUSED, width=run.segment.width)
             FusedAttempts(launch, emit, cancelled, worker=self._worker).run()
         else:
-            trained.ended = Attempt(order, emit, cancelled, worker=self._worker).run()
+            trained.ended = Attempt(order, emit, cancelled, worker=self._worker, abandon=self._abandon).run()
         if self._cancelled() is not None:
             raise GaveUpError
         return trained

@@ -19,7 +19,7 @@ from typing import Any
 from workers import functions, isolation
 from workers.contract import WorkOrder
 from workers.errors import AttemptEnd, InvalidOrderError, ReportError
-from workers.tracebacks import raise_at
+from workers.tracebacks import raise_at, summary
 from workers.trial import Trial
 from workers.tune_files import attempt_folder, packed, unpacked
 from workers.tune_session import (
@@ -199,9 +199,9 @@ class _Storage:
 
 def _run_class(target: type, order: WorkOrder, trial: Trial, folder: Path) -> None:
     params = trial.params
-    reuse = bool(params.pop(REUSE, False)) and order.reproduce is None
+    reuse = bool(params.pop(REUSE, False)) and order.ends_at is None  # what is trained again hangs on nobody before it
     isolation.seed_globals(trial.seed)
-    made = _made(target, order, config_of(params), folder, reuse=reuse)
+    made = _made(target, order, trial, config_of(params), folder, reuse=reuse)
     over = False
     try:
         if trial.restored is not None:
@@ -217,7 +217,7 @@ def _run_class(target: type, order: WorkOrder, trial: Trial, folder: Path) -> No
             made.stop()
 
 
-def _made(target: Any, order: WorkOrder, config: dict[str, Any], folder: Path, *, reuse: bool) -> Any:
+def _made(target: Any, order: WorkOrder, trial: Trial, config: dict[str, Any], folder: Path, *, reuse: bool) -> Any:
     """A new object of the class; or the one of the attempt before, if it says that it could be reset."""
     from ray.tune.result import TRIAL_INFO
 
@@ -233,8 +233,16 @@ def _made(target: Any, order: WorkOrder, config: dict[str, Any], folder: Path, *
         same = reuse and type(before) is target and _kept.path == order.trainer.ray_tune
         if same and before.reset(dict(config), storage=_Storage(folder)):
             return before
-        before.stop()
+        _stop(before, trial)
     return target(config=config, storage=_Storage(folder))
+
+
+def _stop(before: Any, trial: Trial) -> None:
+    """Let go of an earlier trial's object: what goes wrong there is no fault of this one."""
+    try:
+        before.stop()
+    except Exception as error:
+        trial.log(f"note: the object of the trial before could not be stopped: {summary(error)}")
 
 
 def _restore(made: Any, state: Any, folder: Path) -> None:

@@ -76,16 +76,20 @@ def train(record: Mapping[str, Any], *, bundle: str = "") -> dict[str, Any]:
     cpu, gpu = float(resources.get("cpu", 1.0)), float(resources.get("gpu", 0.0))
     paths = () if bundle else (os.getcwd(),)
     worker = Worker("here", cpu=cpu, gpu=gpu if _has_gpu() else 0.0, code_paths=paths, bundle=bundle)
-    messages = [
-        message
-        for batch in worker.run(Launch(launch_id="here", orders=(order,), cpu=cpu, gpu=gpu))
-        for message in batch
-    ]
+    document: Mapping[str, Any] | None = None
+    ended: Ended | None = None
+    for batch in worker.run(Launch(launch_id="here", orders=(order,), cpu=cpu, gpu=gpu)):
+        for message in batch:
+            if isinstance(message, Reproduced):
+                document = message.document
+            elif isinstance(message, Ended):
+                ended = message
+        if ended is not None:  # nothing comes behind it; a trial that does not come back ends this process soon
+            break
     worker.stop()
-    told = [message.document for message in messages if isinstance(message, Reproduced)]
-    if told:
-        return dict(told[0])
-    ended = next(message for message in messages if isinstance(message, Ended))
+    if document is not None:
+        return dict(document)
+    assert ended is not None
     raise HpoError(f"it could not be trained again: {ended.reason}", remedy="correct that, and try once more")
 
 

@@ -55,7 +55,8 @@ class Reproducing:
         """Store what was answered and take up what waits. Raises Unavailable when the database is out of reach."""
         for reproduction_id in list(self._open):
             for tried in self.answers.take(reproduction_id, orders.REPRODUCTION_TRIAL):
-                self._answered(reproduction_id, tried)
+                if reproduction_id in self._open:  # an end may be told twice, where it had to be stored twice
+                    self._answered(reproduction_id, tried)
         now = time.monotonic()
         if now - self._renewed >= self.lease_s / 4:
             self._renewed = now

@@ -145,6 +145,17 @@ def test_a_lost_worker_is_tried_again_three_times(stage: Stage) -> None:
     assert len(executor.launches) == TRIES
 
 
+def test_an_answer_that_came_twice_counts_once(stage: Stage) -> None:
+    """As when a batch of messages had to be stored a second time."""
+    asked = stage.ask()
+    one, executor, answers = stage.controller()
+    stage.step(one)
+    for _ in range(2):
+        answer(answers, executor.launches[0])
+    stage.step(one)
+    assert (stage.row(asked).state, stage.row(asked).cost_microdollars) == ("done", 4000)
+
+
 def test_what_failed_says_why(stage: Stage) -> None:
     one = stage.ask()
     controller, executor, answers = stage.controller()

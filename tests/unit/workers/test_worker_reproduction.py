@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import json
+import os
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -193,6 +197,36 @@ def test_cancelling_ends_it_without_an_answer(tape: Callable[..., Tape]) -> None
     assert ended.outcome is Outcome.CANCELLED
 
 
+def test_nothing_is_not_equal_to_nothing(tape: Callable[..., Tape]) -> None:
+    trial = tape("steady")
+    trial.train(2)
+    ended = reproduce({**trial.document(), "curve": [], "digest": None})
+    assert ended.outcome is Outcome.FAILED
+    assert "by comparing its reports, but trial 17 has none" in ended.reason
+
+
+def test_one_that_goes_on_after_its_end_ends_its_worker(tape: Callable[..., Tape], tmp_path: Path) -> None:
+    trial = tape("steady")
+    trial.train(2)
+    (tmp_path / f"{tmp_path.name}.py").write_text(
+        "def steady(trial):\n    step = 0\n    while True:\n        step += 1\n        try:\n"
+        "            trial.report(step, loss=1.0)\n        except BaseException:\n            pass\n"
+    )
+    (tmp_path / "record.json").write_text(json.dumps(trial.document()))
+    script = (
+        "import json, sys\n"
+        "from hpo_service.cli import local_training\n"
+        "from hpo_service.errors import HpoError\n"
+        "try:\n    local_training.from_file(__import__('pathlib').Path('record.json'))\n"
+        "except HpoError as error:\n    print(error, flush=True)\n"
+    )
+    got = subprocess.run(
+        [sys.executable, "-c", script], cwd=tmp_path, capture_output=True, text=True, timeout=60,
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[3])},
+    )  # fmt: skip
+    assert "went on reporting after its end, so its worker was ended" in got.stdout, got.stderr
+
+
 def test_what_is_no_record_is_refused(tape: Callable[..., Tape]) -> None:
     trial = tape("steady")
     trial.train(2)
@@ -227,6 +261,42 @@ def test_trainables_of_other_tools_come_out_equal(
     trial.train(9, end=CancelMode.PAUSE, at=5)
     trial.train(9)
     assert equal(trial.document())["comparison"]["compared"] >= 5
+
+
+KEPT = """
+from ray import tune
+
+class Keeps(tune.Trainable):
+    def setup(self, config):
+        self.count = 0
+
+    def reset_config(self, new_config):
+        return True
+
+    def step(self):
+        self.count += 1
+        return {"loss": self.count}
+
+class CannotStop(Keeps):
+    def cleanup(self):
+        raise RuntimeError("its connection is gone")
+"""
+
+
+def test_an_object_that_was_kept_is_not_used_again(tape: Callable[..., Tape], tmp_path: Path) -> None:
+    (tmp_path / f"kept_{tmp_path.name}.py").write_text(KEPT)
+    trainer = TrainerSpec(ray_tune=f"kept_{tmp_path.name}:Keeps", params={"reuse_actors": True})
+    trial = Tape(tmp_path / "storage", trainer, {})
+    trial.train(3)
+    assert [p["metrics"]["loss"] for p in trial.document()["curve"]] == [1, 2, 3]
+    equal(trial.document())
+
+
+def test_an_object_that_cannot_be_stopped_harms_no_other_trial(tape: Callable[..., Tape], tmp_path: Path) -> None:
+    (tmp_path / f"kept_{tmp_path.name}.py").write_text(KEPT)
+    for name in ("CannotStop", "Keeps"):
+        trainer = TrainerSpec(ray_tune=f"kept_{tmp_path.name}:{name}", params={"reuse_actors": True})
+        assert Tape(tmp_path / f"storage-{name}", trainer, {}).train(2).outcome is Outcome.REACHED
 
 
 def test_processes_that_train_together_come_out_equal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
