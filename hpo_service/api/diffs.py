@@ -7,7 +7,7 @@ import re
 from collections import Counter
 from collections.abc import Sequence
 
-MOST_EFFORT = 500_000_000
+MOST_EFFORT = 300_000_000
 """Steps of comparing lines in one answer; a few seconds."""
 CONTEXT = 3
 

@@ -15,13 +15,10 @@ from collections.abc import Iterable
 from typing import BinaryIO
 
 from hpo_service.bundles.archive import CODE, MARKER, FileFact, Limits, Manifest, largest, words
+from hpo_service.bundles.directory import ENTRY_BYTES, end_of
 from hpo_service.errors import FieldProblem, InvalidInput
 
 CHUNK = 1 << 20
-_END_WITHIN = 22 + 65_535
-"""The end of an archive stands within so many bytes of the file's end."""
-_ENTRY_BYTES = 512
-"""What an entry of the directory may have on average."""
 METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 _ENCRYPTED = 0x1 | 0x40
 _UNSEEN = (zipfile.BadZipFile, zlib.error, EOFError, struct.error, OSError, ValueError, NotImplementedError)
@@ -63,18 +60,14 @@ def _bad(rule: str, value: str | None, remedy: str) -> InvalidInput:
 
 
 def _require_small_directory(file: BinaryIO, limits: Limits) -> None:
-    """Before the directory is read, which takes far more memory than it has bytes. What has no end that tells its size
-    is refused by whoever reads it."""
-    size = file.seek(0, 2)
-    file.seek(max(0, size - _END_WITHIN))
-    tail = file.read()
-    file.seek(0)
-    end = tail.rfind(b"PK\5\6")
-    if tail.rfind(b"PK\6\7") >= 0 and tail.rfind(b"PK\6\7") == end - 20:
+    end = end_of(file)
+    if end is None:
+        return
+    if end.zip64:
         raise _bad("archives have the plain end of less than 4 GiB and 65,536 files", "ZIP64", "pack fewer files")
-    told = struct.unpack_from("<I", tail, end + 12)[0] if 0 <= end <= len(tail) - 22 else 0
-    if told > (limits.files + 2) * _ENTRY_BYTES:
-        raise _bad(f"a directory lists at most {limits.files} files", f"{words(told)}", "leave out what is not needed")
+    if end.directory_bytes > (limits.files + 2) * ENTRY_BYTES:
+        told = words(end.directory_bytes)
+        raise _bad(f"a directory lists at most {limits.files} files", told, "leave out what is not needed")
 
 
 def _require_few(entries: list[zipfile.ZipInfo], limits: Limits) -> None:

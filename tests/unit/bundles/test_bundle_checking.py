@@ -82,9 +82,25 @@ def with_zip64(data: bytes) -> bytes:
     return data[:at] + b"PK\6\7" + bytes(16) + data[at:]
 
 
+def with_hidden_end(data: bytes, place: int) -> bytes:
+    """The sign of an end stands within the end itself, where who looks for the last sign finds it first."""
+    at = data.rindex(b"PK\5\6") + place
+    return data[:at] + b"PK\5\6" + data[at + 4 :]
+
+
+def with_hidden_zip64(data: bytes) -> bytes:
+    """A small end, and before it a larger one that is believed; its sign stands in the comment once more."""
+    at = data.rindex(b"PK\5\6")
+    count, size, start = struct.unpack_from("<HLL", data, at + 10)
+    larger = struct.pack("<4sQ2H2L4Q", b"PK\6\6", 44, 45, 45, 0, 0, count, count, size, start)
+    smaller = struct.pack("<4s4H2LH", b"PK\5\6", 0, 0, 1, 1, 46, 0, 4)
+    return data[:at] + larger + struct.pack("<4sLQL", b"PK\6\7", 0, at, 1) + smaller + b"PK\6\7"
+
+
 GOOD = f"{CODE}/train.py"
 STORED = from_files({"train.py": b"print(1)\n"}).archive
 PLAIN = archive((GOOD, b"print(1)\n"))
+MANY = archive(*((f"{CODE}/{i}", b"") for i in range(120)))
 EVIL = {
     "zip slip": (archive((f"{CODE}/../../etc/passwd", b"x")), "do not lead out of the archive"),
     "slip to the side": (archive((f"{CODE}/..", b"x")), "do not lead out of the archive"),
@@ -108,7 +124,10 @@ EVIL = {
         "stored or deflated",
     ),
     "too many": (archive(*((f"{CODE}/{i}", b"") for i in range(12))), "at most 8 files"),
-    "huge directory": (archive(*((f"{CODE}/{i}", b"") for i in range(120))), "a directory lists at most 8 files"),
+    "huge directory": (MANY, "a directory lists at most 8 files"),
+    "huge directory, hidden": (with_hidden_end(MANY, 4), "a directory lists at most 8 files"),
+    "huge directory, hidden deeper": (with_hidden_end(MANY, 16), "a directory lists at most 8 files"),
+    "huge directory of a hidden end": (with_hidden_zip64(MANY), "less than 4 GiB"),
     "zip64": (with_zip64(STORED), "less than 4 GiB"),
     "too large": (archive((GOOD, b"x" * 60_000)), "unpacks to at most 48.8 KiB"),
     "bomb": (archive((GOOD, b"0" * 40_000)), "at most 50 times its size"),
