@@ -57,7 +57,7 @@ class RankTrial(Trial):
 
     @property
     def should_save(self) -> bool:
-        """The same on every rank: as it was on rank 0 after the last report."""
+        """The same on every rank: as it was on rank 0 after the last report, whoever has saved since."""
         return self._agreed_save
 
     def record(
@@ -120,7 +120,6 @@ class RankTrial(Trial):
         except AttemptEnd:
             self._tell(raised=True)
             raise
-        self._agreed_save = False
 
     def artifact(self, path: str | os.PathLike[str], name: str | None = None) -> None:
         if self._job.rank == 0:

@@ -7,13 +7,12 @@ is worked out in `workers.comparison`.
 
 from __future__ import annotations
 
-import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from workers import comparison, record
+from workers import comparison, folders, record
 from workers.contract import CancelMode, Ended, FailureKind, Message, Outcome, Reported, Reproduced, Started, WorkOrder
 from workers.errors import InvalidOrderError
 from workers.record import Point, Record
@@ -66,8 +65,8 @@ class Reproduction:
         )
         try:
             assert order.reproduce is not None
-            with tempfile.TemporaryDirectory(prefix="hpo-reproduce-") as folder:
-                document = self._document(_with_reports(record.read(order.reproduce)), folder)
+            with folders.temporary("hpo-reproduce-") as folder:
+                document = self._document(_with_reports(record.read(order.reproduce)), str(folder))
         except GaveUpError:
             return self._ended(Outcome.CANCELLED, reason="cancelled while it was trained again")
         except InvalidOrderError as error:

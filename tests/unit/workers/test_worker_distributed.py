@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import math
 import os
+import queue
 import signal
 import subprocess
 import sys
@@ -16,7 +17,7 @@ from typing import Any
 
 import pytest
 
-from workers import distributed
+from workers import distributed, ranks
 from workers.contract import (
     AttemptKey,
     CancelMode,
@@ -30,6 +31,7 @@ from workers.contract import (
     TrainerSpec,
     WorkOrder,
 )
+from workers.rank import RankTrial
 from workers.session import run_order
 
 HERE = Path(__file__).parent
@@ -126,6 +128,43 @@ def test_a_script_for_torchrun_makes_its_own_group(tmp_path: Path) -> None:
     told = Told(order_for(tmp_path, "begins_itself"))
     assert told.ended.outcome is Outcome.COMPLETED, told.ended.traceback
     assert told.values == [(1, 1.0)]
+
+
+def test_every_rank_hears_the_same_of_whether_to_save(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else they would part where one gathers what is to be saved."""
+    monkeypatch.setattr("workers.trial.CHECKPOINT_EVERY_S", 0.0)
+    heard: queue.SimpleQueue[ranks.Decision] = queue.SimpleQueue()
+
+    class Control:
+        def cancelled(self) -> None:
+            return None
+
+        def next_decision(self) -> ranks.Decision:
+            return heard.get_nowait()
+
+    def send(said: Any) -> None:
+        if isinstance(said, ranks.Decision):
+            heard.put(said)
+
+    order = order_for(tmp_path, "train", target_resource=math.inf)
+    both = [
+        RankTrial(
+            ranks.Job(order=order, rank=number, world_size=2, device="cpu", cpu=1.0, path=(), started=time.monotonic()),
+            control=Control(),  # type: ignore[arg-type]  # as much as it needs
+            send=send,
+            resumed=None,
+        )
+        for number in range(2)
+    ]
+    for trial in both:
+        trial.report(1, val_loss=1.0)
+    monkeypatch.setattr("workers.trial.CHECKPOINT_EVERY_S", 3600.0)
+    assert [trial.should_save for trial in both] == [True, True]
+    both[0].save_checkpoint({"only": "rank 0"})
+    assert both[0].should_save == both[1].should_save
+    for trial in both:
+        trial.report(2, val_loss=1.0)
+    assert [trial.should_save for trial in both] == [False, False]
 
 
 def test_a_preflight_takes_one_step_of_every_rank(tmp_path: Path) -> None:

@@ -227,6 +227,20 @@ def test_one_that_goes_on_after_its_end_ends_its_worker(tape: Callable[..., Tape
     assert "went on reporting after its end, so its worker was ended" in got.stdout, got.stderr
 
 
+def test_what_a_killed_reproduction_left_goes_with_the_next(
+    tape: Callable[..., Tape], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trial = tape("steady")
+    trial.train(2)
+    (tmp_path / "temporary").mkdir()
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "temporary"))
+    left = tmp_path / "temporary" / "hpo-reproduce-left"
+    left.mkdir()
+    (left / "checkpoint").write_text("large")
+    equal(trial.document())
+    assert not list((tmp_path / "temporary").iterdir())
+
+
 def test_what_is_no_record_is_refused(tape: Callable[..., Tape]) -> None:
     trial = tape("steady")
     trial.train(2)
