@@ -152,6 +152,8 @@ def _scalar(text: str) -> Any:
     plain = text.strip()
     if plain.lower() in ("true", "false"):
         return plain.lower() == "true"
+    if "_" in plain:
+        return plain  # Python would read 64_32 as 6432
     for read in (int, float):
         try:
             number = read(plain)
@@ -163,7 +165,7 @@ def _scalar(text: str) -> Any:
 
 def _float(text: str) -> float | None:
     try:
-        return float(text)
+        return None if "_" in text else float(text)
     except ValueError:
         return None
 

@@ -39,6 +39,8 @@ class Findings:
             for one in error.errors:
                 where = ".".join(part for part in (path, one.path) if part)
                 self.refuse(where, one.rule, value=one.value, remedy=one.remedy)
+        except ArithmeticError:
+            self.refuse(path, "its bounds must be numbers that can be computed with", remedy="choose smaller ones")
 
     def known(self, path: str, mapping: Mapping[str, Any], names: set[str], *, carried: str = "") -> None:
         """Refuses unknown keys; with `carried` they are noted instead, with that reason."""

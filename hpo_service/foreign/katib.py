@@ -140,7 +140,11 @@ def _objective(
 
 def _at(said: Mapping[str, Any], metric: Any, kind: Any, findings: Findings) -> str:
     """Katib takes the best value of a trial's curve, unless its strategy for the metric is the latest one."""
-    for one in said.get("metricStrategies") or ():
+    strategies = said.get("metricStrategies") or ()
+    if not isinstance(strategies, list | tuple):
+        findings.refuse("spec.objective.metricStrategies", "it must be a list", value=strategies)
+        return "best"
+    for one in strategies:
         if isinstance(one, Mapping) and one.get("name") == metric:
             if one.get("value") == "latest":
                 return "last"
@@ -263,10 +267,12 @@ def _parameters(given: Any, findings: Findings) -> dict[str, BaseParameter]:
     for number, one in enumerate(given):
         spec = mapping_at(findings, f"spec.parameters.{number}", one)
         name = str(spec.get("name", number))
-        with findings.at(f"spec.parameters.{name}"):
-            found[name] = _parameter(
-                str(spec.get("parameterType")), spec.get("feasibleSpace") or {}, f"spec.parameters.{name}", findings
-            )
+        feasible = mapping_at(findings, f"spec.parameters.{name}.feasibleSpace", spec.get("feasibleSpace"))
+        if name in found:
+            findings.refuse(f"spec.parameters.{number}.name", "a name stands for one parameter", value=name)
+        else:
+            with findings.at(f"spec.parameters.{name}"):
+                found[name] = _parameter(str(spec.get("parameterType")), feasible, f"spec.parameters.{name}", findings)
     return found
 
 
@@ -276,6 +282,8 @@ def _parameter(kind: str, feasible: Mapping[str, Any], path: str, findings: Find
     if kind == "categorical":
         return Choice(listed or ())
     if kind == "discrete":
+        if listed is not None and not isinstance(listed, list):
+            raise SpaceError("list must be a list", value=listed, path="feasibleSpace.list", remedy="write [1, 2]")
         values = [_discrete(value) for value in listed or ()]
         return (Ordinal if values == sorted(values) else Choice)(values)
     if kind not in ("double", "int"):

@@ -128,7 +128,10 @@ def _rungs(
             numbers[name] = number
     if early.get("strict"):
         findings.note("early_terminate.strict", "promotion here is always strict: the best 1/eta of a rung go on")
-    eta = int(numbers.get("eta", 3))
+    eta = whole_of(numbers.get("eta", 3))
+    if eta is None or eta < 2:
+        findings.refuse("early_terminate.eta", "eta is a whole number of at least 2", value=early["eta"])
+        return {}
     findings.note(
         "early_terminate", "is ASHA here: at each rung the best 1/eta go on, and a paused trial may still do so"
     )
@@ -137,7 +140,7 @@ def _rungs(
         least, most = numbers["min_iter"], max_resource or longest
     elif "max_iter" in numbers:
         most = max_resource or numbers["max_iter"]
-        least = numbers["max_iter"] / eta ** int(numbers.get("s", 1))
+        least = numbers["max_iter"] / float(eta) ** min(int(numbers.get("s", 1)), 20)
     else:
         findings.refuse("early_terminate", "it needs min_iter or max_iter", remedy="write min_iter: 3")
         return {}
@@ -147,7 +150,7 @@ def _rungs(
             remedy="say it: --max-resource 27",
         )  # fmt: skip
         return {}
-    return {"min_resource": max(least, 1.0), "max_resource": most, "eta": max(eta, 2)}
+    return {"min_resource": max(least, 1.0), "max_resource": most, "eta": eta}
 
 
 def _epochs(space: dict[str, BaseParameter], findings: Findings) -> float | None:
@@ -180,6 +183,10 @@ def _parameters(
         elif isinstance(spec.get("value"), list | dict):
             fixed[name] = spec["value"]
             findings.note(where, f"a fixed value that is no scalar stands in trainer.params: {name}")
+        elif value == {}:
+            findings.refuse(where, "a parameter has values", value="nothing", remedy=_REFUSED["nothing"])
+        elif name in space:
+            findings.refuse(where, "a name stands for one parameter", value=name, remedy="rename one of the two")
         elif spec:
             with findings.at(where):
                 parameter = _parameter(spec, where, findings)
@@ -192,7 +199,7 @@ def _parameter(spec: Mapping[str, Any], path: str, findings: Findings) -> BasePa
     make = _KINDS.get(str(kind))
     if make is None:
         remedy = _REFUSED.get(str(kind)) or nearest(kind, _KINDS)
-        rule = "there is no such distribution here" if kind in _REFUSED else "unknown distribution"
+        rule = "there is no such distribution here" if str(kind) in _REFUSED else "unknown distribution"
         findings.refuse(f"{path}.distribution", rule, value=kind, remedy=remedy)
         return None
     return make(spec, path, findings)

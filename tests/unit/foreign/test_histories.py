@@ -194,6 +194,14 @@ def test_tables_that_cannot_be_read(tmp_path: Path, text: str, more: dict[str, A
         read_csv(path, **{"objective": ["loss"], "params": ["lr"], **more})
 
 
+def test_text_with_underscores_is_no_number(tmp_path: Path) -> None:
+    path = tmp_path / "layers.csv"
+    path.write_text("layers,loss\n64_32,0.1\n128_64,0.2\n64_32,1_0\n")
+    trials = read_csv(path, objective=["loss"], params=["layers"]).trials
+    assert [trial.params["layers"] for trial in trials] == ["64_32", "128_64", "64_32"]
+    assert [trial.state for trial in trials] == ["finished", "finished", "failed"]
+
+
 def test_into_a_study_with_a_definition_of_one_s_own(table: Path, sdk: Client, tmp_path: Path) -> None:
     document = {
         "name": "mine",

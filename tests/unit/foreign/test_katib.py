@@ -174,6 +174,13 @@ def test_each_feasible_space(given: list[dict[str, Any]], expected: dict[str, An
         ({"parameters": parameter("float", min="0", max="1")}, "spec.parameters.x.parameterType", "unknown"),
         ({"parameters": []}, "spec.parameters", "lists its parameters"),
         ({"maxTrialCount": 0}, "spec.maxTrialCount", "at least 1"),
+        ({"parameters": parameter("int", min="1", max="2") * 2}, "spec.parameters.1.name", "stands for one parameter"),
+        ({"parameters": parameter("discrete", list="123")}, "spec.parameters.x.feasibleSpace.list", "must be a list"),
+        ({"parameters": parameter("double")}, "spec.parameters.x.feasibleSpace.min", "must be a number"),
+        ({"parameters": [{"name": "x", "parameterType": "int", "feasibleSpace": [1, 2]}]},
+         "spec.parameters.x.feasibleSpace", "must be a mapping"),
+        ({"objective": {"type": "maximize", "objectiveMetricName": "a", "metricStrategies": 5}},
+         "spec.objective.metricStrategies", "must be a list"),
     ],
 )  # fmt: skip
 def test_what_cannot_be_carried_is_named_with_a_remedy(changes: dict[str, Any], path: str, says: str) -> None:

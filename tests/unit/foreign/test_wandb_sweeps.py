@@ -173,6 +173,21 @@ def test_quantised_draws_of_theirs_are_legal_here(low: float, ratio: float, q: f
         ({"early_terminate": {"type": "hyperband", "min_iter": 3}}, "early_terminate.max_iter", "--max-resource"),
         ({"early_terminate": {"type": "median", "max_iter": 3}}, "early_terminate.type", "hyperband"),
         ({"early_terminate": {"type": "hyperband"}}, "early_terminate", "min_iter or max_iter"),
+        ({"early_terminate": {"type": "hyperband", "max_iter": 9, "eta": 0.5}}, "early_terminate.eta", "at least 2"),
+        ({"early_terminate": {"type": "hyperband", "max_iter": 9, "eta": 2.5}}, "early_terminate.eta", "whole"),
+        ({"parameters": {"x": {}}}, "parameters.x", "give value, values, or min and max"),
+        ({"parameters": {"x": {"distribution": "log_uniform", "min": 0, "max": 999}}}, "parameters.x", "smaller"),
+        (
+            {"parameters": {"x": {"distribution": "q_uniform", "min": 0, "max": 1e300, "q": 1e-9}}},
+            "parameters.x",
+            "sma",
+        ),
+        ({"parameters": {"x": {"distribution": ["a"], "min": 0, "max": 1}}}, "parameters.x.distribution", "unknown"),
+        (
+            {"parameters": {"a.b": {"value": 1}, "a": {"parameters": {"b": {"value": 2}}}}},
+            "parameters.a.parameters.b",
+            "stands for one parameter",
+        ),
     ],
 )
 def test_what_cannot_be_carried_is_named_with_a_remedy(changes: dict[str, Any], path: str, says: str) -> None:
