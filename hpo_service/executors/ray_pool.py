@@ -21,6 +21,8 @@ AHEAD_BELOW_S = 1.0
 DEPTH = 2
 TENURE_S = 10.0
 """A worker is not taken from a shape that needs it before it has served so long: starting one costs seconds."""
+LINGER_S = 1.0
+"""Before that, one without work counts as needed for so long: what comes next for it may be on its way."""
 START_LIMIT_S = 300.0
 PIP_LIMIT_S = 1800.0
 """Where packages are installed first."""
@@ -160,7 +162,7 @@ class Pool:
             for worker in self.workers.values()
             if worker.shape != shape
             and worker.state == "idle"
-            and (worker.shape not in needed or now - worker.born_at > TENURE_S)
+            and (now - worker.born_at > TENURE_S or not (worker.shape in needed or now - worker.idle_since < LINGER_S))
         ]
 
     def room(self, shape: Shape) -> int:

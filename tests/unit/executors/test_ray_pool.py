@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
@@ -166,6 +167,31 @@ def test_a_starving_shape_gets_its_room_from_busy_workers_after_their_tenure() -
         finish(made, worker, now)
     made.place(now)
     assert shapes(made) == [LARGE]
+
+
+def test_a_worker_serves_its_time_though_its_next_launch_takes_a_moment_to_come() -> None:
+    """Three studies with code of their own on two CPUs: each sends its next launch when the controller has heard of
+    the last one's end. Processes that were just started must not go in between."""
+    bundles = [Shape(1.0, 0.0, Runtime(bundle=name * 64, bundle_path=name)) for name in "abc"]
+    made = pool((2.0, 0.0))
+    served: dict[str, int] = {}
+    trials, due = itertools.count(), [(0.0, shape) for shape in bundles for _ in range(2)]
+    for tick in range(2000):
+        now = tick / 10
+        for worker in list(made.workers.values()):
+            if worker.state == "starting" and now - worker.born_at >= 5.0:
+                worker.ready(WHO, now)
+            elif worker.flights and now - worker.flights[0].begun_at >= 1.0:
+                finish(made, worker, now)
+                served[worker.worker_id] = served.get(worker.worker_id, 0) + 1
+                due.append((now + 0.2, worker.shape))
+        for _, shape in [one for one in due if one[0] <= now]:
+            made.add(launch(next(trials), shape), now)
+        due = [one for one in due if one[0] > now]
+        made.place(now)
+    assert len(served) >= 3, "every bundle has its turn"
+    assert sum(served.values()) > 2 * 200 / 3, "most of the time is spent on training"
+    assert min(sorted(served.values())[2:]) >= 5  # but for those that the end came upon
 
 
 def test_room_counts_idle_starting_and_possible_workers_less_what_waits() -> None:
