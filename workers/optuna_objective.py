@@ -127,7 +127,10 @@ class Progress:
             self._record(self._step + 1, self._metrics(values), resource=self.trial.resource)
 
     def pruned(self) -> None:
-        """The objective raised TrialPruned: a clean end, with the values that were reported."""
+        """The objective raised TrialPruned: a clean end, with the values that were reported. Where a report had ended the
+        attempt before, which the objective may have caught, it stays ended so."""
+        if self.trial.ending is not None:
+            return
         self._let_go()
         if self.order.preflight:
             self.trial.ending = Ending(outcome=Outcome.REACHED)

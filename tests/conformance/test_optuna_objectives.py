@@ -103,6 +103,16 @@ def test_pruning_itself_is_a_clean_end(make: Make) -> None:
     assert run(make(objective("prunes_at_once"), preflight=True)).end.outcome is Outcome.REACHED
 
 
+def test_pruning_changes_no_end_that_was_caught(make: Make) -> None:
+    paused = run(
+        make(objective("prunes_whatever_ended_it"), to=50.0),
+        lambda so_far: CancelMode.PAUSE if len(so_far.steps) >= 2 else None,
+    )
+    assert paused.end.outcome is Outcome.PAUSED
+    reached = run(make(objective("prunes_whatever_ended_it"), to=3.0, horizon=9.0))
+    assert (reached.end.outcome, reached.steps) == (Outcome.REACHED, [1, 2, 3])
+
+
 def test_a_stop_between_report_and_should_prune_prunes(make: Make) -> None:
     asked = 0
 

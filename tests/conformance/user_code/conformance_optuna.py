@@ -77,6 +77,14 @@ def prunes_itself(trial):
     raise optuna.TrialPruned("hopeless")
 
 
+def prunes_whatever_ended_it(trial):
+    try:
+        for epoch in range(1, 100):
+            trial.report(1.0 / epoch, epoch)
+    except BaseException:
+        raise optuna.TrialPruned("it must have been pruned") from None
+
+
 def prunes_at_once(trial):
     raise optuna.exceptions.TrialPruned()
 
