@@ -127,8 +127,8 @@ class Progress:
             self._record(self._step + 1, self._metrics(values), resource=self.trial.resource)
 
     def pruned(self) -> None:
-        """The objective raised TrialPruned: a clean end, with the values that were reported. Where a report had ended the
-        attempt before, which the objective may have caught, it stays ended so."""
+        """The objective raised TrialPruned: a clean end, with the values that were reported. Where a report had ended
+        the attempt before, and the objective caught that, it stays ended so."""
         if self.trial.ending is not None:
             return
         self._let_go()
