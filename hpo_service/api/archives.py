@@ -2,7 +2,8 @@
 
 `manifest.json` says what the others hold, and the digest that the study must have again where it is restored. Archives
 come from anywhere, so nothing in one is believed: names are looked up and never used as paths, lines and sizes are
-bounded, values are checked against their columns, code as any that is uploaded. Not here: rows (`store.archiving`).
+bounded (`unpacking`), values are checked against their columns, the study and its log against each other (a study comes
+at rest, and runs the code that was looked at), code as any that is uploaded. Not here: rows (`store.archiving`).
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import json
 import zipfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from itertools import islice
 from typing import IO, Any
 
 from sqlalchemy import Table
@@ -22,18 +24,20 @@ from hpo_service.api import planning
 from hpo_service.api.access import Principal
 from hpo_service.api.routes import bundles as bundle_routes
 from hpo_service.api.state import Shared
+from hpo_service.api.unpacking import Unpacked, refused, unpacked
 from hpo_service.bundles.checking import check
 from hpo_service.core.definition import StudyDefinition, parse
-from hpo_service.errors import Conflict, FieldProblem, HpoError, InvalidInput, NotFound
+from hpo_service.errors import Conflict, NotFound
 from hpo_service.store import archiving, bundles, studies
+from hpo_service.store.archive_checks import Log, checked, checked_study, columns_of
 from hpo_service.store.archiving import Digest
 from hpo_service.store.deleting import delete_hidden
+from hpo_service.store.tables import events
 
 FORMAT = 1
 MANIFEST, STUDY, ENVIRONMENTS, TEXTS = "manifest.json", "study.json", "environments.jsonl", "texts.jsonl"
-MOST_LINE_BYTES = 64 << 20
-MOST_BYTES = 64 << 30  # of all members together
-_BROKEN = (zipfile.BadZipFile, EOFError, OSError, NotImplementedError, UnicodeDecodeError, json.JSONDecodeError)
+PAIRS = 100
+"""Environments and texts that are kept in one transaction; each has up to some megabytes."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -79,20 +83,19 @@ def restore(shared: Shared, file: IO[bytes], caller: Principal) -> str:
 
     Raises InvalidInput for what is no whole archive; Forbidden for code from a caller who may not submit any.
     """
-    try:
-        with zipfile.ZipFile(file) as archive:
-            return _restored(shared, _Reader(archive), caller)
-    except _BROKEN as error:
-        raise _refused("an archive is a zip file as `hpo archive` writes it", str(error)) from None
+    with unpacked(file) as reader:
+        return _restored(shared, reader, caller)
 
 
-def _restored(shared: Shared, reader: _Reader, caller: Principal) -> str:
-    manifest, study = reader.document(MANIFEST), reader.document(STUDY)
+def _restored(shared: Shared, reader: Unpacked, caller: Principal) -> str:
+    manifest, told = reader.document(MANIFEST), reader.document(STUDY)
     if manifest.get("format") != FORMAT:
-        raise _refused(f"this program reads archives of format {FORMAT}", repr(manifest.get("format")))
-    definition = _definition(study)
+        raise refused(f"this program reads archives of format {FORMAT}", repr(manifest.get("format")))
+    definition = _definition(told)
     caller.require_project(definition.project)
     planning.require_permission(definition, caller)
+    study = checked_study(told, definition)
+    _require_confirms_its_own(shared, definition)
     there = _already(shared, str(manifest.get("study", "")), str(manifest.get("digest", "")), caller)
     if there is not None:
         return there
@@ -101,14 +104,13 @@ def _restored(shared: Shared, reader: _Reader, caller: Principal) -> str:
     planning.require_code(shared.db, shared.settings, definition)
     archiving.begin(shared.db, study_id, study, project=definition.project)
     try:
-        found = Digest(study)
+        found, log = Digest(study), Log()
         for table in archiving.TABLES:
-            archiving.put(shared.db, study_id, table, _told(found, table, reader.lines(_member(table))))
-        environments = [(str(digest), str(text)) for digest, text in reader.lines(ENVIRONMENTS)]
-        texts = [(str(digest), str(text)) for digest, text in reader.lines(TEXTS)]
-        archiving.put_environments(shared.db, environments, texts)
+            archiving.put(shared.db, study_id, table, _told(found, log, table, reader.lines(_member(table))))
+        log.require_of(study)
+        _put_environments(shared, reader)
         if found.hexdigest() != manifest.get("digest"):
-            raise _refused("an archive's rows have the digest that its manifest tells", str(manifest.get("digest")))
+            raise refused("an archive's rows have the digest that its manifest tells", str(manifest.get("digest")))
         with shared.decider.lock(study_id):
             archiving.reveal(shared.db, study_id)
     except BaseException:
@@ -118,6 +120,27 @@ def _restored(shared: Shared, reader: _Reader, caller: Principal) -> str:
     return study_id
 
 
+def _put_environments(shared: Shared, reader: Unpacked) -> None:
+    """A few at a time: how many there are, nobody has checked."""
+    environments, texts = reader.pairs(ENVIRONMENTS), reader.pairs(TEXTS)
+    while some := list(islice(environments, PAIRS)):
+        archiving.put_environments(shared.db, some)
+    while some := list(islice(texts, PAIRS)):
+        archiving.put_environments(shared.db, [], some)
+
+
+def _require_confirms_its_own(shared: Shared, definition: StudyDefinition) -> None:
+    """A confirmation shows what its search saw, and the search lists it."""
+    if definition.confirms is None:
+        return
+    try:
+        search = studies.get_study(shared.db, definition.confirms.study)
+    except NotFound:
+        return
+    if search.project != definition.project:
+        raise refused("a confirmation is in the project of the study that it confirms", definition.confirms.study)
+
+
 def _require_foldable(shared: Shared, study_id: str) -> None:
     """A study whose log makes no sense would trouble the controller for ever."""
     try:
@@ -125,21 +148,23 @@ def _require_foldable(shared: Shared, study_id: str) -> None:
             shared.decider.fold(study_id)
     except Exception as error:
         studies.delete_study(shared.db, study_id)
-        raise _refused("an archived log can be folded", f"{type(error).__name__}: {error}") from error
+        raise refused("an archived log can be folded", f"{type(error).__name__}: {error}") from error
 
 
-def _told(found: Digest, table: Table, rows: Iterator[list[Any]]) -> Iterator[list[Any]]:
+def _told(found: Digest, log: Log, table: Table, rows: Iterator[list[Any]]) -> Iterator[list[Any]]:
     for row in rows:
-        checked = archiving.checked(table, row)
-        found.take(table, checked)
-        yield checked
+        values = checked(table, row)
+        found.take(table, values)
+        if table is events:
+            log.take(dict(zip(columns_of(table), values, strict=True)))
+        yield values
 
 
 def _definition(study: Mapping[str, Any]) -> StudyDefinition:
     try:
         document = json.loads(study["definition"])
-    except (KeyError, TypeError, ValueError):
-        raise _refused("an archived study has a definition", None) from None
+    except (KeyError, TypeError, ValueError, RecursionError):
+        raise refused("an archived study has a definition", None) from None
     return parse(document)
 
 
@@ -170,13 +195,13 @@ def _add_code(shared: Shared, archive: zipfile.ZipFile, digest: str) -> None:
     archive.write(path, f"bundles/{digest}.zip", compress_type=zipfile.ZIP_STORED)
 
 
-def _take_code(shared: Shared, reader: _Reader, definition: StudyDefinition, caller: Principal) -> None:
+def _take_code(shared: Shared, reader: Unpacked, definition: StudyDefinition, caller: Principal) -> None:
     digest = definition.trainer.bundle
     if digest is None:
         return
     data = reader.read(f"bundles/{digest}.zip", shared.settings.max_bundle_bytes)
     if hashlib.sha256(data).hexdigest() != digest:
-        raise _refused("a bundle is named by the SHA-256 of its bytes", digest)
+        raise refused("a bundle is named by the SHA-256 of its bytes", digest)
     manifest = check(io.BytesIO(data), limits=bundle_routes.limits(shared))
     bundles.put_bundle(
         shared.db,
@@ -189,53 +214,6 @@ def _take_code(shared: Shared, reader: _Reader, definition: StudyDefinition, cal
     storage.store(shared.settings.resolved_storage, storage.bundle_path(digest), io.BytesIO(data))
 
 
-class _Reader:
-    """The members of an archive, each bounded, and all of them together."""
-
-    def __init__(self, archive: zipfile.ZipFile) -> None:
-        self._archive = archive
-        self._left = MOST_BYTES
-
-    def read(self, name: str, most: int) -> bytes:
-        """All of a member."""
-        with self._open(name) as member:
-            data = member.read(most + 1)
-        if len(data) > most:
-            raise _refused(f"{name} has at most {most} bytes", None)
-        self._take(len(data))
-        return data
-
-    def document(self, name: str) -> dict[str, Any]:
-        """A member that is one JSON object."""
-        found = json.loads(self.read(name, MOST_LINE_BYTES))
-        if not isinstance(found, dict):
-            raise _refused(f"{name} is a JSON object", type(found).__name__)
-        return found
-
-    def lines(self, name: str) -> Iterator[list[Any]]:
-        """A member's lines, each a JSON array."""
-        with self._open(name) as member:
-            while line := member.readline(MOST_LINE_BYTES + 1):
-                if len(line) > MOST_LINE_BYTES:
-                    raise _refused(f"a line of {name} has at most {MOST_LINE_BYTES} bytes", None)
-                self._take(len(line))
-                row = json.loads(line)
-                if not isinstance(row, list):
-                    raise _refused(f"a line of {name} is a JSON array", type(row).__name__)
-                yield row
-
-    def _open(self, name: str) -> IO[bytes]:
-        try:
-            return self._archive.open(name)
-        except (KeyError, RuntimeError) as error:  # not there; encrypted
-            raise _refused(f"an archive holds {name}", str(error)) from None
-
-    def _take(self, size: int) -> None:
-        self._left -= size
-        if self._left < 0:
-            raise _refused(f"an archive unpacks to at most {MOST_BYTES} bytes", None)
-
-
 def _manifest(study_id: str, done: Archived, bundle: str | None) -> dict[str, Any]:
     return {
         "format": FORMAT,
@@ -243,14 +221,9 @@ def _manifest(study_id: str, done: Archived, bundle: str | None) -> dict[str, An
         "digest": done.digest,
         "rows": dict(done.rows),
         "bundle": bundle,
-        "left_out": ["checkpoints", "artifacts"],
+        "left_out": ["checkpoints", "artifacts", "predictions", "reproductions"],
     }
 
 
 def _member(table: Table) -> str:
     return f"tables/{table.name}.jsonl"
-
-
-def _refused(rule: str, value: str | None) -> HpoError:
-    problem = FieldProblem(path="body", rule=rule, value=value, remedy="archive the study again with `hpo archive`")
-    return InvalidInput.of(problem)

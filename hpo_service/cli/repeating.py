@@ -44,7 +44,9 @@ def archive(
     if session.json:
         session.emit({"study": found.id, "path": str(path), "digest": digest, "size_bytes": path.stat().st_size})
     session.say(f"wrote {found.name} to {path}, {path.stat().st_size} bytes; digest {digest}")
-    session.say("checkpoints and artifacts are left out; make it anew elsewhere with: hpo restore " + str(path))
+    session.say(
+        "checkpoints, artifacts and reproductions are left out; make it anew elsewhere with: hpo restore " + str(path)
+    )
 
 
 def restore(

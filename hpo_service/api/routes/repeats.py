@@ -87,8 +87,8 @@ def get_digest(study: StudyDep, shared: SharedDep) -> StudyDigest:
 
 @routes.get("/{study_id}/archive", openapi_extra=role(Role.VIEWER), response_class=StreamingResponse)
 def get_archive(study: StudyDep, shared: SharedDep) -> Response:
-    """The whole study in one file: definition, events, trials, reports, logs, environments, code. Checkpoints and
-    artifacts are left out. Refused while something of it is under way."""
+    """The whole study in one file: definition, events, trials, reports, logs, environments, code. Checkpoints,
+    artifacts, predictions and reproductions are left out. Refused while something of it is under way."""
     with contextlib.ExitStack() as stack:
         file = stack.enter_context(tempfile.TemporaryFile())
         done = archives.write(shared, study.id, file)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 import shutil
@@ -13,7 +14,7 @@ import pytest
 
 from hpo_service.core.states import StudyState
 from hpo_service.errors import Conflict, InvalidInput, NotFound
-from hpo_service.store import archiving, deleting, logs, reading, studies
+from hpo_service.store import archiving, deleting, logs, reading, studies, texts
 from hpo_service.store.database import Database, open_database
 from hpo_service.store.tables import events, reports, trial_values, trials
 from tests.storelib import World, check_counters
@@ -138,3 +139,11 @@ def test_an_environment_is_what_its_digest_says(db: Database) -> None:
         archiving.put_environments(db, [("0" * 64, '{"python":"3.11","digest":"' + "0" * 64 + '"}')])
     with pytest.raises(InvalidInput, match="SHA-256"):
         archiving.put_environments(db, [], [("0" * 64, "diff")])
+
+
+def test_a_text_whose_bytes_were_no_utf8_is_carried(db: Database) -> None:
+    """The diff of a file in Latin-1 is stored with marks in the place of its bytes, under the digest of the bytes."""
+    diff = "+é\n".encode("latin-1")
+    name = hashlib.sha256(diff).hexdigest()
+    archiving.put_environments(db, [], [(name, diff.decode("utf-8", "replace"))])
+    assert texts.read(db, [name]) == {name: "+\ufffd\n"}
