@@ -88,9 +88,9 @@ def replay(db: Database, study_id: str, *, seen: Callable[[int], None] | None = 
         if algorithm is None or found is None:
             algorithm, found = _begin(event)
         payload = event.payload
-        if isinstance(payload, Decided):
+        if isinstance(payload, Decided) and following is not None:  # None: decided since this began
             _compare(found, event, payload, asked)
-            following = _next(pending)
+            following, asked = _next(pending), []
         algorithm.observe(event)
         found.events += 1
         if following is not None and following.observed_seq == event.seq:

@@ -19,7 +19,7 @@ from hpo_service.executors.curves import PowerLaw
 from hpo_service.executors.simulated import SimulatedExecutor
 from hpo_service.replaying import replay
 from hpo_service.settings import load_settings
-from hpo_service.store import reading, stopping, studies
+from hpo_service.store import decisions, reading, stopping, studies
 from hpo_service.store.database import Database, open_database
 from hpo_service.store.rows import StudyRow
 from tests.conformance.test_cold_folds import SPECS, study
@@ -169,3 +169,15 @@ def test_a_log_that_was_decided_otherwise_is_told(tmp_path: Path) -> None:
     assert first.seq == row.seq
     assert first.stored[0]["params"]["lr"] == 0.5
     assert first.now[0]["params"]["lr"] != 0.5
+
+
+def test_a_decision_made_while_the_log_is_replayed_is_no_difference(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The decisions are listed before the log is read; one that came in between was not asked about."""
+    run = Run(document("random"), tmp_path / "a").to_end()
+    listed = list(decisions.each_decision(run.db, run.row.id))
+    monkeypatch.setattr(decisions, "each_decision", lambda db, study_id: iter(listed[:-1]))
+    found = replay(run.db, run.row.id)
+    assert found.same, found.to_json()
+    assert found.decisions == len(listed) - 1
