@@ -226,7 +226,9 @@ def _most(found: Sequence[Against]) -> str:
 
 def _welch(a: Floats, b: Floats, difference: float) -> tuple[float, float]:
     """Half the width of Welch's interval, and his p."""
-    parts = [_sd(v) ** 2 / v.size for v in (a, b)]
+    spreads = [_sd(v) for v in (a, b)]
+    unit = max(spreads) or 1.0  # squares of very large or small numbers would be none
+    parts = [(sd / unit) ** 2 / v.size for sd, v in zip(spreads, (a, b), strict=True)]
     scale = math.sqrt(sum(parts))
     if scale == 0:  # no spread at all: only how the values can be shared out remains
         exact = math.comb(a.size + b.size, a.size) <= MOST_EXACT
@@ -234,7 +236,8 @@ def _welch(a: Floats, b: Floats, difference: float) -> tuple[float, float]:
         return 0.0, 1.0 if p is None else p
     shares = [part / scale**2 for part in parts]
     freedom = 1 / sum(share**2 / (v.size - 1) for share, v in zip(shares, (a, b), strict=True))
-    return student.quantile((1 + LEVEL) / 2, freedom) * scale, student.two_sided_p(difference / scale, freedom)
+    half = student.quantile((1 + LEVEL) / 2, freedom) * scale * unit
+    return half, student.two_sided_p(difference / unit / scale, freedom)
 
 
 def _sd(values: Floats) -> float:
@@ -251,7 +254,8 @@ def _detectable(everybody: Sequence[Tried], *, comparisons: int) -> float | None
         return None
     n = min(group.size for group in groups)
     freedom = sum(group.size - 1 for group in groups)
-    pooled = math.sqrt(sum((g.size - 1) * _sd(g) ** 2 for g in groups) / freedom)
+    unit = max(map(_sd, groups)) or 1.0
+    pooled = math.sqrt(sum((g.size - 1) * (_sd(g) / unit) ** 2 for g in groups) / freedom) * unit
     reach = student.quantile(1 - ALPHA / 2 / comparisons, 2 * (n - 1)) + student.quantile(POWER, 2 * (n - 1))
     return reach * pooled * math.sqrt(2 / n)
 

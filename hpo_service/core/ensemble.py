@@ -16,6 +16,8 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
+from hpo_service.core.telling import difference
+
 Array = npt.NDArray[Any]
 Kind = Literal["classes", "values"]
 STEPS = 50
@@ -139,10 +141,12 @@ def words(found: Ensemble, objective: str) -> str:
     name = f"The {found.gain_of} ensemble of {members} model{'s' if members > 1 else ''}"
     if members == 1:
         return f"No ensemble is better on the validation rows than the best model alone ({objective})."
-    much = f"{abs(found.gain):.3g} of {found.metric} on {on}"
+    single = found.single.val if found.single.test is None else found.single.test
+    much = f"{difference(abs(found.gain), found.metric, of=single, digits=3)} of {found.metric} on {on}"
     if found.low is None or found.high is None:
         return f"{name} {'gains' if found.gain > 0 else 'loses'} {much} over the best single model."
-    interval = f"95 % interval {found.low:.3g} … {found.high:.3g}"
+    low, high = (difference(bound, found.metric, of=single, digits=3) for bound in (found.low, found.high))
+    interval = f"95 % interval {low.removesuffix(' points')} … {high}"
     if found.low <= 0 <= found.high:
         return f"{name} {'gains' if found.gain > 0 else 'loses'} {much}; that could be chance ({interval})."
     return f"{name} {'gains' if found.gain > 0 else 'loses'} {much} over the best single model ({interval})."

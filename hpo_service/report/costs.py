@@ -21,14 +21,14 @@ def blocks(found: Gathered) -> list[Block]:
     facts = [
         ("Machines", f"{dollars(cost)}, at {dollars(given.cpu_hour_dollars)} for a CPU-hour and "
          f"{dollars(given.gpu_hour_dollars)} for a GPU-hour"),
-        ("Machine hours", f"{number(cost / price * 1, 3)} h of {_shape(found)}" if price > 0 and cost > 0 else ""),
+        ("Machine hours", f"{number(cost / price, 3)} h of {_shape(found)}" if price > 0 and cost > 0 else ""),
         ("Trained", f"{duration(found.trained_seconds)} in all trials, resource {number(study.resource)}"),
         ("From begin to end", "" if found.seconds is None else duration(found.seconds)),
         ("Trained in full", _in_full(found, cost)),
         ("The same by hand", _by_hand(found, cost)),
     ]  # fmt: skip
     made: list[Block] = [Facts([(name, value) for name, value in facts if value])]
-    if given.wage_hour_dollars > 0 and study.next_trial:
+    if given.wage_hour_dollars > 0 and _own(found):
         made.append(
             Text(
                 f"By hand, {HAND_MINUTES:g} minutes of a person's attention are counted for each trial (choosing the "
@@ -39,6 +39,11 @@ def blocks(found: Gathered) -> list[Block]:
             )
         )
     return made
+
+
+def _own(found: Gathered) -> int:
+    """Trials of this study: those that were imported cost nothing here."""
+    return found.study.next_trial - found.study.imported
 
 
 def _shape(found: Gathered) -> str:
@@ -52,7 +57,7 @@ def _in_full(found: Gathered, cost: float) -> str:
     study, far = found.study, getattr(found.definition.algorithm, "max_resource", None)
     if not found.definition.has_scheduler or far is None or study.resource <= 0 or not math.isfinite(far):
         return ""
-    whole = study.next_trial * far
+    whole = _own(found) * far
     if whole <= study.resource * 1.001:
         return ""
     return (
@@ -62,7 +67,7 @@ def _in_full(found: Gathered, cost: float) -> str:
 
 
 def _by_hand(found: Gathered, cost: float) -> str:
-    trials, wage = found.study.next_trial, found.given.wage_hour_dollars
+    trials, wage = _own(found), found.given.wage_hour_dollars
     if not trials or wage <= 0:
         return ""
     hours = trials * HAND_MINUTES / 60

@@ -15,6 +15,8 @@ from hpo_service.report.wording import number
 
 WIDTH, HEIGHT = 440, 250
 LEFT, RIGHT, TOP, BOTTOM = 68, 12, 12, 40
+HUGE = 1e300
+"""What is larger is left out of ranges: beyond it, lengths are no numbers."""
 Scale = Callable[[float], float]
 
 
@@ -50,13 +52,23 @@ def ticks(low: float, high: float, about: int = 5) -> list[float]:
     size = 10.0 ** math.floor(math.log10(raw))
     step = next((f * size for f in (1.0, 2.0, 2.5, 5.0) if f * size >= raw), 10.0 * size)
     first = math.ceil(low / step - 1e-9)
-    return [round(i * step, 12) for i in range(first, math.floor(high / step + 1e-9) + 1)]
+    digits = 12 - math.floor(math.log10(step))
+    return [round(i * step, digits) for i in range(first, math.floor(high / step + 1e-9) + 1)]
+
+
+def _told(places: Sequence[float]) -> list[tuple[float, str]]:
+    """Each with so many digits that no two say the same."""
+    for digits in range(4, 12):
+        said = [number(place, digits) for place in places]
+        if len(set(said)) == len(said):
+            break
+    return list(zip(places, said, strict=True))
 
 
 def limits(values: Sequence[float], *, keep: Sequence[float] = (), share: float = 0.05) -> tuple[float, float]:
     """A range that shows all but the farthest `share` of the values on either side, and all of `keep`."""
-    ordered = sorted(v for v in values if math.isfinite(v))
-    kept = [v for v in keep if math.isfinite(v)]
+    ordered = sorted(v for v in values if abs(v) < HUGE)
+    kept = [v for v in keep if abs(v) < HUGE]
     if not ordered and not kept:
         return 0.0, 1.0
     cut = int(len(ordered) * share)
@@ -111,10 +123,10 @@ def spreads(groups: Sequence[Spread], *, title: str, label: str) -> str:
         return left + (value - low) / (high - low) * (WIDTH - RIGHT - left)
 
     parts = []
-    for tick in ticks(low, high):
+    for tick, said in _told(ticks(low, high)):
         x = across(tick)
         parts.append(f'<line class="grid" x1="{x:.1f}" x2="{x:.1f}" y1="4" y2="{height - BOTTOM + 4}"/>')
-        parts.append(_text(x, height - BOTTOM + 20, number(tick), "middle"))
+        parts.append(_text(x, height - BOTTOM + 20, said, "middle"))
     parts.append(_text((left + WIDTH - RIGHT) / 2, height - 4, title, "middle", "title"))
     for i, group in enumerate(groups):
         y = i * row + row / 2 + 4
@@ -175,12 +187,12 @@ def _axes(
     y_title: str,
 ) -> str:
     parts = []
-    for tick in ticks(*y_range):
+    for tick, said in _told(ticks(*y_range)):
         y = up(tick)
         parts.append(f'<line class="grid" x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{y:.1f}" y2="{y:.1f}"/>')
-        parts.append(_text(LEFT - 6, y + 4, number(tick), "end"))
-    for tick in ticks(*x_range):
-        parts.append(_text(across(tick), HEIGHT - BOTTOM + 16, number(tick), "middle"))
+        parts.append(_text(LEFT - 6, y + 4, said, "end"))
+    for tick, said in _told(ticks(*x_range)):
+        parts.append(_text(across(tick), HEIGHT - BOTTOM + 16, said, "middle"))
     parts.append(f'<line class="axis" x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{HEIGHT - BOTTOM}" y2="{HEIGHT - BOTTOM}"/>')
     parts.append(_text((LEFT + WIDTH - RIGHT) / 2, HEIGHT - 6, _cut(x_title, 50), "middle", "title"))
     middle = (TOP + HEIGHT - BOTTOM) / 2

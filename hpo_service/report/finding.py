@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 from hpo_service.core import ensemble as ensembles
 from hpo_service.core.confirmation import Spread
@@ -24,7 +25,7 @@ def verdict(found: Gathered) -> list[Block]:
     if found.best is None:
         return []
     if given.confirmations:
-        return _said(given.confirmations[-1])
+        return _said(_telling(given.confirmations))
     return [
         Callout(
             "Not confirmed: whether the winner is real, or was lucky with its seed, has not been asked. "
@@ -32,6 +33,12 @@ def verdict(found: Gathered) -> list[Block]:
             "plain",
         )
     ]
+
+
+def _telling(confirmations: Sequence[Confirmed]) -> Confirmed:
+    """The newest that has something to say: one that has just begun does not hide what an earlier one found."""
+    told = [one for one in confirmations if one.verdict.kind not in ("open", "untold")]
+    return (told or confirmations)[-1]
 
 
 def _said(one: Confirmed) -> list[Block]:
@@ -51,7 +58,7 @@ def sections(found: Gathered) -> list[Section]:
         return [Section("What was found", [Text(_nothing(found))])]
     made = [Section("The winner", _winner(found, found.best))]
     if found.given.confirmations:
-        newest = found.given.confirmations[-1]
+        newest = _telling(found.given.confirmations)
         made.append(Section("Is the winner real?", confirmation(found, newest)))
     return [*made, Section("The best trials", [_top(found)])]
 
@@ -103,9 +110,8 @@ def _against_baseline(found: Gathered, best: TrialRow) -> str:
     if baseline.resource != best.resource:
         return f"{said}, trained less far than the winner."
     apart = abs(best.value - baseline.value)
-    return (
-        f"{said}; the winner is better by {difference(apart, name)}." if apart else f"{said}; the winner is no better."
-    )
+    better = f"better by {difference(apart, name, of=best.value)}" if apart else "no better"
+    return f"{said}; the winner is {better}."
 
 
 def _chance(found: Gathered) -> str:
@@ -144,7 +150,7 @@ def confirmation(found: Gathered, one: Confirmed) -> list[Block]:
     head = ["trial", "seeds", "search saw", "new seeds", "optimism", "p", *others, *tests]
     head += ["cost each"] if priced else []
     rows = []
-    for each in one.configurations:
+    for place, each in enumerate(one.configurations):
         searched = each.searched
         saw = "–" if searched is None else metric(searched.value, name)
         if searched is not None and not searched.compares:
@@ -155,8 +161,8 @@ def confirmation(found: Gathered, one: Confirmed) -> list[Block]:
             f"{each.spread.n if each.spread else 0}" + (f", {each.failed} failed" if each.failed else ""),
             saw,
             _spread(each.spread, name),
-            difference(each.optimism, name),
-            "the winner" if each.against is None else "–" if p is None else "< 0.001" if p < 0.001 else f"{p:.2g}",
+            difference(each.optimism, name, of=each.spread.mean if each.spread else None),
+            "the winner" if place == 0 else "–" if p is None else "< 0.001" if p < 0.001 else f"{p:.2g}",
             *(_spread(each.others.get(other), other) for other in others),
             *(_spread(each.test.get(test), test) for test in tests),
             *(["–" if each.cost_microdollars is None else dollars(each.cost_microdollars / 1e6)] if priced else []),
@@ -175,14 +181,14 @@ def confirmation(found: Gathered, one: Confirmed) -> list[Block]:
             "Welch's t-test, corrected after Holm.",
         )
     )
-    remarks = list(one.verdict.notes)
+    remarks, told = list(one.verdict.notes), [each.spread for each in one.configurations if each.spread is not None]
     if one.verdict.cheapest is not None:
         remarks.append(f"The cheapest of those that cannot be told apart is trial {one.verdict.cheapest}.")
     if one.verdict.detectable is not None:
-        shown = difference(one.verdict.detectable, name)
+        shown = difference(one.verdict.detectable, name, of=next((spread.mean for spread in told), None))
         remarks.append(f"So many seeds show a difference of {shown} in {name} four times in five.")
-    if one.confirms.seeds and len(one.configurations) * one.confirms.seeds > 1:
-        remarks.append(f"Trained were {plural(sum(len(e.seeds) for e in one.configurations), 'model')}.")
+    if told:
+        remarks.append(f"Trained were {plural(sum(spread.n for spread in told), 'model')}.")
     blocks.append(Notes(remarks))
     return [*blocks, *_ensemble(found)]
 

@@ -119,7 +119,7 @@ def gather(db: Database, study: StudyRow, columns: StudyColumns, given: Given) -
         importance=_importance(columns),
         front=front,
         objectives=pairs,
-        trained_seconds=float(np.nansum(columns.seconds)),
+        trained_seconds=float(np.nansum(columns.seconds[columns.origin != ORIGINS.index(Origin.IMPORTED.value)])),
         lost=int(columns.losses.sum()),
         failures=_failures(db, study, failed[:FAILURES_READ].tolist()),
         failures_of=int(failed.size),

@@ -17,6 +17,7 @@ from hpo_service.core.confirmation import Against, Spread, Tried, Verdict
 from hpo_service.core.definition import Confirms, Objective, StudyDefinition, parse
 from hpo_service.core.states import ENDED_STUDY, TrialState
 from hpo_service.core.tables import TOLERANCE
+from hpo_service.core.telling import metric
 from hpo_service.errors import NotFound
 from hpo_service.store import finding, reading
 from hpo_service.store.database import Database
@@ -208,5 +209,5 @@ def _test_words(winner: Configuration, objective: Objective) -> str:
     found = winner.test.get(name)
     if found is None:
         return ""
-    spread = f" ± {found.sd:.2g}" if found.sd is not None else ""
-    return f"On the test rows, which no search has seen, trial {winner.trial} comes to {name} {found.mean:.4g}{spread}."
+    shown = metric(found.mean, name, found.sd)
+    return f"On the test rows, which no search has seen, trial {winner.trial} comes to {name} {shown}."

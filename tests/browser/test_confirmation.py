@@ -100,7 +100,7 @@ def test_a_confirmation_is_begun_by_a_button_and_told_on_both_pages(served: Serv
     )
     panel = page.get_by_test_id("panel-confirmation")
     expect(panel).to_contain_text("92.5 ± 0.27 %")
-    expect(panel).to_contain_text("test_accuracy 0.915")
+    expect(panel).to_contain_text("test_accuracy 91.5 ± 0.27 %")
     expect(panel.locator(".seeds-point")).to_have_count(15)
     expect(panel.get_by_role("link", name=HOSTILE)).to_be_visible()
     expect(page.get_by_test_id("confirm")).to_have_count(0)

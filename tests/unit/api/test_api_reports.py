@@ -101,13 +101,32 @@ def test_a_confirmed_search_tells_the_verdict_test_rows_and_ensemble(client: Tes
     search, study = _confirmed(client, settings)
     page = _report(client, search)
     assert "The winner is real: trial 1 is better than trial 0 (p &lt; 0.001)." in page
-    assert "On the test rows, which no search has seen, trial 1 comes to test_accuracy 0.92" in page
+    assert "On the test rows, which no search has seen, trial 1 comes to test_accuracy 92" in page
     assert "92 ± 0.27 %" in page
     assert "ensemble of" in page
     assert "Not confirmed" not in page
     own = _report(client, study)
     assert "New seeds of &lt;script&gt;" in own
     assert f"hpo confirm {search} --top 2 --seeds 5" in own
+
+
+def test_a_confirmation_that_has_just_begun_hides_no_earlier_one(client: TestClient, settings: Settings) -> None:
+    search, _ = _confirmed(client, settings)
+    begun = _confirm(client, search, top=2, seeds=3)["id"]
+    assert "The winner is real: trial 1 is better than trial 0 (p &lt; 0.001)." in _report(client, search)
+    own = _report(client, begun, "md")
+    assert "Trained were" not in own
+    assert len(re.findall("the winner(?= \\|)|the winner\\*\\* \\|", own)) == 1
+
+
+def test_imported_trials_cost_nothing_here(client: TestClient) -> None:
+    study = client.post("/api/v1/studies", json=DEFINITION).json()["id"]
+    row = {"params": {"lr": 0.01, "kind": "a"}, "state": "finished", "metrics": {"loss": 0.1}, "resource": 5.0,
+           "started_at": "2021-03-01T00:00:00+00:00", "ended_at": "2021-03-01T10:00:00+00:00"}  # fmt: skip
+    assert client.post(f"/api/v1/studies/{study}/trials/import", json={"trials": [row] * 3}).status_code < 300
+    costs = _report(client, study, "md").split("## What it cost")[1].split("## ")[0]
+    assert "Trained: 0 s in all trials" in costs
+    assert "by hand" not in costs.lower()
 
 
 def test_empty_failed_and_several_objectives(client: TestClient, db: Database) -> None:

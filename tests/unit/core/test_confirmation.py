@@ -99,6 +99,14 @@ def test_within_noise_choose_by_cost() -> None:
     assert found.notes == ("Trial 8 averages better than the winner; that could be luck.",)
 
 
+@pytest.mark.parametrize("unit", [1e-200, 1.0, 1e200])
+def test_numbers_of_any_size_are_compared(unit: float) -> None:
+    found = _verdict([unit * v for v in (5.0, 5.1, 4.9, 5.2)], [unit * v for v in (1.0, 1.1, 0.9, 1.2)])
+    assert found.kind == "real"
+    assert found.against[0].p == pytest.approx(9.46e-9, rel=1e-3)
+    assert found.detectable == pytest.approx(0.31 * unit, rel=0.2)
+
+
 @pytest.mark.parametrize(("seeds", "words"), [(1, "One seed tells nothing"), (2, "2 seeds tell nothing")])
 def test_too_few_seeds_tell_nothing_however_far_apart(seeds: int, words: str) -> None:
     found = _verdict(A[:seeds], [0.1] * seeds)

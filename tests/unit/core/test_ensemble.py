@@ -86,7 +86,7 @@ def test_the_gain_of_good_ensembles_and_its_words() -> None:
     assert found.low > 0
     words = ensembles.words(found, "val_accuracy")
     assert words.startswith(f"The {found.gain_of} ensemble of ")
-    assert "of accuracy on 600 test rows over the best single model (95 % interval" in words
+    assert "points of accuracy on 600 test rows over the best single model (95 % interval" in words
     same: Ensemble = ensemble([models[0], models[0]], right, metric="accuracy")
     assert same.gain == 0
 

@@ -150,15 +150,37 @@ def test_ticks_are_round_and_within(low: float, width: float) -> None:
 
 
 @pytest.mark.parametrize(
+    ("values", "shown"),
+    [
+        ([1.7e308, 0.1, 0.2], "0.15"),
+        ([1e-14, 5e-14], "2e-14"),
+        ([123.45612, 123.45618], "123.45614"),
+        ([math.nan, math.inf], "0.5"),
+    ],
+)
+def test_an_axis_names_its_places_apart_at_any_size(values: list[float], shown: str) -> None:
+    drawn = figures.lines(
+        [Line(x=[0, 1], y=values[:2])], x_title="", y_title="", y_range=figures.limits(values), label=""
+    )
+    assert f">{shown}<" in drawn
+    assert "nan" not in drawn
+    assert "inf" not in drawn
+
+
+@pytest.mark.parametrize(
     ("shown", "expected"),
     [
         (metric(0.9341, "val_accuracy"), "93.41 %"),
         (metric(0.9273, "val_accuracy", 0.0042), "92.73 ± 0.42 %"),
         (metric(1.234567, "loss", 0.01), "1.235 ± 0.01"),
         (metric(None, "loss"), "–"),
-        (difference(0.014, "val_accuracy"), "1.4 points"),
-        (difference(0.01, "val_accuracy"), "1 point"),
-        (difference(0.0123, "loss"), "0.012"),
+        (difference(0.014, "val_accuracy", of=0.9), "1.4 points"),
+        (difference(0.01, "val_accuracy", of=0.9), "1 point"),
+        (difference(0.0123, "loss", of=0.9), "0.012"),
+        (difference(0.5, "val_accuracy", of=92.5), "0.5"),
+        (metric(92.5, "val_accuracy", 0.5), "92.5 ± 0.5"),
+        (metric(0.925, "val_acc"), "92.5 %"),
+        (metric(0.925, "vacc"), "0.925"),
         (dollars(0.0), "$0"),
         (dollars(1250.0), "$1,250"),
         (dollars(0.00001), "less than $0.0001"),

@@ -37,7 +37,7 @@ function files(found) {
       { class: "row" },
       h("span", { class: "quiet" }, `${plural(found.files.length, "file")}, ${bytes(found.size_bytes)}, by ${found.created_by}`),
       copyButton(found.digest, "Copy digest"),
-      button("Download", () => download(`/bundles/${found.digest}/archive`, `code-${found.digest.slice(0, 12)}.zip`), { small: true }),
+      button("Download", () => download(`/bundles/${found.digest}/archive`, `code-${found.digest.slice(0, 12)}.zip`), { small: true, icon: "download" }),
     ),
     h(
       "ul",

@@ -103,7 +103,7 @@ function row(one, i, answer, others, tests) {
     cell(seeds(one)),
     cell(saw(one, name)),
     cell(spread(one.spread, name)),
-    cell(one.optimism === null ? NONE : difference(one.optimism, name)),
+    cell(one.optimism === null ? NONE : difference(one.optimism, name, one.spread.mean)),
     cell(i === 0 ? "the winner" : chance(one.against?.p_corrected)),
     others.map((other) => cell(spread(one.others[other], other))),
     tests.map((test) => cell(spread(one.test[test], test))),
@@ -132,12 +132,12 @@ function spread(found, name) {
   return isShare(name, found.mean) ? `${mean.replace(/\s*%$/, "")} ± ${short(100 * found.sd)} %` : `${mean} ± ${short(found.sd)}`;
 }
 
-const difference = (x, name) => (isShare(name, 0.5) ? `${short(100 * x)} points` : short(x));
+const difference = (x, name, of) => (isShare(name, of) ? `${short(100 * x)} points` : short(x));
 
 function remarks(answer) {
   const cheapest = answer.cheapest === null ? "" : `The cheapest of those that cannot be told apart is trial ${answer.cheapest}.`;
   const power =
-    answer.detectable === null ? "" : `So many seeds show a difference of ${difference(answer.detectable, answer.metric)} four times in five.`;
+    answer.detectable === null ? "" : `So many seeds show a difference of ${difference(answer.detectable, answer.metric, answer.configurations.find((one) => one.spread)?.spread.mean)} four times in five.`;
   const items = [...answer.notes, cheapest, power].filter(Boolean);
   return items.length
     ? h(

@@ -144,7 +144,7 @@ function metrics(comparison) {
   const found = Object.entries(comparison?.metrics ?? {});
   if (!found.length) return null;
   return table(
-    ["metric", "reports", "differ", "from step", "at most apart", "relative"],
+    ["Metric", "Reports", "Differ", "From step", "At most apart", "Relative"],
     found.map(([name, one]) => [
       h("bdi", null, name),
       one.reports,
@@ -162,7 +162,7 @@ const word = (value) => (value === null || value === undefined ? "–" : typeof 
 function differences(all) {
   const rows = all.slice(0, MOST).map((one) => [h("bdi", null, one.what), h("code", null, word(one.was)), h("code", null, word(one.now))]);
   const more = all.length > MOST ? h("p", { class: "quiet" }, `and ${all.length - MOST} more`) : null;
-  return h("div", { dataset: { test: "differences" } }, table(["in the environment", "then", "now"], rows, "What differs"), more);
+  return h("div", { dataset: { test: "differences" } }, table(["In the environment", "Then", "Now"], rows, "What differs"), more);
 }
 
 const table = (heads, rows, label) =>
