@@ -22,7 +22,7 @@ DEPTH = 2
 TENURE_S = 10.0
 """A worker is not taken from a shape that needs it before it has served so long: starting one costs seconds."""
 LINGER_S = 1.0
-"""Before that, one without work counts as needed for so long: what comes next for it may be on its way."""
+"""One without work counts as needed for so long: what comes next for it may be on its way."""
 START_LIMIT_S = 300.0
 PIP_LIMIT_S = 1800.0
 """Where packages are installed first."""
@@ -68,30 +68,36 @@ class Pool:
     # Placing
 
     def place(self, now: float) -> list[tuple[PooledWorker, Flight]]:
-        """Send what can be sent, oldest shape first, and start workers for the rest."""
+        """Send what can be sent, and start workers for the rest: shapes without any worker first, then the oldest."""
         sent: list[tuple[PooledWorker, Flight]] = []
-        claimed = self._starving()
-        for shape, since in sorted(self.waits_since().items(), key=lambda item: item[1]):
+        claims: list[Shape] = []  # shapes that have waited long, or have no worker yet
+        turns = sorted(self.waits_since().items(), key=lambda item: (self._count(item[0]) > 0, item[1]))
+        for shape, since in turns:
             queue = self._waiting[shape]
-            while len(queue) and (worker := self._slot(shape, claimed, now)):
+            while len(queue) and (worker := self._slot(shape, claims, now)):
                 sent.append((worker, worker.send(queue.take(), now)))
                 self.changed.add(worker)
             if len(queue):
                 self._grow(shape, len(queue), now)
-                if now - since > TENURE_S:
-                    claimed |= _kinds(shape)
+                if now - since > TENURE_S or not self._count(shape):
+                    claims.append(shape)
         return sent
 
-    def _starving(self) -> set[int]:
-        """What shapes need that have launches waiting and no worker at all, as indexes of (CPU, GPU)."""
-        have = {worker.shape for worker in self.workers.values()}
-        return {kind for shape in self.waits_since() if shape not in have for kind in _kinds(shape)}
+    def _count(self, shape: Shape) -> int:
+        return sum(worker.shape == shape for worker in self.workers.values())
 
-    def _slot(self, shape: Shape, claimed: set[int], now: float) -> PooledWorker | None:
+    def _may_take(self, shape: Shape, worker: PooledWorker, now: float) -> bool:
+        """Whether a worker that its own shape needs may be ended for this one: when it has served its time, and only as
+        far as shapes come to have equally many. Those that swapped theirs would start processes all the time."""
+        others = self._count(worker.shape)
+        mine = self._count(shape)
+        return now - worker.born_at > TENURE_S and (not mine or others >= mine + 2)
+
+    def _slot(self, shape: Shape, claims: Sequence[Shape], now: float) -> PooledWorker | None:
         """An idle worker of this shape; else, for short launches, the busy one with the least before it."""
         best: tuple[int, str] | None = None
         for worker in self.workers.values():
-            if worker.shape != shape or worker.state == "starting" or self._is_claimed(worker, claimed, now):
+            if worker.shape != shape or worker.state == "starting" or self._is_claimed(worker, claims, now):
                 continue
             load = sum(flight.load for flight in worker.flights)
             if not load or (len(worker.flights) < DEPTH and self._ends_soon(worker.flights[0], now)):
@@ -103,9 +109,12 @@ class Pool:
         rate = self._rates.get((flight.study_id, flight.fused))
         return rate is not None and max(rate * flight.to_train(), now - flight.begun_at) < AHEAD_BELOW_S
 
-    @staticmethod
-    def _is_claimed(worker: PooledWorker, claimed: set[int], now: float) -> bool:
-        return now - worker.born_at > TENURE_S and not claimed.isdisjoint(_kinds(worker.shape))
+    def _is_claimed(self, worker: PooledWorker, claims: Sequence[Shape], now: float) -> bool:
+        return any(
+            not _kinds(shape).isdisjoint(_kinds(worker.shape)) and self._may_take(shape, worker, now)
+            for shape in claims
+            if shape != worker.shape
+        )
 
     def warm(self, shape: Shape, count: int, now: float) -> None:
         """Start workers of this shape in free room, until there are `count`; nobody has to go for them."""
@@ -156,13 +165,16 @@ class Pool:
         return None
 
     def _spare(self, shape: Shape, now: float) -> list[PooledWorker]:
+        """Idle workers of other shapes that may go for this one."""
         needed = {other for other, queue in self._waiting.items() if len(queue)}
         return [
             worker
             for worker in self.workers.values()
             if worker.shape != shape
             and worker.state == "idle"
-            and (now - worker.born_at > TENURE_S or not (worker.shape in needed or now - worker.idle_since < LINGER_S))
+            and (
+                not (worker.shape in needed or now - worker.idle_since < LINGER_S) or self._may_take(shape, worker, now)
+            )
         ]
 
     def room(self, shape: Shape) -> int:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -169,29 +170,43 @@ def test_a_starving_shape_gets_its_room_from_busy_workers_after_their_tenure() -
     assert shapes(made) == [LARGE]
 
 
-def test_a_worker_serves_its_time_though_its_next_launch_takes_a_moment_to_come() -> None:
-    """Three studies with code of their own on two CPUs: each sends its next launch when the controller has heard of
-    the last one's end. Processes that were just started must not go in between."""
-    bundles = [Shape(1.0, 0.0, Runtime(bundle=name * 64, bundle_path=name)) for name in "abc"]
-    made = pool((2.0, 0.0))
+def contended(made: Pool, studies: int, *, trial_s: float, seconds: int = 200) -> tuple[list[int], float]:
+    """Studies with code of their own, two launches of each at a time; the next is sent when the controller has heard of
+    the last one's end. How many launches each worker has served, and how long a study had to wait for its next end."""
+    bundles = [Shape(1.0, 0.0, Runtime(bundle=name * 64, bundle_path=name)) for name in "abcdefgh"[:studies]]
     served: dict[str, int] = {}
-    trials, due = itertools.count(), [(0.0, shape) for shape in bundles for _ in range(2)]
-    for tick in range(2000):
+    ends: dict[Shape, list[float]] = {shape: [0.0] for shape in bundles}
+    trials, due = itertools.count(), [(0.5 * i, shape) for i, shape in enumerate(bundles) for _ in range(2)]
+    for tick in range(10 * seconds):
         now = tick / 10
         for worker in list(made.workers.values()):
             if worker.state == "starting" and now - worker.born_at >= 5.0:
                 worker.ready(WHO, now)
-            elif worker.flights and now - worker.flights[0].begun_at >= 1.0:
+            elif worker.flights and now - worker.flights[0].begun_at >= trial_s:
                 finish(made, worker, now)
                 served[worker.worker_id] = served.get(worker.worker_id, 0) + 1
+                ends[worker.shape].append(now)
                 due.append((now + 0.2, worker.shape))
         for _, shape in [one for one in due if one[0] <= now]:
             made.add(launch(next(trials), shape), now)
         due = [one for one in due if one[0] > now]
         made.place(now)
-    assert len(served) >= 3, "every bundle has its turn"
-    assert sum(served.values()) > 2 * 200 / 3, "most of the time is spent on training"
-    assert min(sorted(served.values())[2:]) >= 5  # but for those that the end came upon
+    gaps = (later - earlier for every in ends.values() for earlier, later in itertools.pairwise([*every, seconds]))
+    return sorted(served.values()), max(gaps)
+
+
+def test_a_worker_serves_its_time_though_its_next_launch_takes_a_moment_to_come() -> None:
+    served, longest = contended(pool((2.0, 0.0)), 3, trial_s=1.0)
+    assert served[2] >= 8, "but for those that the end came upon"
+    assert sum(served) > 2 * 200 * 0.6, "most of the time is spent on training"
+    assert longest < 3 * TENURE_S
+
+
+@pytest.mark.parametrize("trial_s", [1.0, 12.0])
+@pytest.mark.parametrize(("studies", "cpus"), [(2, 2.0), (2, 4.0), (3, 4.0)])
+def test_studies_that_have_room_beside_each_other_swap_no_workers(studies: int, cpus: float, trial_s: float) -> None:
+    served, _ = contended(pool((cpus, 0.0)), studies, trial_s=trial_s)
+    assert len(served) <= cpus + studies  # those that go when the later ones come
 
 
 def test_room_counts_idle_starting_and_possible_workers_less_what_waits() -> None:
