@@ -81,22 +81,27 @@ def let_bundles_go(db: Database, *, retention_s: float, remove: Callable[[str], 
 
     def work(tx: Tx) -> list[str]:
         found = _unused(tx, retention_s, limit)
-        for row in found:
-            tx.execute(delete(bundles).where(_is(row.digest, row.project)))
-        gone = sorted({row.digest for row in found})
-        for digest in gone:
+        # Asked again where it goes: on PostgreSQL somebody may have used it since.
+        still = _is_unused(tx, retention_s)
+        gone = {r.digest for r in found if tx.execute(delete(bundles).where(_is(r.digest, r.project), *still)).rowcount}
+        for digest in sorted(gone):
             if tx.first(select(bundles.c.digest).where(bundles.c.digest == digest)) is None:
                 remove(digest)
-        return gone
+        return sorted(gone)
 
     return db.run_write("bundles.let_go", work)
 
 
 def _unused(tx: Tx, retention_s: float, limit: int) -> Sequence[Row[tuple[str, str]]]:
+    b = bundles.c
+    chosen = select(b.digest, b.project).where(*_is_unused(tx, retention_s))
+    return tx.all(chosen.order_by(b.digest, b.project).limit(limit))
+
+
+def _is_unused(tx: Tx, retention_s: float) -> tuple[ColumnElement[bool], ColumnElement[bool]]:
     b, s = bundles.c, studies.c
     named = exists().where(and_(s.project == b.project, s.definition.contains(b.digest)))
-    old = b.used_at < tx.now - int(retention_s * 1e6)
-    return tx.all(select(b.digest, b.project).where(old, not_(named)).order_by(b.digest, b.project).limit(limit))
+    return b.used_at < tx.now - int(retention_s * 1e6), not_(named)
 
 
 def _is(digest: str, project: str) -> ColumnElement[bool]:

@@ -69,3 +69,11 @@ def test_an_archive_stays_while_another_project_has_it(world: World) -> None:
     assert let_go(world.db) == ([ONE], [])
     assert bundles.find_bundle(world.db, ONE, "other") is None
     assert bundles.find_bundle(world.db, ONE, "default") is not None
+
+
+def test_one_that_was_used_since_it_was_found_unused_stays(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As on PostgreSQL, where somebody may upload it, or be about to submit with it, between the two statements."""
+    row = put(world.db)
+    monkeypatch.setattr(bundles, "_unused", lambda *_: [row])
+    assert bundles.let_bundles_go(world.db, retention_s=3600, remove=pytest.fail) == []
+    assert bundles.find_bundle(world.db, ONE) is not None
