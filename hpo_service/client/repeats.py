@@ -67,15 +67,18 @@ class Comparison(Result):
 
 
 def replay(study: StudyBase, *, timeout_s: float | None = None) -> Program[Replay]:
-    """Has the server fold the study's log again and ask the algorithm at every decision. Waits; raises TimeoutError."""
+    """Has the server fold the study's log again, as far as it goes now, and ask the algorithm at every decision. Waits;
+    raises TimeoutError."""
     ends = None if timeout_s is None else time.monotonic() + timeout_s
+    place = address("studies", study.id, "replay")
+    found = yield from study._core.get(place)
     while True:
-        found = yield from study._core.get(address("studies", study.id, "replay"))
         if not found.get("computing"):
             return Replay.parse(found)
         if ends is not None and time.monotonic() > ends:
             raise TimeoutError(f"the log was replayed up to event {found.get('events')} of {found.get('of')}")
         yield Sleep(POLL_S)
+        found = yield from study._core.get(place, query(of=found.get("of")))
 
 
 def digest(study: StudyBase) -> Program[str]:

@@ -56,9 +56,15 @@ class Replay(Answer):
 
 
 @routes.get("/{study_id}/replay", openapi_extra=role(Role.VIEWER))
-def get_replay(study: StudyDep, shared: SharedDep) -> Replay:
+def get_replay(
+    study: StudyDep,
+    shared: SharedDep,
+    of: Annotated[
+        int | None, Query(ge=1, lt=2**53, description="What the first answer told: that far will do, if it moved on.")
+    ] = None,
+) -> Replay:
     """Fold the study's log again and ask the algorithm at every decision: does it decide alike? That takes as long as
-    deciding took; `computing` says to ask again."""
+    deciding took; `computing` says to ask again, with that answer's `of`: a study under way is never caught up."""
     far = shared.replayed.setdefault(study.id, [0])
 
     def make() -> replaying.Replayed:
@@ -67,10 +73,11 @@ def get_replay(study: StudyDep, shared: SharedDep) -> Replay:
 
         return replaying.replay(shared.db, study.id, seen=seen)
 
-    result = shared.replays.get(study.id, study.last_seq, make, wait_s=WAIT_S)
+    reach = study.last_seq if of is None else min(of, study.last_seq)
+    result = shared.replays.get(study.id, reach, make, wait_s=WAIT_S)
     if result is None or not result.fresh:
-        return Replay(computing=True, events=far[0], of=study.last_seq)
-    return Replay(computing=False, of=study.last_seq, **result.made.to_json())
+        return Replay(computing=True, events=far[0], of=reach)
+    return Replay(computing=False, of=reach, **result.made.to_json())
 
 
 class StudyDigest(Answer):

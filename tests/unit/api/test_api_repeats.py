@@ -6,6 +6,7 @@ import hashlib
 import io
 import json
 import shutil
+import threading
 import time
 import zipfile
 from collections.abc import Iterator, Mapping
@@ -15,7 +16,9 @@ from typing import Any
 import pytest
 from fastapi.testclient import TestClient
 
+from hpo_service import replaying
 from hpo_service.api.app import create_app
+from hpo_service.api.routes import repeats
 from hpo_service.bundles.building import from_files
 from hpo_service.settings import Settings
 from hpo_service.store import access
@@ -93,6 +96,31 @@ def test_replayed_it_decides_alike(client: TestClient) -> None:
     assert found["proposals"] >= 6
     assert found["events"] == found["of"]
     assert found["differences"] == []
+
+
+def test_a_study_that_moves_on_is_replayed_as_far_as_it_had_come(
+    client: TestClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Replaying takes longer than a study under way takes for its next event: it would never be told of."""
+    held, replay = threading.Event(), replaying.replay
+
+    def slowly(*given: Any, **more: Any) -> replaying.Replayed:
+        assert held.wait(30)
+        return replay(*given, **more)
+
+    monkeypatch.setattr(repeats, "WAIT_S", 0.05)
+    monkeypatch.setattr(replaying, "replay", slowly)
+    study = submitted(client)
+    path = f"/api/v1/studies/{study}/replay"
+    first = client.get(path).json()
+    assert first["computing"]
+    client.post(f"/api/v1/studies/{study}/ask", json={"client_id": "me"})
+    assert client.get(path).json()["of"] > first["of"]
+    held.set()
+    monkeypatch.setattr(repeats, "WAIT_S", 30.0)
+    told = client.get(path, params={"of": first["of"]}).json()
+    assert not told["computing"]
+    assert told["events"] >= told["of"] == first["of"]
 
 
 def test_restored_elsewhere_it_is_the_same(client: TestClient, elsewhere: TestClient) -> None:

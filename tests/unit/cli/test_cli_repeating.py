@@ -28,7 +28,9 @@ def test_a_replay_is_asked_for_until_it_is_there(server: FakeServer) -> None:
     assert isinstance(next(program), Exchange)
     waiting = program.send(Reply(status=200, body=b'{"computing": true, "events": 7, "of": 40}'))
     assert isinstance(waiting, Sleep)
-    assert isinstance(program.send(None), Exchange)
+    again = program.send(None)
+    assert isinstance(again, Exchange)
+    assert ("of", "40") in again.request.query  # of a study under way, what it was when it was asked for
     with pytest.raises(StopIteration) as ended:
         program.send(Reply(status=200, body=json.dumps(SAME).encode()))
     assert ended.value.value.same
