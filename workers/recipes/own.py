@@ -20,7 +20,7 @@ from torch.nn.modules.dropout import _DropoutNd
 
 from search_spaces import catalog
 from search_spaces.catalog import RecipeDeclaration
-from workers import functions
+from workers import functions, isolation
 from workers.data import Fold, TaskData
 from workers.errors import InvalidOrderError, nearest
 from workers.loops.single import Task
@@ -240,6 +240,7 @@ def _folds(
     code = functions.describe(declared.name)["sha256"]
     key = json.dumps([declared.name, code, device, classes, test, structure], sort_keys=True, default=repr)
     if key not in _data:
+        isolation.seed_globals(0)  # a split that is drawn by them is the same on every worker
         given = _fours(recipe.data(params))
         folds = tuple(_fold(one if test else one[:4], device=device, classes=classes) for one in given)
         found = (folds, _identity(folds))

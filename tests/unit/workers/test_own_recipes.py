@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import torch
 
-from workers import functions, recipes
+from workers import functions, isolation, recipes
 from workers.contract import (
     AttemptKey,
     Ended,
@@ -24,6 +24,7 @@ from workers.contract import (
 )
 from workers.errors import InvalidOrderError
 from workers.loops import single
+from workers.recipes import own
 from workers.session import run_order
 
 HEAD = """
@@ -74,6 +75,25 @@ def train(name: str, root: Path, **params: Any) -> tuple[list[Message], Ended]:
     )
     messages: list[Message] = []
     return messages, run_order(order, messages.append, lambda: None)
+
+
+def test_data_that_are_split_by_global_generators_are_the_same_on_every_worker(write: Write, tmp_path: Path) -> None:
+    write(
+        "import random\n"
+        "class Drawn(Base):\n"
+        "    def data(self, params):\n"
+        "        x, y = np.random.normal(size=(50, 3)), np.arange(50) % 2\n"
+        "        rows = torch.randperm(50)\n"
+        "        x[0] = random.random()\n"
+        "        return x[rows[:40]], y[rows[:40]], x[rows[40:]], y[rows[40:]]\n"
+    )
+    found = []
+    for other in (1, 2):
+        isolation.seed_globals(other)  # another process
+        own._data.clear()
+        messages, _ = train("Drawn", tmp_path)
+        found.append(next(m for m in messages if isinstance(m, Started)).environment["data"]["sha256"])
+    assert found[0] == found[1]
 
 
 def test_a_class_trains_with_its_own_parameters_and_those_of_training(write: Write, tmp_path: Path) -> None:
