@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -53,6 +54,7 @@ class MlflowSink:
         self._mlflow = need("mlflow", pip=PIP)
         self._entities = need("mlflow.entities", pip=PIP)
         self._client = self._mlflow.MlflowClient(tracking_uri)
+        self._names: dict[str, str] = {}
         self._experiment_name = experiment
         self.notes: list[str] = []
 
@@ -66,6 +68,8 @@ class MlflowSink:
         found = self._search(f"tags.`{STUDY}` = '{info.id}' and tags.`{TRIAL}` = 'study'")
         parent = next(iter(found), None)
         self._parent = parent.info.run_id if parent else self._make_parent(info)
+        if parent is not None and SEQ not in parent.data.tags:
+            self._describe(self._parent, info)  # it may have died between the run and its parameters
         self._open = True if parent is None else parent.info.status == "RUNNING"
         self._runs = {
             int(run.data.tags[TRIAL]): run.info.run_id
@@ -93,11 +97,14 @@ class MlflowSink:
 
     def _make_parent(self, info: StudySnapshot) -> str:
         tags = {STUDY: info.id, TRIAL: "study", URL: self._feed.study.url, **({NOTE: info.notes} if info.notes else {})}
-        tags |= {f"hpo.tag.{tag}": "true" for tag in info.tags}
+        tags |= {self._name(f"hpo.tag.{tag}"): "true" for tag in info.tags}
         run = self._client.create_run(self._experiment, _ms(info.created_at), tags=tags, run_name=info.name)
-        algorithm = info.definition.get("algorithm") or {}
-        self._log_params(run.info.run_id, {"algorithm": algorithm.get("name"), "objective": info.metric, **algorithm})
+        self._describe(run.info.run_id, info)
         return str(run.info.run_id)
+
+    def _describe(self, run_id: str, info: StudySnapshot) -> None:
+        algorithm = info.definition.get("algorithm") or {}
+        self._log_params(run_id, {"algorithm": algorithm.get("name"), "objective": info.metric, **algorithm})
 
     def write(self, batch: Batch) -> None:
         """Makes, fills and ends the trials' runs; then moves the position."""
@@ -115,7 +122,10 @@ class MlflowSink:
             run_id = self._runs.get(trial.number) or self._make_run(trial, batch)
             self._runs[trial.number] = run_id
             fresh = points.get(trial.number, [])
-            self._log_metrics(run_id, self._untold(run_id, fresh) if run_id in told else fresh)
+            if run_id in told:  # whatever was written before it died: parameters, some of the metrics, or neither
+                self._log_params(run_id, trial.params)
+                fresh = self._untold(run_id, fresh)
+            self._log_metrics(run_id, fresh)
             self._settle(run_id, trial, batch)
         for number in batch.ended:
             self._runs.pop(number, None)
@@ -174,20 +184,29 @@ class MlflowSink:
             self._client.log_batch(run_id, metrics=told[start : start + MOST_METRICS])
 
     def _untold(self, run_id: str, points: Sequence[Point]) -> list[Point]:
-        """The points that the run does not have, of a batch that may have been written in part."""
+        """What of the points the run does not have, of a batch that may have been written in part."""
         names = {name for point in points for name in point.metrics}
         known = {
             (name, one.step, one.timestamp)
             for name in names
             for one in self._client.get_metric_history(run_id, self._name(name))
         }
-        return [point for point in points if any((n, point.step, _ms(point.at)) not in known for n in point.metrics)]
+        return [
+            replace(one, metrics={n: v for n, v in one.metrics.items() if (n, one.step, _ms(one.at)) not in known})
+            for one in points
+        ]
 
     def _name(self, name: str) -> str:
-        told = _STRANGE.sub("_", name)
-        if told != name:
-            self.notes.append(f"{name}: MLflow does not take that name; written as {told}")
-        return told
+        if name not in self._names:
+            told = _STRANGE.sub("_", name)
+            if any(part in ("", ".", "..") for part in told.split("/")):  # names may be files there
+                told = told.replace("/", "_") if told.strip("./") else "_"
+            while told in self._names.values():
+                told += "_"
+            if told != name:
+                self.notes.append(f"{name}: MLflow does not take that name; written as {told}")
+            self._names[name] = told
+        return self._names[name]
 
     def close(self, study: StudySnapshot) -> None:
         """The study's best value, and its end."""

@@ -29,6 +29,7 @@ PIP = "tensorboard"
 STATE = "hpo-state.json"
 FILE = "events.out.tfevents.0000000000.hpo"
 FINISHED, FAILED = 1, 2  # tensorboard.hparams.Status: STATUS_SUCCESS, STATUS_FAILURE
+MOST_BYTES = 200  # of a folder's name; file systems take 255
 MOST_CHOICES = 50  # a list of more values is told as numbers or text, without its values
 
 
@@ -209,4 +210,4 @@ def _of_several_kinds(parameter: BaseParameter) -> bool:
 def _plain(name: str) -> str:
     """The study's name as a folder's."""
     kept = "".join(letter if letter.isalnum() or letter in "-_. " else "_" for letter in name).strip(". ")
-    return kept or "study"
+    return kept.encode()[:MOST_BYTES].decode(errors="ignore").rstrip(". ") or "study"

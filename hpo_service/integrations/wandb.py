@@ -22,6 +22,7 @@ from hpo_service.integrations.needs import need
 from hpo_service.integrations.sending import Sent, send
 
 PIP = "wandb"
+MOST_NAME, MOST_TAG = 128, 64  # letters that W&B takes
 FOLDER = "wandb"  # where W&B keeps its own files too
 
 
@@ -87,12 +88,12 @@ class WandbSink:
         run = self._wandb.init(
             project=self._project,
             entity=self._entity,
-            group=self._study.name,
+            group=self._study.name[:MOST_NAME],
             job_type="trial",
             id=f"{self._study.id}-{trial.number}",
-            name=f"{self._study.name} {trial.number}",
+            name=f"{self._study.name[: MOST_NAME - 12]} {trial.number}",
             config=dict(trial.params),
-            tags=[*self._study.tags, trial.state],
+            tags=list(dict.fromkeys([*(tag[:MOST_TAG] for tag in self._study.tags), trial.state])),
             notes=self._feed.url(trial.number),
             resume="allow",
         )

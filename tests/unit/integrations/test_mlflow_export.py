@@ -133,6 +133,69 @@ def test_an_interrupted_batch_is_completed(
     for number in (0, 2, 3):
         assert history(where, runs[number]) == [(step, number + 1 / step) for step in (1, 2, 3)]
         assert runs[number].info.status == "FINISHED"
+    for number in range(4):
+        assert runs[number].data.params == {name: str(value) for name, value in study.trial(number).params.items()}
+
+
+def test_a_run_of_the_study_without_its_parameters_gets_them(
+    study: hpo.Study, uri: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def dying(self: Any, *args: Any, **more: Any) -> None:
+        raise OSError("killed")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(mlflow.MlflowClient, "log_batch", dying)
+        with pytest.raises(OSError, match="killed"):
+            exporting.export(study, uri)
+    train(study, 0)
+    exporting.export(study, uri)
+    assert runs_of(uri)[None].data.params["objective"] == "loss"
+
+
+def test_names_that_mlflow_does_not_take(uri: str) -> None:
+    sink = exporting.MlflowSink(uri)
+    given = ["hpo.tag.<b>", "hpo.tag.(b)", "/a", "a/../b", "..", "val/loss", "acc"]
+    told = [sink._name(name) for name in given]
+    assert len(set(told)) == len(given)
+    assert told[-2:] == ["val/loss", "acc"]
+    assert [sink._name(name) for name in given] == told
+    assert len(sink.notes) == len(given) - 2
+    client = mlflow.MlflowClient(uri)
+    run = client.create_run("0").info.run_id
+    for name in told:
+        client.set_tag(run, name, "true")
+        client.log_metric(run, name, 1.0)
+
+
+def test_a_file_store_does_not_get_half_a_report_twice(
+    study: hpo.Study, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A batch of metrics may end within a report: what is there already is not written again."""
+    monkeypatch.setenv("MLFLOW_ALLOW_FILE_STORE", "true")
+    monkeypatch.setattr(exporting, "MOST_METRICS", 3)
+    where = (tmp_path / "runs").as_uri()
+    running = study.ask(wait_s=0)
+    assert running is not None
+    exporting.export(study, where)
+    for step in (1, 2, 3):
+        running.report(step, loss=1.0, accuracy=0.5)
+    real, calls = mlflow.MlflowClient.log_batch, 0
+
+    def dying(self: Any, *args: Any, **more: Any) -> Any:
+        nonlocal calls
+        calls += bool(more.get("metrics"))
+        if calls == 2:
+            raise OSError("killed")
+        return real(self, *args, **more)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(mlflow.MlflowClient, "log_batch", dying)
+        with pytest.raises(OSError, match="killed"):
+            exporting.export(study, where)
+    exporting.export(study, where)
+    runs = runs_of(where)
+    for metric in ("loss", "accuracy"):
+        assert [step for step, _ in history(where, runs[0], metric)] == [1, 2, 3]
 
 
 def test_small_batches_leave_the_same(study: hpo.Study, uri: str, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -147,3 +147,11 @@ def test_a_name_with_slashes_stays_within_the_folder(sdk: hpo.Client, tmp_path: 
     train(study, 0)
     exporting.export(study, tmp_path / "logs")
     assert [path.name for path in (tmp_path / "logs").iterdir()] == ["_.._up_ we_go"]
+
+
+def test_a_long_name_is_cut_to_what_a_file_system_takes(sdk: hpo.Client, tmp_path: Path) -> None:
+    study = sdk.create_study({**DEFINITION, "name": "学" * 200})
+    train(study, 0)
+    sent = exporting.export(study, tmp_path)
+    assert Path(sent.place).is_dir()
+    assert scalars(Path(sent.place) / "trial-00000", "loss") == curve(0)

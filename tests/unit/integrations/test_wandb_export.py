@@ -13,7 +13,7 @@ import pytest
 import hpo_service as hpo
 from hpo_service.errors import Conflict, Unsupported
 from hpo_service.integrations import wandb as exporting
-from tests.unit.integrations.conftest import train
+from tests.unit.integrations.conftest import DEFINITION, train
 
 
 class Run:
@@ -45,6 +45,9 @@ class Server(types.ModuleType):
 
     def init(self, **given: Any) -> Run:
         assert all(run.exit_code is not None for run in self.runs.values()), "one run at a time"
+        assert all(0 < len(tag) <= 64 for tag in given["tags"])
+        assert len(given["group"]) <= 128
+        assert len(given["name"]) <= 128
         self.inits += 1
         if self.inits == self.dies_at:
             raise OSError("no network")
@@ -119,3 +122,13 @@ def test_without_wandb_the_line_that_installs_it_is_named(study: hpo.Study, monk
     monkeypatch.setitem(sys.modules, "wandb", None)
     with pytest.raises(Unsupported, match="wandb is not installed; run: pip install wandb"):
         exporting.export(study, "thesis")
+
+
+def test_long_names_and_tags_are_cut(sdk: hpo.Client, wandb: Server, tmp_path: Path) -> None:
+    tags = ["t" * 70 + "a", "t" * 70 + "b", "finished"]
+    study = sdk.create_study({**DEFINITION, "name": "n" * 200, "tags": tags})
+    train(study, 0)
+    exporting.export(study, "thesis", state=tmp_path / "at.json")
+    (run,) = wandb.runs.values()
+    assert run.given["tags"] == ["t" * 64, "finished"]
+    assert run.given["name"].endswith(" 0")
