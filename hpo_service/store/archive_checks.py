@@ -62,28 +62,35 @@ def checked(table: Table, row: Row) -> list[Any]:
     return [_value(table.c[name], value) for name, value in zip(names, row, strict=True)]
 
 
-def checked_study(told: Mapping[str, Any], definition: StudyDefinition) -> dict[str, Any]:
+def checked_study(given: Mapping[str, Any], definition: StudyDefinition) -> dict[str, Any]:
     """The study's own row as an archive tells it, whose definition was read before. Raises InvalidInput for one that is
     not at rest, that nobody could read, or that says otherwise than its definition."""
     names = columns_of(studies)
-    missing = [name for name in names if name not in told]
+    missing = [name for name in names if name not in given]
     if missing:
         raise InvalidInput(f"an archived study has the columns of one, but not {missing[:5]}", remedy=REMEDY)
-    row = dict(zip(names, checked(studies, [told[name] for name in names]), strict=True))
+    row = dict(zip(names, checked(studies, [given[name] for name in names]), strict=True))
     try:
         read = study_row(SimpleNamespace(**row, id="", project=definition.project))  # type: ignore[arg-type]
         metrics = [str(one["metric"]) for one in json.loads(row["objectives"])]
     except (ValueError, TypeError, KeyError, OverflowError, RecursionError) as error:
         raise InvalidInput(f"an archived study can be read, but {error!r:.200}", remedy=REMEDY) from None
-    confirms = None if definition.confirms is None else definition.confirms.study
-    told_twice = (read.open_attempts, read.external, row["confirms"], metrics)
-    if told_twice != (0, definition.trainer.external, confirms, [o.metric for o in definition.objectives]):
+    told = (read.open_attempts, read.external, read.parallel, row["retries"], read.priority, row["confirms"], metrics)
+    if told != (0, *_of_definition(definition)):
         raise InvalidInput(
-            "an archived study has no attempt open, and what it says of its definition is true, but got "
-            f"{told_twice!r:.200}",
+            f"an archived study has no attempt open, and what it says of its definition is true, but got {told!r:.200}",
             remedy=REMEDY,
         )
     return row
+
+
+def _of_definition(definition: StudyDefinition) -> tuple[Any, ...]:
+    """What a study's row says of its definition, in columns of its own."""
+    confirms = None if definition.confirms is None else definition.confirms.study
+    metrics = [objective.metric for objective in definition.objectives]
+    return (
+        definition.trainer.external, definition.parallel, definition.retries, definition.priority, confirms, metrics,
+    )  # fmt: skip
 
 
 def checked_environment(digest: str, document: str) -> tuple[str, str]:
