@@ -65,7 +65,9 @@ def reproduce_trial(
 ) -> Reproduction:
     """Have a worker train the trial again from its record and compare every report. While that is under way, asking
     again gives the same reproduction. Users' own code needs the permission to submit code."""
-    planning.require_permission(parse(study.definition), caller)
+    definition = parse(study.definition)
+    planning.require_permission(definition, caller)
+    planning.require_code(shared.db, shared.settings, definition)
     records.trial_record(shared.db, study.id, number)  # refuses what has none
     row = reproductions.ask(shared.db, study.id, number, asked_by=caller.name, remember=request.state.remember)
     return _answer(row)

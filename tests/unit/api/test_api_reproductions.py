@@ -126,3 +126,23 @@ def test_code_needs_its_permission(
     assert open_client.post(place(world, 0, "reproductions"), headers=may).status_code == 201
     elsewhere = bearer("admin", project="other")
     assert open_client.get(place(world, 0, "reproductions"), headers=elsewhere).status_code == 404
+
+
+@pytest.mark.parametrize(
+    ("trainer", "words"),
+    [
+        ({"function": "m:train", "pip": ["timm==1.0.15"]}, "HPO_ALLOW_PIP"),
+        ({"function": "m:train", "bundle": "b" * 64}, "upload"),
+    ],
+)
+def test_what_could_not_run_any_more_is_refused_at_once(
+    trainer: dict[str, Any], words: str, client: TestClient, db: Database
+) -> None:
+    """Packages that studies may no longer install would be installed, and code that is gone be missed by a worker."""
+    made = World(db, trainer=trainer)
+    made.start(1)
+    made.collect(made.started(0), made.report(0, 0, 0.5), made.ended(0))
+    refused = client.post(place(made, 0, "reproductions"))
+    assert refused.status_code == 422
+    assert words in refused.json()["detail"]
+    assert client.get(place(made, 0, "reproductions")).json()["items"] == []
