@@ -107,11 +107,17 @@ def _rung_line(rung: Rung, study: StudySnapshot) -> str:
     return f"{place} (resource {text.number(rung.resource)}) is full: {trials}, best {best}"
 
 
+_ENDED = ("finished", "stopped", "failed")
+
+
 def fraction_done(study: StudySnapshot) -> tuple[str, float] | None:
-    """The bound of the budget that is nearest to its end, and how much of it is used; None without a bound."""
+    """The bound of the budget that is nearest to its end, and how much of it is used; None without a bound.
+
+    Paused trials count when the study has ended, as nothing goes on with them.
+    """
     budget: Mapping[str, Any] = study.definition.get("budget") or {}
     spent: dict[str, float] = {
-        "trials": sum(study.counts.get(state, 0) for state in ("finished", "stopped", "failed")),
+        "trials": sum(study.counts.get(state, 0) for state in (*_ENDED, *(("paused",) if study.ended else ()))),
         "resource": study.resource,
         "hours": elapsed_s(study) / 3600,
         "dollars": study.cost_dollars,

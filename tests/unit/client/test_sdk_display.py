@@ -43,6 +43,12 @@ def test_the_nearest_bound_is_shown() -> None:
     assert fraction_done(study(definition={})) is None
 
 
+def test_trials_left_paused_by_a_study_that_ended_have_used_its_budget() -> None:
+    counts = {"paused": 9, "finished": 1}
+    assert fraction_done(study(counts=counts)) == ("budget.resource = 100", 0.3)
+    assert fraction_done(study(counts=counts, state="finished")) == ("budget.trials = 10", 1.0)
+
+
 def test_elsewhere_only_what_changes_is_told() -> None:
     file = io.StringIO()
     display = open_display(Console(file=file, width=200))
