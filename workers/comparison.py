@@ -128,13 +128,20 @@ def _widen(told: dict[str, Any], a: float | None, b: float | None, step: int) ->
         told["relative"], told["relative_step"] = relative, step
 
 
+_BUNDLE, _SOURCES = "code.bundle", "code.sha256"
+
+
 def differences(was: Mapping[str, Any], now: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """In what two environments differ: `{"what", "was", "now"}`, null where one lacks it."""
+    """In what two environments differ: `{"what", "was", "now"}`, null where one lacks it.
+
+    Of one bundle all sources are the same, whichever of them the process had imported when it was looked at.
+    """
     a, b = dict(_flat(was)), dict(_flat(now))
+    same_bundle = a.get(_BUNDLE) is not None and a.get(_BUNDLE) == b.get(_BUNDLE)
     return [
         {"what": name, "was": a.get(name), "now": b.get(name)}
         for name in sorted({*a, *b}, key=_weight)
-        if a.get(name) != b.get(name)
+        if a.get(name) != b.get(name) and not (same_bundle and name == _SOURCES)
     ]
 
 
@@ -231,7 +238,7 @@ def verdict(compared: Mapping[str, Any], differing: Sequence[Mapping[str, Any]])
     reports = f"{count} report{'s' if count != 1 else ''}"
     where = f", though the environment differs in {_things(len(differing))}" if differing else ""
     if compared["equal"]:
-        return f"Equal bit for bit: all {reports}{where}."
+        return f"Equal bit for bit: {'all ' if count != 1 else ''}{reports}{where}."
     missing, extra = compared["missing"], compared["extra"]
     if compared["first"] is None:
         what = f"step {missing[0]} was not reported again" if missing else f"step {extra[0]} was not reported then"

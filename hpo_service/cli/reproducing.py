@@ -99,7 +99,8 @@ def _on_a_worker(session: Session, place: str, *, watch: bool) -> Reproduction:
         session.emit(found.to_json())
     elif found.document:
         told = found.document
-        what = f"{told.get('segments')} segments on {told.get('node')} ({told.get('device')})"
+        segments = told.get("segments")
+        what = f"{segments} segment{'s' if segments != 1 else ''} on {told.get('node')} ({told.get('device')})"
         session.say(f"trained again in {what} in {found.seconds:.1f} s for ${found.cost_dollars:.4f}")
     return found
 

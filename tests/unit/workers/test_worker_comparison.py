@@ -92,6 +92,15 @@ def test_every_package_that_differs_is_listed_and_no_other(was: dict[str, int], 
         assert (one["was"], one["now"]) == (was.get(name), now.get(name))
 
 
+def test_of_one_bundle_the_sources_are_the_same_whichever_were_imported() -> None:
+    was, now = ({"code": {"bundle": bundle, "sha256": sha}} for bundle, sha in (("b", "1"), ("b", "2")))
+    assert comparison.differences(was, now) == []
+    now["code"]["bundle"] = "c"
+    assert [one["what"] for one in comparison.differences(was, now)] == ["code.bundle", "code.sha256"]
+    without = [{"code": {"bundle": None, "sha256": sha}} for sha in "12"]
+    assert [one["what"] for one in comparison.differences(*without)] == ["code.sha256"]
+
+
 def test_changes_of_the_code_are_shown_as_a_diff() -> None:
     was = {"code": {"git": {"commit": "c" * 40, "diff_sha256": "1"}}}
     now = {"code": {"git": {"commit": "c" * 40, "diff_sha256": "2"}}}
