@@ -91,6 +91,8 @@ def compare(shared: Shared, a: Side, b: Side) -> Comparison:
     files = list(_bounded(_code(shared, a, b, notes), notes))
     for side in (a, b):
         if not side.environment:
+            for name in ("code", "data", "environment"):  # known of one alone, so that nothing can be told apart
+                sections[name] = []
             notes.append(f"nothing is recorded of where {side.name} ran: no attempt of it has begun on a worker")
     same = not files and not any(found for name, found in sections.items() if name != "result")
     found = {name: differences for name, differences in sections.items() if differences}

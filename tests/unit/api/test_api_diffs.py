@@ -6,16 +6,19 @@ import io
 import random
 import re
 import zipfile
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
+from fastapi import FastAPI
 from fastapi.testclient import TestClient
 from hypothesis import given
 from hypothesis import strategies as st
 
 from hpo_service import storage
-from hpo_service.api import diffs
+from hpo_service.api import differing, diffs
+from hpo_service.api.access import LOCAL
 from hpo_service.api.diffs import Diffs
 from hpo_service.bundles.building import from_files
 from hpo_service.settings import Settings
@@ -120,3 +123,15 @@ def test_a_bundle_damaged_in_the_storage_is_no_failure(client: TestClient, setti
 
 def test_a_number_beyond_all_trials_names_none(client: TestClient, study: str) -> None:
     check(client.get("/api/v1/diff", params={"a": f"{study}/{10**30}", "b": f"{study}/0"}), 404)
+
+
+def test_what_is_recorded_of_one_alone_is_no_difference(client: TestClient, study: str) -> None:
+    """A study that never ran is not told apart by every package that the other one had."""
+    shared = cast(FastAPI, client.app).state.shared
+    a = differing.side(shared, LOCAL, study)
+    recorded = {"code": {"entry_point": "train:main"}, "data": {"rows": 9}, "packages": {"numpy": "2.4.6"}}
+    found = differing.compare(shared, replace(a, environment=recorded), a)
+    assert found.sections == {}
+    assert any("nothing is recorded of where" in note for note in found.notes)
+    other = replace(a, environment={**recorded, "packages": {"numpy": "2.4.7"}})
+    assert set(differing.compare(shared, replace(a, environment=recorded), other).sections) == {"environment"}
