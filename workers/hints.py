@@ -13,6 +13,7 @@ from pathlib import Path
 from workers import memory
 from workers.contract import WorkOrder
 from workers.errors import WorkerError, nearest
+from workers.trial import Trial
 
 _MOST_NAMES = 12
 _NAME = re.compile(r"[A-Za-z_][\w.\-]*")
@@ -22,7 +23,7 @@ def remedy(error: BaseException, order: WorkOrder) -> str:
     """`"; change this"`, or an empty string where the exception speaks for itself or for the user's own code."""
     if isinstance(error, WorkerError):  # ours: rule, value and remedy are in its message
         return ""
-    for fits in (_memory, _exit, _pickle, _key, _import, _signal, _file):
+    for fits in (_memory, _exit, _pickle, _key, _import, _signal, _file, _optuna):
         found = fits(error, order)
         if found:
             return f"; {found}"
@@ -83,6 +84,13 @@ def _signal(error: BaseException, order: WorkOrder) -> str:
 def _file(error: BaseException, order: WorkOrder) -> str:
     if isinstance(error, FileNotFoundError) and error.filename and not Path(str(error.filename)).is_absolute():
         return "name files by absolute paths, or beside the module by Path(__file__).parent: workers run elsewhere"
+    return ""
+
+
+def _optuna(error: BaseException, order: WorkOrder) -> str:
+    """A `trial` of ours asked for what Optuna's has: the trainer names an objective of Optuna's as a function."""
+    if isinstance(error, AttributeError) and isinstance(error.obj, Trial) and str(error.name).startswith("suggest_"):
+        return f"an objective of Optuna's is named as trainer: {{optuna: {order.trainer.function or 'module:name'!r}}}"
     return ""
 
 

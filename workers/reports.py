@@ -74,12 +74,15 @@ def number(name: str, value: Any) -> float:
         ) from None
 
 
+_ADD_OR_CHANGE = "; add it to the report, or change the objective"
+
+
 def missing_metric(name: str, values: Mapping[str, float]) -> str:
     """Why a report without the objective fails."""
     reported = ", ".join(sorted(values)) or "nothing"
-    return f"every report must hold the objective's metric {name!r}, but it holds {reported}" + (
-        nearest(name, values) or "; add it to the report, or change the objective"
-    )
+    near = nearest(name, values)
+    remedy = f"{near} Then name that one in the objective, or report {name}" if near else _ADD_OR_CHANGE
+    return f"every report must hold the objective's metric {name!r}, but it holds {reported}{remedy}"
 
 
 def diverged(name: str, value: float, step: int | None) -> str:

@@ -357,6 +357,8 @@ def _problems(error: ValidationError, document: Mapping[str, Any]) -> list[Field
         elif item["type"] == "union_tag_invalid":
             message, value = "unknown algorithm", _dig(document, ("algorithm", "name"))
             remedy = _nearest(str(value), sorted(_specs()))
+        elif item["type"] == "string_pattern_mismatch" and item["ctx"]["pattern"] == _IMPORT_PATH:
+            message, remedy = "an import path is MODULE:NAME", "write it as train:main, or package.module:name"
         elif item["type"] in ("missing", "value_error"):
             value = None
             remedy = "add it" if item["type"] == "missing" else ""

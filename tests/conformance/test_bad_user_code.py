@@ -188,3 +188,9 @@ def test_the_next_trial_trains(kind: str, make: Make) -> None:
     run(make(bad(kind, "fails")))
     good = {"function": "report_then_save", "ray_tune": "Descends", "optuna": "reports"}[kind]
     assert run(make(bad(kind, good))).end.outcome is Outcome.REACHED
+
+
+def test_an_optuna_objective_that_is_named_as_a_function_says_so(make: Make) -> None:
+    case = Case(TrainerSpec(function="conformance_optuna:one_value"), {"lr": 0.1}, "val_loss")
+    says = "an objective of Optuna's is named as trainer: {optuna: 'conformance_optuna:one_value'}"
+    require_failed(run(make(case)), FailureKind.EXCEPTION, says=says, file="conformance_optuna")

@@ -61,6 +61,7 @@ REFUSED: list[tuple[dict[str, Any], str, str]] = [
     (changed("objective.metric", "val_acuracy"), "objective.metric", "did you mean 'val_accuracy'?"),
     (changed("trainer.recipe", "image_clasifier"), "trainer.recipe", "did you mean 'image_classifier'?"),
     (changed("trainer", {"recipe": "tabular", "external": True}), "trainer", "exactly one of"),
+    (changed("trainer", {"function": "train"}), "trainer.function", "MODULE:NAME, but got 'train'; write it as"),
     (changed("algorithm.max_resource", 0.5), "algorithm", "at least min_resource"),
     (changed("resources", {"cpu": 0, "gpu": 0}), "resources", "needs cpu or gpu"),
     (changed("space.lr", {"type": "loguniform", "low": 1, "high": 0.1}), "space.lr.low", "swap them"),
