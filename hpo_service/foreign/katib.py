@@ -184,7 +184,7 @@ def _algorithm(
             if count is not None:
                 found["startup_trials"] = count
     for setting, value in settings.items():
-        findings.note(f"spec.algorithm.{setting}", f"{value!r} is not carried: it is one of Katib's own library")
+        findings.note(f"spec.algorithm.{setting}", f"{value!r} is not carried: it has no counterpart here")
     return found, seed
 
 
