@@ -7,43 +7,23 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
+from hpo_service.core import telling
+
 BLOCKS = "▁▂▃▄▅▆▇█"
 MICRO = 1_000_000
-FRACTIONS = ("accuracy", "precision", "recall", "f1", "auc")
 _SUPERFLUOUS = "…"
 
 
 def number(value: Any, digits: int = 4) -> str:
     """A number with about `digits` significant digits: 0.978, 3.2e-4, 12,500; "–" for None."""
-    if value is None:
-        return "–"
-    if isinstance(value, bool) or not isinstance(value, int | float):
+    if isinstance(value, bool) or not isinstance(value, int | float | None):
         return str(value)
-    if not math.isfinite(value):
-        return "NaN" if math.isnan(value) else ("∞" if value > 0 else "-∞")
-    if value == int(value) and abs(value) < 1e15:
-        return f"{int(value):,}"
-    size = abs(value)
-    if size < 1e-3 or size >= 1e7:
-        mantissa, exponent = f"{value:.{digits - 1}e}".split("e")
-        return f"{_trimmed(mantissa)}e{int(exponent)}"
-    return _trimmed(f"{value:,.{max(0, digits - 1 - math.floor(math.log10(size)))}f}")
-
-
-def _trimmed(text: str) -> str:
-    return text.rstrip("0").rstrip(".") if "." in text else text
-
-
-def is_fraction(metric: str) -> bool:
-    """Whether a metric of that name is read as a percentage."""
-    return any(metric == one or metric.endswith(f"_{one}") for one in FRACTIONS)
+    return telling.number(value, digits)
 
 
 def metric_value(value: float | None, metric: str = "") -> str:
     """A metric's value; accuracies and their like within [0, 1] as a percentage: 97.8 %."""
-    if value is not None and is_fraction(metric) and 0 <= value <= 1:
-        return f"{_trimmed(f'{100 * value:.2f}')} %"
-    return number(value)
+    return telling.metric(value, metric)
 
 
 def percent(fraction: float) -> str:
@@ -58,7 +38,7 @@ def duration(seconds: float | None) -> str:
     if seconds < 1:
         return f"{1000 * seconds:.0f} ms"
     if seconds < 59.95:
-        return f"{_trimmed(f'{seconds:.1f}')} s"
+        return f"{telling.trimmed(f'{seconds:.1f}')} s"
     whole = round(seconds)
     for size, unit, smaller, small in ((86400, "d", 3600, "h"), (3600, "h", 60, "min"), (60, "min", 1, "s")):
         if whole >= size:
@@ -78,7 +58,7 @@ def dollars(microdollars: int | None) -> str:
         return f"${amount:,.2f}"
     if abs(amount) < 0.0001:
         return "<$0.0001"
-    return f"${_trimmed(f'{amount:.4f}')}"
+    return f"${telling.trimmed(f'{amount:.4f}')}"
 
 
 def byte_size(size: int | None) -> str:
@@ -88,9 +68,9 @@ def byte_size(size: int | None) -> str:
     amount = float(size)
     for unit in ("B", "KiB", "MiB", "GiB"):
         if amount < 1024:
-            return f"{_trimmed(f'{amount:.1f}')} {unit}"
+            return f"{telling.trimmed(f'{amount:.1f}')} {unit}"
         amount /= 1024
-    return f"{_trimmed(f'{amount:.1f}')} TiB"
+    return f"{telling.trimmed(f'{amount:.1f}')} TiB"
 
 
 def ago(then: datetime | None, now: datetime) -> str:

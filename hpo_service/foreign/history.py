@@ -100,15 +100,21 @@ class History:
         """The same with other names for the objectives' metrics, in their order."""
         names = dict(zip((metric for metric, _ in self.objectives), metrics, strict=True))
 
+        taken = {new for old, new in names.items() if new != old and new not in names}
+
         def again(values: Mapping[str, float]) -> dict[str, float]:
-            return {names.get(name, name): value for name, value in values.items()}
+            return {names.get(name, name): value for name, value in values.items() if name not in taken}
 
         trials = tuple(
             replace(t, metrics=again(t.metrics), reports=[(s, r, again(m)) for s, r, m in t.reports])
             for t in self.trials
         )
         objectives = tuple((names[metric], direction) for metric, direction in self.objectives)
-        return replace(self, trials=trials, objectives=objectives)
+        told = {n for t in self.trials for values in (t.metrics, *(m for _, _, m in t.reports)) for n in values}
+        lost = [
+            f"{n}: the objective is called that here, so their metric of that name is left out" for n in taken & told
+        ]
+        return replace(self, trials=trials, objectives=objectives, notes=(*self.notes, *sorted(lost)))
 
     def batches(self) -> Iterator[list[dict[str, Any]]]:
         """The trials in requests that are small enough, in order."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 
 from hpo_service.core import ensemble as ensembles
 from hpo_service.core.confirmation import Spread
@@ -12,7 +11,7 @@ from hpo_service.report.blocks import Block, Callout, Facts, Notes, Section, Tab
 from hpo_service.report.gathering import Gathered, finite
 from hpo_service.report.wording import difference, dollars, duration, metric, number, parameters, plural
 from hpo_service.store.rows import TrialRow
-from hpo_service.views.confirmation import Confirmed
+from hpo_service.views.confirmation import Confirmed, telling
 
 TONES: dict[str, Tone] = {"real": "good", "noise": "warn", "luck": "bad"}
 
@@ -25,7 +24,7 @@ def verdict(found: Gathered) -> list[Block]:
     if found.best is None:
         return []
     if given.confirmations:
-        return _said(_telling(given.confirmations))
+        return _said(telling(given.confirmations))
     return [
         Callout(
             "Not confirmed: whether the winner is real, or was lucky with its seed, has not been asked. "
@@ -33,12 +32,6 @@ def verdict(found: Gathered) -> list[Block]:
             "plain",
         )
     ]
-
-
-def _telling(confirmations: Sequence[Confirmed]) -> Confirmed:
-    """The newest that has something to say: one that has just begun does not hide what an earlier one found."""
-    told = [one for one in confirmations if one.verdict.kind not in ("open", "untold")]
-    return (told or confirmations)[-1]
 
 
 def _said(one: Confirmed) -> list[Block]:
@@ -58,7 +51,7 @@ def sections(found: Gathered) -> list[Section]:
         return [Section("What was found", [Text(_nothing(found))])]
     made = [Section("The winner", _winner(found, found.best))]
     if found.given.confirmations:
-        newest = _telling(found.given.confirmations)
+        newest = telling(found.given.confirmations)
         made.append(Section("Is the winner real?", confirmation(found, newest)))
     return [*made, Section("The best trials", [_top(found)])]
 

@@ -112,6 +112,13 @@ def read(db: Database, study: StudyRow) -> Confirmed:
     )
 
 
+def telling(confirmations: Sequence[Confirmed]) -> Confirmed:
+    """Of several, oldest first, the newest that has something to say: one that has just begun does not hide what an
+    earlier one found."""
+    told = [one for one in confirmations if one.verdict.kind not in ("open", "untold")]
+    return (told or confirmations)[-1]
+
+
 def _configuration(
     definition: StudyDefinition,
     number: int,

@@ -20,7 +20,7 @@ from hpo_service.report.page import html
 from hpo_service.report.writing import written
 from hpo_service.store import finding
 from hpo_service.store.rows import StudyRow
-from hpo_service.views.confirmation import read
+from hpo_service.views.confirmation import read, telling
 
 routes: APIRouter = router(prefix="/studies/{study_id}", tag="reports")
 
@@ -45,7 +45,7 @@ def _report(shared: Shared, study: StudyRow) -> Report:
     settings = shared.settings
     own = read(shared.db, study) if parse(study.definition).confirms is not None else None
     confirmations = [read(shared.db, row) for row in finding.confirming(shared.db, study.id)]
-    shown = own or (confirmations[-1] if confirmations else None)
+    shown = own or (telling(confirmations) if confirmations else None)
     together, note = (None, "") if shown is None else confirming.ensemble_of(shared, shown)
     given = Given(
         definition_text=definition_text.as_yaml(study.definition, comment=f"The definition of the study {study.id}."),

@@ -113,7 +113,9 @@ def test_a_confirmed_search_tells_the_verdict_test_rows_and_ensemble(client: Tes
 def test_a_confirmation_that_has_just_begun_hides_no_earlier_one(client: TestClient, settings: Settings) -> None:
     search, _ = _confirmed(client, settings)
     begun = _confirm(client, search, top=2, seeds=3)["id"]
-    assert "The winner is real: trial 1 is better than trial 0 (p &lt; 0.001)." in _report(client, search)
+    page = _report(client, search)
+    assert "The winner is real: trial 1 is better than trial 0 (p &lt; 0.001)." in page
+    assert "ensemble of" in page
     own = _report(client, begun, "md")
     assert "Trained were" not in own
     assert len(re.findall("the winner(?= \\|)|the winner\\*\\* \\|", own)) == 1
@@ -210,7 +212,7 @@ def test_the_command_line_does_too(
 
     shown = run("confirm", study, "--ensemble")
     assert "The winner is real: trial 1 is better than trial 0" in shown
-    assert "0.93 ± 0.0027" in shown
+    assert "93 ± 0.27 %" in shown
     assert "best single" in shown
     begun = run("confirm", search, "--top", "2", "--seeds", "2")
     assert "4 trials" in begun

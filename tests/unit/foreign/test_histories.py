@@ -202,6 +202,16 @@ def test_text_with_underscores_is_no_number(tmp_path: Path) -> None:
     assert [trial.state for trial in trials] == ["finished", "finished", "failed"]
 
 
+def test_an_objective_s_new_name_is_not_that_of_another_column(tmp_path: Path) -> None:
+    path = tmp_path / "two.csv"
+    path.write_text("lr,loss,val_loss\n0.1,1,99\n0.2,2,98\n")
+    history = read_csv(path, objective=["loss"], params=["lr"]).renamed(["val_loss"])
+    assert [trial.metrics for trial in history.trials] == [{"val_loss": 1.0}, {"val_loss": 2.0}]
+    assert any(note.startswith("val_loss: ") for note in history.notes)
+    both = read_csv(path, objective=["loss", "val_loss"], params=["lr"]).renamed(["val_loss", "loss"])
+    assert both.trials[0].metrics == {"val_loss": 1.0, "loss": 99.0}
+
+
 def test_into_a_study_with_a_definition_of_one_s_own(table: Path, sdk: Client, tmp_path: Path) -> None:
     document = {
         "name": "mine",
