@@ -47,6 +47,7 @@ class Route(APIRoute):
             original = _locating(original)
         names = frozenset(_query_names(self.dependant))
         natural, secret = bool(extra.get(NATURAL)), bool(extra.get(SECRET))
+        bodiless = self.body_field is None
 
         async def handle(request: Request) -> Response:
             shared: Shared = request.app.state.shared
@@ -58,6 +59,8 @@ class Route(APIRoute):
                 return await original(request)
             prepared = await _with_document(request)
             prepared.state.content_type = request.headers.get("content-type", "")
+            if bodiless and request.method in ("POST", "PATCH"):
+                _refuse_body(prepared)
             key = request.headers.get("idempotency-key")
             if request.method != "POST" or key is None:
                 return await original(prepared)
@@ -116,6 +119,15 @@ def _refuse_unknown(request: Request, names: frozenset[str]) -> None:
             raise InvalidInput.of(
                 FieldProblem(path=f"query.{name}"[:200], rule="unknown query parameter", value=name, remedy=remedy)
             )
+
+
+def _refuse_body(request: Request) -> None:
+    """What a route would not look at is not taken in silence."""
+    document = getattr(request, "_json", None)
+    names = list(document) if isinstance(document, dict) else [""] if document is not None else []
+    if names:
+        rule, remedy = "this request takes no body", "leave the body out"
+        raise InvalidInput.of(*(FieldProblem(path=str(name)[:200], rule=rule, remedy=remedy) for name in names[:20]))
 
 
 async def _with_document(request: Request) -> Request:
