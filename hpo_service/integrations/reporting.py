@@ -58,6 +58,19 @@ class Reporter:
         return reached or bool(getattr(self._trial, "should_stop", False))
 
 
+def agreed(stop: bool) -> bool:
+    """What the first process of torch.distributed says, in all of them; where there is one process, the same."""
+    try:
+        import torch.distributed as together  # optional
+    except ImportError:
+        return stop
+    if not (together.is_available() and together.is_initialized()) or together.get_world_size() < 2:
+        return stop
+    told = [stop]
+    together.broadcast_object_list(told, src=0)
+    return told[0]
+
+
 def number_of(value: Any) -> float | None:
     """A number, also one in a tensor or array of one element; None for anything else."""
     if isinstance(value, bool) or value is None or isinstance(value, str):

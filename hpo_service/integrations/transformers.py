@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 from hpo_service.errors import InvalidInput
 from hpo_service.integrations.needs import need
-from hpo_service.integrations.reporting import Reporter
+from hpo_service.integrations.reporting import Reporter, agreed
 
 _transformers: Any = need("transformers", pip="transformers")
 UNITS = ("epoch", "step")
@@ -34,11 +34,11 @@ class ReportCallback(_transformers.TrainerCallback):  # type: ignore[misc]  # tr
         self._unit = unit
 
     def on_evaluate(self, args: Any, state: Any, control: Any, metrics: Any = None, **more: Any) -> Any:
-        """Reports, on the first process alone."""
+        """Reports, on the first process alone; what comes of it holds for all, or the others would wait for it."""
         if state.is_world_process_zero and metrics:
             own = {name: value for name, value in metrics.items() if name != "epoch"}
             resource = float(state.epoch if self._unit == "epoch" else state.global_step)
             self._reporter.report(own, step=int(state.global_step), resource=resource)
-        if self._reporter.stopped:
+        if agreed(self._reporter.stopped):
             control.should_training_stop = True
         return control

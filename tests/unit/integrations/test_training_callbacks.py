@@ -137,6 +137,28 @@ def test_other_processes_of_hugging_face_report_nothing(trial: hpo.Trial) -> Non
     assert trial.reports() == []
 
 
+@pytest.mark.parametrize("first_says", [True, False])
+def test_all_processes_of_hugging_face_stop_together(
+    trial: hpo.Trial, monkeypatch: pytest.MonkeyPatch, first_says: bool
+) -> None:
+    """The first process alone knows that the trial is wanted no more: without a word to the others they would go on to
+    a step that it never takes."""
+    together = importlib.import_module("torch.distributed")
+
+    def broadcast(told: list[bool], src: int) -> None:
+        assert (told, src) == ([False], 0)
+        told[0] = first_says
+
+    for name, found in {"is_initialized": lambda: True, "get_world_size": lambda: 2}.items():
+        monkeypatch.setattr(together, name, found)
+    monkeypatch.setattr(together, "broadcast_object_list", broadcast)
+    callback = importlib.import_module(TRANSFORMERS).ReportCallback(trial)
+    state = SimpleNamespace(epoch=1.0, global_step=10, is_world_process_zero=False)
+    control = SimpleNamespace(should_training_stop=False)
+    callback.on_evaluate(None, state, control, metrics={"loss": 1.0})
+    assert control.should_training_stop is first_says
+
+
 class Ended(BaseException):
     """As a function trainable's trial ends training: by raising from a report."""
 
