@@ -161,12 +161,15 @@ def digest(document: Mapping[str, Any]) -> str:
 def runs(record: Record) -> list[Run]:
     """What is to be trained again, in order, so that every report of the canonical curve comes up once more.
 
-    An attempt counts where the curve holds a report of its, or where one that counts went on from its checkpoint.
+    An attempt counts where the curve holds a report of its, or where one that counts went on from its checkpoint; and
+    the newest one where it failed by itself, even before its first report.
     """
     last: dict[tuple[int, int], int] = {}
     for point in record.curve:
         key = (record.trial, point.fence)
         last[key] = max(point.step, last.get(key, -1))
+    if last:
+        last |= _failed_at_once(record, last)
     kept: dict[tuple[int, int], set[int]] = {}
     waiting = list(last)
     seen: set[tuple[int, int]] = set()
@@ -185,6 +188,15 @@ def runs(record: Record) -> list[Run]:
     ancestry = _ancestry(record)
     order.sort(key=lambda key: (ancestry.index(key[0]), key[1]))
     return [run for key in order for run in _runs_of(record, key, last.get(key), sorted(kept.get(key, ())))]
+
+
+def _failed_at_once(record: Record, last: Mapping[tuple[int, int], int]) -> dict[tuple[int, int], int]:
+    """The newest attempt where it failed by itself and the curve has no report of its, at the step where it began."""
+    newest = max(record.segments, key=lambda segment: segment.fence, default=None)
+    if newest is None or newest.outcome != "failed" or not newest.ends_by_itself:
+        return {}
+    key = (record.trial, newest.fence)
+    return {} if key in last else {key: newest.resumed.step if newest.resumed is not None else 0}
 
 
 def _runs_of(record: Record, key: tuple[int, int], last: int | None, kept: Sequence[int]) -> list[Run]:

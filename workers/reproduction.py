@@ -169,7 +169,10 @@ def _ending(trained: Trained) -> dict[str, Any] | None:
 def _ended_otherwise(ending: Mapping[str, Any] | None) -> str:
     if ending is None or ending["was"] == ending["now"]:
         return ""
-    return f" It ended otherwise: {ending['was']} then, {ending['now']} now."
+    now = ending["now"]
+    if now == Outcome.CANCELLED.value:  # stopped one report beyond
+        return f" It ended otherwise: {ending['was']} then; now it goes on."
+    return f" It ended otherwise: {ending['was']} then, {now} now."
 
 
 def _environments(told: Record, done: Sequence[Trained]) -> tuple[list[dict[str, Any]], list[str]]:

@@ -59,6 +59,13 @@ def breaks(trial):
     trial.report(2, loss=0.5)
     raise ValueError("as it did then")
 
+def breaks_when_it_goes_on(trial):
+    if trial.load_checkpoint() is not None:
+        raise ValueError("as it did then")
+    trial.report(1, loss=1.0)
+    trial.save_checkpoint({})
+    trial.report(2, loss=0.5)
+
 def returns(trial):
     for epoch in range(1, 4):
         trial.report(epoch, loss=random.random())
@@ -136,6 +143,17 @@ def test_endings_come_up_again(tape: Callable[..., Tape]) -> None:
         assert found["ending"] == {"was": ending, "now": ending}
         assert found["verdict"].startswith("Equal bit for bit")
         assert found["verdict"].endswith("reports.")
+
+
+def test_a_failure_before_the_first_report_comes_up_again(tape: Callable[..., Tape], tmp_path: Path) -> None:
+    trial = tape("breaks_when_it_goes_on")
+    trial.train(1)
+    trial.train(9)
+    assert equal(trial.document())["ending"] == {"was": "exception", "now": "exception"}
+    (tmp_path / f"{tmp_path.name}.py").write_text(FUNCTIONS.replace('raise ValueError("as it did then")', "pass"))
+    found = reproduce(trial.document())
+    assert not found["equal"]
+    assert found["verdict"].endswith("It ended otherwise: exception then; now it goes on.")
 
 
 def test_another_ending_after_equal_reports_is_told(tape: Callable[..., Tape], tmp_path: Path) -> None:
