@@ -112,7 +112,8 @@ class FusedAttempts:
             if mode is not None:
                 lane.never_start(mode)
         try:
-            with isolation.isolated(), captured(self._output):
+            bounded = memory.bounded(memory.most_bytes(self._worker.device))
+            with isolation.isolated(), captured(self._output), bounded:
                 self._guarded()
         finally:
             self._hand_back("its launch was over before a lane fell free")
