@@ -12,11 +12,13 @@ from typing import Any
 import httpx
 import pytest
 from fastapi.testclient import TestClient
+from rich.console import Console
 from typer.testing import CliRunner
 
 from hpo_service.api.app import create_app
 from hpo_service.cli import app as command_line
 from hpo_service.cli.base import Session
+from hpo_service.cli.confirmed import confirmation_sheet
 from hpo_service.client import AsyncClient, Client
 from hpo_service.core.states import StudyState
 from hpo_service.errors import InvalidInput
@@ -116,6 +118,11 @@ def test_a_confirmation_that_has_just_begun_hides_no_earlier_one(client: TestCli
     page = _report(client, search)
     assert "The winner is real: trial 1 is better than trial 0 (p &lt; 0.001)." in page
     assert "ensemble of" in page
+    with Client("http://localhost", transport=Through(client)) as sdk:
+        printed = io.StringIO()
+        Console(file=printed, width=200).print(confirmation_sheet(sdk.study(begun).confirmation()))
+    rows = [line for line in printed.getvalue().splitlines() if "0, 3 open" in line]
+    assert ["winner" in row for row in rows] == [True, False]
     own = _report(client, begun, "md")
     assert "Trained were" not in own
     assert len(re.findall("the winner(?= \\|)|the winner\\*\\* \\|", own)) == 1
