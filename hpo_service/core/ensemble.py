@@ -141,6 +141,8 @@ def words(found: Ensemble, objective: str) -> str:
     name = f"The {found.gain_of} ensemble of {members} model{'s' if members > 1 else ''}"
     if members == 1:
         return f"No ensemble is better on the validation rows than the best model alone ({objective})."
+    if found.gain == 0:
+        return f"{name} is as good on {on} as the best single model ({objective})."
     single = found.single.val if found.single.test is None else found.single.test
     much = f"{difference(abs(found.gain), found.metric, of=single, digits=3)} of {found.metric} on {on}"
     if found.low is None or found.high is None:

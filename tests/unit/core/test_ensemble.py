@@ -89,6 +89,7 @@ def test_the_gain_of_good_ensembles_and_its_words() -> None:
     assert "points of accuracy on 600 test rows over the best single model (95 % interval" in words
     same: Ensemble = ensemble([models[0], models[0]], right, metric="accuracy")
     assert same.gain == 0
+    assert "is as good on 600 test rows as the best single model" in ensembles.words(same, "val_accuracy")
 
 
 @pytest.mark.parametrize(
