@@ -348,6 +348,8 @@ def _check_depth(document: Any) -> None:
 def _problems(error: ValidationError, document: Mapping[str, Any]) -> list[FieldProblem]:
     found = []
     for item in error.errors(include_url=False)[:20]:
+        if item["type"] == "too_short" and len(item["input"]) >= item["ctx"]["min_length"]:
+            continue  # Pydantic counts what is valid of it; what is not has a line of its own
         path = ".".join(str(part) for part in _user_path(item["loc"], document))
         message, value = item["msg"].removeprefix("Value error, "), item.get("input")
         remedy = _within(item["type"], item.get("ctx", {}))

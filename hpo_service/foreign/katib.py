@@ -233,7 +233,7 @@ def _median(
         findings.refuse(
             "spec.earlyStopping",
             "the median rule needs to know how far a trial goes",
-            remedy="use --max-resource 10",
+            remedy="add --max-resource N, the last step that training reports",
         )
         most = 1.0
     return {

@@ -112,3 +112,9 @@ def test_the_schema_describes_the_document() -> None:
     assert {"objective", "space", "algorithm", "trainer"} <= set(schema["required"])
     assert "objectives" not in schema["properties"]
     assert "hyperband" in str(schema["$defs"]["HyperbandSpec"])
+
+
+def test_an_objective_that_is_wrong_is_told_once() -> None:
+    with pytest.raises(InvalidInput) as caught:
+        parse(changed("objective.direction", "maximise"))
+    assert [problem.path for problem in caught.value.problems] == ["objective.direction"]
