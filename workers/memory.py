@@ -18,7 +18,7 @@ _CLEAR = Path("/proc/self/clear_refs")
 _SAMPLE_S = 1.0
 _CONTAINER_LIMITS = (Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"))
 MOST_OF_NODE = 0.9
-"""The share of its node's memory that what trains on a CPU may hold: less than that at which Ray ends workers, 0.95."""
+"""The share of its node's memory that one trial on a CPU may hold: less than what Ray ends workers at, 0.95 in use."""
 _OUT_OF_MEMORY = ("out of memory", "can't allocate memory", "cannot allocate memory", "status_alloc_failed")
 """The last one is how cuBLAS and cuDNN say it."""
 
@@ -44,13 +44,6 @@ def node_bytes() -> int | None:
         with contextlib.suppress(OSError, ValueError):  # "max": no limit
             found.append(int(path.read_text()))
     return min(found, default=None)
-
-
-def most_bytes(device: str) -> int | None:
-    """What an attempt, or the lanes of a launch together, may hold; on a GPU unbounded, for drivers map more than they
-    use."""
-    node = node_bytes() if device == "cpu" else None
-    return None if node is None else int(node * MOST_OF_NODE)
 
 
 @contextmanager

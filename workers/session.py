@@ -89,7 +89,7 @@ class Attempt:
 
     def _guarded(self) -> tuple[Ending, str]:
         try:
-            with memory.bounded(memory.most_bytes(self._worker.device)):
+            with memory.bounded(self._most_bytes()):
                 self._train_as_asked()
         except BaseException as error:
             return self._concluded(error)
@@ -189,6 +189,11 @@ class Attempt:
         finally:
             if os.getpid() != process:  # a child that the trainable forked came back: it must not go on as a worker
                 os._exit(0 if sys.exc_info()[0] is None else 1)
+
+    def _most_bytes(self) -> int | None:
+        """What the attempt may hold; on a GPU unbounded, for drivers map more than they use."""
+        node = memory.node_bytes() if self._worker.device == "cpu" else None
+        return None if node is None else int(node * memory.MOST_OF_NODE)
 
     def _calibrate(self, prepared: trainables.Prepared) -> None:
         """Measure how such trials are best trained, where that was asked for and the preflight went well."""

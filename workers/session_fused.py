@@ -112,8 +112,7 @@ class FusedAttempts:
             if mode is not None:
                 lane.never_start(mode)
         try:
-            bounded = memory.bounded(memory.most_bytes(self._worker.device))
-            with isolation.isolated(), captured(self._output), bounded:
+            with isolation.isolated(), captured(self._output):
                 self._guarded()
         finally:
             self._hand_back("its launch was over before a lane fell free")

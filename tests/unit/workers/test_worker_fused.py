@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 import torch
 
-from workers import checkpoints, memory, recipes
+from workers import checkpoints, recipes
 from workers.contract import (
     FUSED,
     AttemptKey,
@@ -344,23 +344,6 @@ def test_out_of_memory_halves_until_it_fits(program: Program, order: Make) -> No
     for trial in range(10):
         assert (got.end(trial).outcome, got.steps(trial)) == (Outcome.REACHED, [1, 2, 3])
         assert "out of memory at 10 lanes" in got.log(trial)
-
-
-def test_what_a_node_does_not_hold_halves_before_everything_on_it_ends(
-    program: Program, order: Make, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    held = memory._held_bytes()
-    monkeypatch.setattr(memory, "node_bytes", lambda: int((held + 3 * 2**28) / memory.MOST_OF_NODE))
-
-    def allocates(width: int, epoch: int) -> None:
-        assert bytearray(width * 2**28)
-
-    program.before_epoch = allocates
-    done = run(launch(*(order(trial) for trial in range(4))))
-    assert [message.width for message in done.narrowed] == [2]
-    assert {done.end(trial).outcome for trial in range(4)} == {Outcome.REACHED}
-    monkeypatch.undo()
-    assert bytearray(2**31)  # what one launch may hold bounds nothing else
 
 
 def test_a_lane_that_is_cancelled_while_it_waits_for_its_part_does_not_train(program: Program, order: Make) -> None:
