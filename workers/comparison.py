@@ -242,7 +242,11 @@ def verdict(compared: Mapping[str, Any], differing: Sequence[Mapping[str, Any]])
     missing, extra = compared["missing"], compared["extra"]
     if compared["first"] is None:
         what = f"step {missing[0]} was not reported again" if missing else f"step {extra[0]} was not reported then"
-        return f"Not the same: the {compared['compared']} reports that both have are equal, but {what}."
+        both = compared["compared"]
+        alike = (
+            f"the {both} reports that both have are equal" if both != 1 else "the one report that both have is equal"
+        )
+        return f"Not the same: {alike}, but {what}."
     first = compared["first"]
     told = compared["metrics"][first["metric"]]
     return (

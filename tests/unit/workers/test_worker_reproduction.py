@@ -153,6 +153,7 @@ def test_a_failure_before_the_first_report_comes_up_again(tape: Callable[..., Ta
     (tmp_path / f"{tmp_path.name}.py").write_text(FUNCTIONS.replace('raise ValueError("as it did then")', "pass"))
     found = reproduce(trial.document())
     assert not found["equal"]
+    assert found["verdict"].startswith("Not the same: the one report that both have is equal, but step 2 ")
     assert found["verdict"].endswith("It ended otherwise: exception then; now it goes on.")
 
 
