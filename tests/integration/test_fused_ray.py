@@ -17,7 +17,7 @@ from hpo_service.core.definition import parse
 from hpo_service.core.states import StudyState
 from hpo_service.executors.ray import RayExecutor
 from hpo_service.settings import Settings
-from hpo_service.store import reading, studies, workers
+from hpo_service.store import reading, studies
 from hpo_service.store.database import Database, open_database
 from hpo_service.store.rows import AttemptRow, StudyRow
 
@@ -38,6 +38,10 @@ class Lab:
     def __init__(self, executor: RayExecutor, root: Path) -> None:
         self.db: Database = open_database(f"sqlite:///{root / 'hpo.db'}")
         self._executor, self._root, self._led = executor, root, 0
+
+    def pids(self) -> dict[str, Any]:
+        """The processes of the workers: the executor's, for it tells each new database only what changes."""
+        return {name: worker.detail.get("pid") for name, worker in list(self._executor._pool.workers.items())}
 
     def run(self, *, meanwhile: Callable[[str], bool] | None = None, **more: Any) -> StudyRow:
         """A study to its end; `meanwhile` is called between passes until it says that it is done."""
@@ -127,7 +131,7 @@ def test_a_killed_workers_lanes_go_on_together_and_report_the_same_bits(lab: Lab
         reported = [a for a in lab.attempts(study_id) if a.reported_at and a.ended_at is None and a.worker_id]
         if not reported:
             return False
-        pids = {w.id: w.detail.get("pid") for w in workers.workers(lab.db)}
+        pids = lab.pids()
         pid = pids.get(reported[0].worker_id or "")
         if pid is None:
             return False
@@ -165,6 +169,14 @@ UNEVEN: dict[str, Any] = {
     "parallel": 8,
 }
 """Trials drawn at random that end after few epochs or many."""
+LASTING: dict[str, Any] = {
+    **UNEVEN,
+    "trainer": {
+        "recipe": "image_classifier",
+        "params": {"data": "digits", "model": "mlp", "hidden_units": 128, "early_stopping": 15},
+    },
+}
+"""The same, slow enough that a filled lane is met in training on a busy machine, too."""
 
 
 def joined(attempts: list[AttemptRow]) -> list[AttemptRow]:
@@ -181,7 +193,7 @@ def test_filled_lanes_report_the_bits_that_they_report_anywhere_at_that_width(
         training = [a for a in joined(attempts) if a.reported_at and a.ended_at is None and a.worker_id]
         if not training:
             return False
-        pids = {w.id: w.detail.get("pid") for w in workers.workers(lab.db)}
+        pids = lab.pids()
         pid = pids.get(training[0].worker_id or "")
         if pid is None:
             return False
@@ -189,7 +201,7 @@ def test_filled_lanes_report_the_bits_that_they_report_anywhere_at_that_width(
         return True
 
     full = lab.run(**UNEVEN)
-    killed = lab.run(meanwhile=kill, **UNEVEN)
+    killed = lab.run(meanwhile=kill, **LASTING)
     monkeypatch.setattr("hpo_service.controller.placing.Placing.vacancies", lambda *_: [])
     apart = lab.run(**UNEVEN)
     assert full.state is killed.state is apart.state is StudyState.FINISHED

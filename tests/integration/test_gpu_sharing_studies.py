@@ -163,8 +163,3 @@ def test_killed_anywhere_the_study_comes_to_the_same(tmp_path: Path) -> None:
         seen = Seen(world, study_id)
         assert outcome(seen.trials) == outcome(calm.trials), f"killed at fail-point {at}"
         assert all(not t.losses for t in seen.trials.values())
-
-
-def test_fused_studies_and_several_processes_share_nothing(tmp_path: Path) -> None:
-    resources = {"cpu": 1, "gpu": 1, "share": "auto", "processes": 2}
-    assert not through(fresh(tmp_path, "processes"), resources=resources).changes
