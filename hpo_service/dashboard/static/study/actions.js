@@ -77,7 +77,7 @@ export function moreMenu(page) {
     save("json"),
     save("parquet"),
     {
-      label: "Save the whole study (archive)",
+      label: "Save as an archive",
       run: () => attempt(() => download(page.path("/archive"), fileName(".hpo"))),
     },
   ]);
