@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from typing import Any
 
 import pytest
@@ -13,6 +12,7 @@ from hpo_service.core.proposals import UNLIMITED
 from hpo_service.errors import InvalidInput, Unsupported
 from search_spaces.catalog import RECIPES
 from tests.conformance.driver import Driver, Nature
+from tests.cpu_time import least_cpu_seconds
 
 LR = {"lr": {"type": "loguniform", "low": 1e-5, "high": 0.1}}
 FUNCTION = {"function": "training:train"}
@@ -131,10 +131,12 @@ def test_what_does_not_fit_is_refused_with_what_would(
 @pytest.mark.parametrize("count", [12, 40])
 def test_a_large_grid_is_refused_with_its_size_in_no_time(count: int) -> None:
     space = {f"p{i}": {"type": "uniform", "low": 0, "high": 1} for i in range(count)}
-    began = time.perf_counter()
-    with pytest.raises(InvalidInput, match=str(5**12 if count == 12 else 5**40)[:6]):
-        algorithms.check(study({"name": "grid"}, space=space))
-    assert time.perf_counter() - began < 0.5
+
+    def refuse() -> None:
+        with pytest.raises(InvalidInput, match=str(5**12 if count == 12 else 5**40)[:6]):
+            algorithms.check(study({"name": "grid"}, space=space))
+
+    assert least_cpu_seconds(refuse) < 0.5
 
 
 def test_several_objectives_are_for_those_who_serve_them() -> None:
@@ -231,7 +233,6 @@ def test_the_plan_knows_the_end_of_a_finite_space() -> None:
 
 
 def test_the_plan_of_an_enormous_budget_is_quick() -> None:
-    began = time.perf_counter()
-    plan = algorithms.plan(study({"name": "hyperband", "max_resource": 81}, budget={"trials": 100_000_000}))
-    assert plan.trials == 100_000_000
-    assert time.perf_counter() - began < 0.5
+    definition = study({"name": "hyperband", "max_resource": 81}, budget={"trials": 100_000_000})
+    assert algorithms.plan(definition).trials == 100_000_000
+    assert least_cpu_seconds(lambda: algorithms.plan(definition)) < 0.5
