@@ -1,0 +1,58 @@
+"""What a search is measured on: a space, the learning curve of any of its configurations, and the scale of its values.
+
+Pure but for what a loader has read before. Not here: files, methods, budgets.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+Floats = npt.NDArray[np.float64]
+Curves = Callable[[Mapping[str, Any]], Floats]
+"""A configuration's values after resource 1, 2, … `max_resource`; NaN where it diverged."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Problem:
+    """A search problem. `space` is a study definition's space document, `max_resource` the epochs of one full training.
+
+    `best` and `median` are the scale of regret: the best value known, and the median of random configurations'
+    values. `speed` gives a configuration's seconds per epoch, in units of the mean configuration's.
+    """
+
+    collection: str
+    name: str
+    space: Mapping[str, Any]
+    max_resource: int
+    maximize: bool
+    best: float
+    median: float
+    curves: Curves
+    speed: Callable[[Mapping[str, Any]], float] = lambda params: 1.0
+    _known: dict[str, Floats] = field(default_factory=dict, repr=False, compare=False)
+
+    @property
+    def title(self) -> str:
+        """How results name it: `collection/name`."""
+        return f"{self.collection}/{self.name}"
+
+    def curve(self, params: Mapping[str, Any]) -> Floats:
+        """The configuration's values, shape (max_resource,); the same array again for the same configuration."""
+        key = repr(sorted(params.items()))
+        if key not in self._known:
+            if len(self._known) >= 5_000:
+                self._known.clear()
+            self._known[key] = self.curves(params)
+        return self._known[key]
+
+    def regret(self, value: float | None) -> float:
+        """(best - value) / (best - median), clipped to [0, 1]; 1 where there is no value."""
+        if value is None or not math.isfinite(value):
+            return 1.0
+        return min(1.0, max(0.0, (self.best - value) / (self.best - self.median)))
