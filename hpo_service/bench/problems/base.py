@@ -23,7 +23,9 @@ class Problem:
     """A search problem. `space` is a study definition's space document, `max_resource` the epochs of one full training.
 
     `best` and `median` are the scale of regret: the best value known, and the median of random configurations'
-    values. `speed` gives a configuration's seconds per epoch, in units of the mean configuration's.
+    values. `speed` gives a configuration's seconds per epoch, in units of the mean configuration's. `fails_after` tells
+    after how many epochs a configuration's training raises, None where it never does. `variant` is what makes the
+    problem harder than the one of the same name, if it is.
     """
 
     collection: str
@@ -35,6 +37,8 @@ class Problem:
     median: float
     curves: Curves
     speed: Callable[[Mapping[str, Any]], float] = lambda params: 1.0
+    fails_after: Callable[[Mapping[str, Any]], int | None] = lambda params: None
+    variant: str = ""
     _known: dict[str, Floats] = field(default_factory=dict, repr=False, compare=False)
 
     @property
