@@ -6,6 +6,7 @@ Here: accounts and counters. Not here: clocks, prices, proposals.
 from __future__ import annotations
 
 import math
+from typing import NamedTuple
 
 from hpo_service.core.definition import Budget, Objective
 from hpo_service.core.history import History, TrialRecord, progress_of
@@ -67,19 +68,21 @@ class Standing:
 
     A trial is judged when it is over (or first at rest, where `judged_at_rest`), after all trials with lower
     numbers; the same rule and order whoever finished first. It is an improvement when it came further than the
-    best one, or as far and better by more than `min_delta`. Once patience is used up, judging rests until the
-    budget changes. Imported trials set the mark, but try nobody's patience.
+    best one, or as far and better by more than `min_delta`. Where there are constraints, a trial that breaks them by
+    less comes before all that; only feasible ones reach a target, and one of which that is not known improves nothing.
+    Once patience is used up, judging rests until the budget changes. Imported trials set the mark, but try nobody's
+    patience.
     """
 
     def __init__(self, objective: Objective, *, judged_at_rest: bool) -> None:
         self._maximize = objective.maximize
         self._at_rest = judged_at_rest
-        self.best: TrialRecord | None = None  # best value among those at the highest resource, over all at rest
-        self.best_any: float | None = None  # best value at any resource: what `target` looks at
+        self.best: TrialRecord | None = None  # least violation, at the highest resource, best value; of all at rest
+        self.best_any: float | None = None  # best feasible value at any resource: what `target` looks at
         self.next = 0  # the lowest number that is not judged
         self.since = 0  # judged trials since the last improvement
-        self._mark: tuple[float, float] | None = None  # (reach, value) of the last improvement
-        self._best_mark: tuple[float, float] | None = None
+        self._mark: _Mark | None = None  # of the last improvement
+        self._best_mark: _Mark | None = None
 
     def rested(self, trial: TrialRecord, history: History, budget: Budget) -> None:
         """A segment of `trial` ended, or a paused trial was declared over."""
@@ -87,12 +90,12 @@ class Standing:
         if mark is not None:
             if self._beats(mark, self._best_mark, 0.0):
                 self.best, self._best_mark = trial, mark
-            if is_better(mark[1], self.best_any, maximize=self._maximize):
-                self.best_any = mark[1]
+            if mark.violation == 0 and is_better(mark.value, self.best_any, maximize=self._maximize):
+                self.best_any = mark.value
         if budget.patience is None:
             return
         passed = trial.number < self.next
-        if passed and mark is not None and self._beats(mark, self._mark, budget.min_delta):
+        if passed and mark is not None and self._improves(mark, budget.min_delta):
             self._mark, self.since = mark, 0
         self.advance(history, budget)
 
@@ -103,7 +106,7 @@ class Standing:
             if trial is None or not (trial.terminal or (self._at_rest and trial.at_rest)):
                 return
             mark = _mark(trial)
-            improved = mark is not None and self._beats(mark, self._mark, budget.min_delta)
+            improved = mark is not None and self._improves(mark, budget.min_delta)
             if improved:
                 self._mark = mark
             self.since = 0 if improved else self.since + (trial.origin is not Origin.IMPORTED)
@@ -122,17 +125,30 @@ class Standing:
             )
         return None
 
-    def _beats(self, mark: tuple[float, float], than: tuple[float, float] | None, min_delta: float) -> bool:
+    def _improves(self, mark: _Mark, min_delta: float) -> bool:
+        return math.isfinite(mark.violation) and self._beats(mark, self._mark, min_delta)
+
+    def _beats(self, mark: _Mark, than: _Mark | None, min_delta: float) -> bool:
         if than is None:
             return True
-        close = math.isclose(mark[0], than[0], rel_tol=SLACK) or mark[0] == than[0]
+        if mark.violation != than.violation:
+            return mark.violation < than.violation
+        close = math.isclose(mark.reach, than.reach, rel_tol=SLACK) or mark.reach == than.reach
         if not close:
-            return mark[0] > than[0]
-        return is_better(mark[1], than[1], maximize=self._maximize, min_delta=min_delta)
+            return mark.reach > than.reach
+        return is_better(mark.value, than.value, maximize=self._maximize, min_delta=min_delta)
 
 
-def _mark(trial: TrialRecord) -> tuple[float, float] | None:
+class _Mark(NamedTuple):
+    """What trials are compared by."""
+
+    violation: float
+    reach: float
+    value: float
+
+
+def _mark(trial: TrialRecord) -> _Mark | None:
     value = trial.value
     if trial.state is TrialState.FAILED or value is None or not math.isfinite(value):
         return None
-    return trial.reach, value
+    return _Mark(trial.violation, trial.reach, value)

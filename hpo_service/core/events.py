@@ -24,15 +24,24 @@ SCHEMA_VERSION = 1
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class StudyCreated:
+    """`chosen`: what `algorithm: auto` picked and why (`core.auto.Choice`: method, reason, text); empty for others."""
+
     kind: ClassVar[str] = "study_created"
     definition: Mapping[str, Any]
+    chosen: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def picked(self) -> str | None:
+        """The method that `auto` picked."""
+        return self.chosen.get("method")
 
     def to_json(self) -> dict[str, Any]:
-        return {"definition": dict(self.definition)}
+        document: dict[str, Any] = {"definition": dict(self.definition)}
+        return document | ({"chosen": dict(self.chosen)} if self.chosen else {})
 
     @classmethod
     def from_json(cls, document: Mapping[str, Any]) -> StudyCreated:
-        return cls(definition=document["definition"])
+        return cls(definition=document["definition"], chosen=document.get("chosen", {}))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -214,13 +223,18 @@ class AttemptsReopened:
 
 
 class ReportRow(NamedTuple):
-    """The objective's value of one report. All metrics are rows in the store; folds need the objectives' alone."""
+    """What folds need of one report; all metrics are rows in the store.
+
+    `values`: one per objective and then one per constraint, in the definition's order; NaN where there is none. The
+    first is the report's own value. The others are what the trial has come to with this report, by the rule of each
+    (`at` of an objective; the newest one of any other metric), so that the newest report of a trial tells of it all.
+    """
 
     trial: int
     fence: int
     step: int
     resource: float
-    values: tuple[float, ...]  # one per objective, in the definition's order
+    values: tuple[float, ...]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -7,16 +7,18 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from hpo_service.core import constraints as constrained
+from hpo_service.core.constraints import Constraint
 from hpo_service.core.curves import Curve
 from hpo_service.core.definition import Objective
 from hpo_service.core.events import EndedAttempt, EnqueuedTrial, ReportRow
 from hpo_service.core.imported import ImportedTrial
 from hpo_service.core.proposals import UNLIMITED, Continue, Finish, Start, Stop
 from hpo_service.core.states import TERMINAL_TRIAL, Origin, TrialState
-from hpo_service.core.values import is_better
+from hpo_service.core.values import is_better, rank_key
 from search_spaces import SearchSpace, SpaceError
 
 EXACT_CARDINALITY = 100_000
@@ -37,6 +39,7 @@ class TrialRecord:
         "losses",
         "number",
         "origin",
+        "others",
         "params",
         "resource",
         "retry_of",
@@ -48,6 +51,8 @@ class TrialRecord:
         "step",
         "target",
         "value",
+        "violation",
+        "violations",
     )
 
     def __init__(self, number: int, params: Mapping[str, Any], key: str, origin: Origin) -> None:
@@ -72,6 +77,19 @@ class TrialRecord:
         self.losses = 0
         self.cost_microdollars = 0
         self.curve: Curve | None = None
+        self.others: tuple[float | None, ...] = ()  # values of the objectives after the first; None: not finite
+        self.violations: tuple[float | None, ...] = ()  # of each constraint (`Constraint.violation`)
+        self.violation = 0.0  # their `constraints.total`: what trials are ranked by before their values
+
+    @property
+    def values(self) -> tuple[float | None, ...]:
+        """The value of every objective, each by its own `at`; None where it is missing or not finite."""
+        return (_finite(self.value), *self.others)
+
+    @property
+    def feasible(self) -> bool | None:
+        """Whether it keeps every constraint; None where that is not known. True without constraints."""
+        return constrained.feasible(self.violation)
 
     @property
     def terminal(self) -> bool:
@@ -87,7 +105,11 @@ class TrialRecord:
         """Its value where ranks are taken: None, which ranks last, for a failed or stopped one."""
         if self.state in (TrialState.FAILED, TrialState.STOPPED):
             return None
-        return self.value if self.value is not None and math.isfinite(self.value) else None
+        return _finite(self.value)
+
+    def rank(self, *, maximize: bool) -> tuple[int, float]:
+        """Sorts best first where ranks are taken: feasible trials by `score`, then by how little they break."""
+        return rank_key(self.score, maximize=maximize, violation=self.violation)
 
     @property
     def reach(self) -> float:
@@ -99,10 +121,23 @@ class TrialRecord:
 
 
 class History:
-    """The trials of a study. `keep_curves`: whether whole curves are wanted, or the last values are enough."""
+    """The trials of a study. `keep_curves`: whether whole curves are wanted, or the last values are enough. `others`:
+    the objectives after the first."""
 
-    def __init__(self, objective: Objective, space: SearchSpace, *, keep_curves: bool = False) -> None:
+    def __init__(
+        self,
+        objective: Objective,
+        space: SearchSpace,
+        *,
+        keep_curves: bool = False,
+        others: Sequence[Objective] = (),
+        constraints: Sequence[Constraint] = (),
+    ) -> None:
         self.objective = objective
+        self.objectives = (objective, *others)
+        self.constraints = tuple(constraints)
+        self._others = len(others)
+        self._unknown = (math.nan,) * (len(others) + len(self.constraints))
         self.keep_curves = keep_curves or objective.at == "best"
         self.trials: dict[int, TrialRecord] = {}
         self.waiting: dict[int, TrialRecord] = {}  # enqueued, not started; in number order
@@ -148,6 +183,8 @@ class History:
         record.started, record.state = True, trial.state
         record.completed = trial.state is TrialState.FINISHED
         record.horizon, record.value, record.fence = horizon, trial.value, 1
+        if self._unknown and trial.others:
+            self._come_to(record, trial.others)
         self._reach(record, trial.resource)
         record.target = record.reach if trial.state is TrialState.STOPPED else horizon
         return record
@@ -192,6 +229,8 @@ class History:
         """One report: resource reached, and the value by `objective.at` over the canonical curve."""
         record = self.trials[row.trial]
         value = row.values[0] if row.values else math.nan
+        if self._unknown and row.step >= record.step:
+            self._come_to(record, row.values[1:])
         if self.keep_curves:
             if record.curve is None:
                 record.curve = Curve()
@@ -238,6 +277,8 @@ class History:
     ) -> TrialRecord:
         record = TrialRecord(number, params, key or self.key_of(params, version), origin)
         record.space_version = version
+        if self._unknown:
+            self._come_to(record, self._unknown)
         self.trials[number] = record
         self.next_number = max(self.next_number, number + 1)
         if record.key not in self.keys:
@@ -245,6 +286,15 @@ class History:
             for known in self._inside:
                 self._inside[known] += _legal(self.spaces[known], params)
         return record
+
+    def _come_to(self, record: TrialRecord, values: Sequence[float]) -> None:
+        """The objectives after the first, and the constraints' metrics, as of the trial's newest report."""
+        told = (*values, *self._unknown[len(values) :])
+        record.others = tuple(_finite(value) for value in told[: self._others])
+        if self.constraints:
+            pairs = zip(self.constraints, told[self._others :], strict=True)
+            record.violations = tuple(constraint.violation(value) for constraint, value in pairs)
+            record.violation = constrained.total(self.constraints, record.violations)
 
     def _segment(self, record: TrialRecord, target: float, bracket: int | None, rung: int | None) -> None:
         record.segment_from = record.resource
@@ -263,6 +313,10 @@ class History:
         if record.value is None or not math.isfinite(record.value):
             return value
         return value if is_better(value, record.value, maximize=maximize) else record.value
+
+
+def _finite(value: float | None) -> float | None:
+    return value if value is not None and math.isfinite(value) else None
 
 
 def _legal(space: SearchSpace, params: Mapping[str, Any]) -> bool:

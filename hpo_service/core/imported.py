@@ -17,7 +17,8 @@ from hpo_service.core.values import to_json as value_to_json
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ImportedTrial:
     """A trial that was over before it came here. `value`: of the first objective by `objective.at`, None where it has
-    none; `resource`: how far it was trained there."""
+    none; `resource`: how far it was trained there; `others`: of the other objectives and the constraints' metrics, NaN
+    where there is none."""
 
     trial: int
     params: Mapping[str, Any]
@@ -25,6 +26,7 @@ class ImportedTrial:
     resource: float
     value: float | None
     reason: str
+    others: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -44,6 +46,7 @@ class TrialsImported:
                     "resource": t.resource,
                     "value": None if t.value is None else value_to_json(t.value),
                     "reason": t.reason,
+                    **({"others": [value_to_json(value) for value in t.others]} if t.others else {}),
                 }
                 for t in self.trials
             ]
@@ -60,6 +63,7 @@ class TrialsImported:
                     resource=t["resource"],
                     value=None if t["value"] is None else value_from_json(t["value"]),
                     reason=t["reason"],
+                    others=tuple(value_from_json(value) for value in t.get("others", ())),
                 )
                 for t in document["trials"]
             )

@@ -55,10 +55,14 @@ def from_json(value: Any) -> float:
     return float(value)
 
 
-def rank_key(value: float | None, *, maximize: bool) -> tuple[int, float]:
-    """Sorts best first; infinities of the good sign count as diverged too: whatever is not finite ranks last."""
+def rank_key(value: float | None, *, maximize: bool, violation: float = 0.0) -> tuple[int, float]:
+    """Sorts best first; infinities of the good sign count as diverged too: whatever is not finite ranks last. Before
+    that, behind all that is feasible, comes what breaks constraints: the least `violation` (`constraints.total`) first.
+    """
     if value is None or not math.isfinite(value):
-        return (1, 0.0)
+        return (2, 0.0)
+    if violation > 0:
+        return (1, violation)
     return (0, -value if maximize else value)
 
 
