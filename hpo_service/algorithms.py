@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from hpo_service.core import algorithm_specs as specs
-from hpo_service.core import blocks
+from hpo_service.core import auto, blocks
 from hpo_service.core.algorithm import Algorithm
 from hpo_service.core.budget import Ledger, Standing
 from hpo_service.core.definition import StudyDefinition
@@ -43,6 +43,7 @@ __all__ = [
 ]
 
 VERSIONS: Mapping[str, int] = {
+    "auto": 1,
     "grid": 1,
     "random": 1,
     "sobol": 1,
@@ -63,30 +64,35 @@ SYNCHRONOUS = frozenset({"grid", "random", "sobol", "successive_halving", "hyper
 """Reserve resource in canonical order: the same trials with any number of workers (with non-adaptive samplers)."""
 
 
-def build(definition: StudyDefinition) -> Algorithm:
-    """The fold of a definition that `check` accepts; it has observed nothing yet."""
-    return fold(definition)
+def build(definition: StudyDefinition, picked: str | None = None) -> Algorithm:
+    """The fold of a definition that `check` accepts; it has observed nothing yet. `picked`: what `auto` picked when the
+    study was made (`auto.Choice.method`); left out, what it picks now."""
+    return fold(definition, picked)
 
 
-def fold(definition: StudyDefinition) -> StudyFold:
+def fold(definition: StudyDefinition, picked: str | None = None) -> StudyFold:
     """`build`, with its facts open to look at: for tests and simulations."""
-    spec = definition.algorithm
+    name = definition.algorithm.name
+    if name == "auto":
+        picked = picked or auto.choose(definition).method
+    concrete = auto.stands_for(definition, picked)
+    spec = concrete.algorithm
     history = History(definition.objective, definition.search_space, keep_curves=isinstance(spec, specs.MedianSpec))
     state = State(
         definition=definition,
         history=history,
-        ledger=Ledger(gives_back=spec.name not in SYNCHRONOUS),
-        standing=Standing(definition.objective, judged_at_rest=isinstance(spec, specs.AshaSpec)),
-        synchronous=spec.name in SYNCHRONOUS,
+        ledger=Ledger(gives_back=name not in SYNCHRONOUS),
+        standing=Standing(definition.objective, judged_at_rest=isinstance(spec, specs.AshaSpec | specs.AutoSpec)),
+        synchronous=name in SYNCHRONOUS,
         rounds=Rounds() if goes_in_rounds(definition) else None,
     )
-    sampler = _sampler(state)
+    sampler = _sampler(state, concrete, picked)
     return StudyFold(
-        name=spec.name,
-        version=VERSIONS[spec.name],
+        name=name,
+        version=VERSIONS[name],
         state=state,
         sampler=sampler,
-        scheduler=_scheduler(state, sampler),
+        scheduler=_scheduler(state, concrete, sampler),
         segment_target=segment_target,
     )
 
@@ -101,17 +107,22 @@ def goes_in_rounds(definition: StudyDefinition) -> bool:
 
 def surrogate(definition: StudyDefinition) -> str | None:
     """The model that chooses the definition's configurations (`tpe`, `gp`), or None."""
+    if isinstance(definition.algorithm, specs.AutoSpec):
+        choice = auto.choose(definition)
+        definition = auto.stands_for(definition, choice.method)
+        if choice.method == "rungs":
+            return "tpe"
     return specs.model_of(definition.algorithm)
 
 
 def startup_trials(definition: StudyDefinition) -> int:
     """How many trials are drawn at random before the model is asked."""
-    spec = definition.algorithm
+    spec = auto.stands_for(definition).algorithm
     return spec.startup_trials if isinstance(spec, specs.BayesianSpec) else STARTUP_TRIALS
 
 
-def _sampler(state: State) -> Sampler:
-    definition, spec = state.definition, state.definition.algorithm
+def _sampler(state: State, definition: StudyDefinition, picked: str | None) -> Sampler:
+    spec = definition.algorithm
     seed, repeats = definition.seed, definition.repeats
     if definition.confirms is not None:
         return NothingSampler()
@@ -119,7 +130,7 @@ def _sampler(state: State) -> Sampler:
         return GridSampler(seed, definition.search_space, spec.points, state.history)
     if isinstance(spec, specs.SobolSpec):
         return SobolSampler(seed, state.history, repeats=repeats)
-    name = surrogate(definition)
+    name = "tpe" if picked == "rungs" else surrogate(definition)
     if name is None:
         size = blocks.size(definition)
         shared = blocks.shared(definition)
@@ -135,8 +146,8 @@ def _sampler(state: State) -> Sampler:
     )
 
 
-def _scheduler(state: State, sampler: Sampler) -> Scheduler:
-    spec = state.definition.algorithm
+def _scheduler(state: State, definition: StudyDefinition, sampler: Sampler) -> Scheduler:
+    spec = definition.algorithm
     if isinstance(spec, specs.SuccessiveHalvingSpec):
         return SynchronousHalving(state, HalvingTable(halving(spec)), _used_up(state, sampler))
     if isinstance(spec, specs.HyperbandSpec | specs.BohbSpec):
@@ -148,10 +159,12 @@ def _scheduler(state: State, sampler: Sampler) -> Scheduler:
         return AsynchronousHalving(state, levels_up(spec.min_resource, spec.max_resource, spec.eta), spec.eta)
     if isinstance(spec, specs.MedianSpec):
         return MedianStopping(state, spec)
-    varies = spec.max_resource is None and "epochs" in state.definition.space
-    confirms = state.definition.confirms
+    if isinstance(spec, specs.AutoSpec):
+        return AsynchronousHalving(state, auto.levels(definition), auto.ETA)
+    varies = spec.max_resource is None and "epochs" in definition.space
+    confirms = definition.confirms
     return SingleSegment(
-        None if varies else segment_target(state.definition, {}),
+        None if varies else segment_target(definition, {}),
         horizon=None if confirms is None else confirms.horizon,
     )
 

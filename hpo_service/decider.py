@@ -96,7 +96,7 @@ class Decider:
             if not isinstance(first, StudyCreated):
                 raise Conflict(f"the log of study {study_id} does not begin with its definition")
             definition = parse(first.definition)
-            fold = Fold(definition=definition, algorithm=algorithms.build(definition), seq=0)
+            fold = Fold(definition=definition, algorithm=algorithms.build(definition, first.picked), seq=0)
         events = decisions.each_event(self._db, study_id, fold.seq, curves=not whole or fold.algorithm.curves)
         try:
             with _undisturbed() if whole else nullcontext():

@@ -110,7 +110,7 @@ def _next(pending: Iterator[Event]) -> Decided | None:
 def _begin(event: Event) -> tuple[Algorithm, Replayed]:
     if not isinstance(event.payload, StudyCreated):
         raise Conflict(f"the log of study {event.study_id} does not begin with its definition")
-    algorithm = algorithms.build(parse(event.payload.definition))
+    algorithm = algorithms.build(parse(event.payload.definition), event.payload.picked)
     return algorithm, Replayed(algorithm=algorithm.name, version=algorithm.version)
 
 

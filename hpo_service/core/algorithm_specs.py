@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
+StudyId = Annotated[str, Field(min_length=1, max_length=200)]
 SamplerName = Literal["random", "tpe", "gp"]
 
 
@@ -35,6 +36,45 @@ class _Blocks(_Spec):
         max_length=1000,
         description="What a block shares. Left out: the tuned parameters that are no lanes of the recipe.",
     )
+
+
+class AutoSpec(_Spec):
+    """Reads the definition and picks (`core.auto`): the algorithm to use when one does not want to choose."""
+
+    name: Literal["auto"] = "auto"
+    max_resource: float | None = Field(
+        default=None,
+        gt=0,
+        description="How far a trial is trained at most. Left out: the recipe's `epochs`, or until a function returns.",
+    )
+    min_resource: float = Field(default=1.0, gt=0, description="Resource of a trial's first segment, at least.")
+    fidelity: Literal["epochs", "data_fraction", "width", "resolution"] = Field(
+        default="epochs", description="What resource is: time that a trial goes on in, or a size that it is trained at."
+    )
+    warm_start: Literal["auto", "off"] | Annotated[tuple[StudyId, ...], Field(max_length=16)] = Field(
+        default="auto",
+        description="Past studies of the project to begin from: those that are most alike, none, or these ids.",
+    )
+
+    @field_validator("warm_start", mode="before")
+    @classmethod
+    def _known_start(cls, given: Any) -> Any:
+        if given is False:  # YAML reads a bare `off` so
+            return "off"
+        if isinstance(given, str) and given not in ("auto", "off"):
+            raise ValueError(f"warm_start is auto, off or a list of studies, but got {given!r}; write [{given}]")
+        if isinstance(given, list | tuple) and not given:
+            return "off"
+        return given
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Self:
+        if self.max_resource is not None and self.max_resource < self.min_resource:
+            raise ValueError(
+                f"max_resource must be at least min_resource, but got min_resource={self.min_resource:g}, "
+                f"max_resource={self.max_resource:g}; raise max_resource"
+            )
+        return self
 
 
 class GridSpec(_SingleSegment):
@@ -118,8 +158,37 @@ class MedianSpec(_Blocks):
     sampler: SamplerName = "random"
 
 
+class PbtSpec(_Spec):
+    """A population trained in intervals; at each, the worst go on from the weights of the best, with changed parameters
+    (Jaderberg et al. 2017)."""
+
+    name: Literal["pbt"] = "pbt"
+    population: int = Field(default=16, ge=4, le=10_000, description="Trials that train at the same level.")
+    interval: float = Field(default=1.0, gt=0, description="Resource between two exchanges.")
+    max_resource: float = Field(gt=0, description="How far the population is trained.")
+    quantile: float = Field(
+        default=0.25, gt=0, le=0.5, description="So large a part goes on from the weights of as many of the best."
+    )
+    resample: float = Field(
+        default=0.25, ge=0, le=1, description="How likely a parameter is drawn anew, rather than perturbed."
+    )
+    mutate: tuple[Annotated[str, Field(min_length=1, max_length=128)], ...] | None = Field(
+        default=None,
+        min_length=1,
+        max_length=1000,
+        description="The parameters that change. Left out: the tuned lanes of a built-in recipe; of other trainers the "
+        "tuned real numbers, which shape no model.",
+    )
+    synchronous: bool = Field(
+        default=True,
+        description="Exchange when the whole population has come to a level: the same study with any number of workers. "
+        "false: each trial as it comes, against those that came before it; nobody waits.",
+    )
+
+
 AlgorithmSpec = Annotated[
-    GridSpec
+    AutoSpec
+    | GridSpec
     | RandomSpec
     | SobolSpec
     | BayesianSpec
@@ -127,13 +196,16 @@ AlgorithmSpec = Annotated[
     | HyperbandSpec
     | BohbSpec
     | AshaSpec
-    | MedianSpec,
+    | MedianSpec
+    | PbtSpec,
     Field(discriminator="name"),
 ]
-WITH_SCHEDULER = frozenset({"successive_halving", "hyperband", "bohb", "asha", "median"})
+WITH_SCHEDULER = frozenset({"successive_halving", "hyperband", "bohb", "asha", "median", "pbt"})
 
 
 def model_of(spec: AlgorithmSpec) -> str | None:
     """The model of past trials that chooses configurations (`tpe`, `gp`), or None."""
+    if isinstance(spec, AutoSpec):  # whatever it picks learns from past trials, but for a grid
+        return "gp"
     name = spec.surrogate if isinstance(spec, BayesianSpec) else getattr(spec, "sampler", "random")
     return None if name == "random" else str(name)

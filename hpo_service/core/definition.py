@@ -22,7 +22,9 @@ from pydantic import (
     model_validator,
 )
 
-from hpo_service.core.algorithm_specs import WITH_SCHEDULER, AlgorithmSpec, model_of
+from hpo_service.core import constraints as constrained
+from hpo_service.core.algorithm_specs import WITH_SCHEDULER, AlgorithmSpec, AutoSpec, model_of
+from hpo_service.core.constraints import Constraint
 from hpo_service.errors import FieldProblem, InvalidInput
 from search_spaces import SearchSpace, SpaceError
 from search_spaces.catalog import own_recipe, recipes_schema, validate_trainer
@@ -207,9 +209,15 @@ class StudyDefinition(_Model):
 
     name: Name = "study"
     objectives: tuple[Objective, ...] = Field(min_length=1, max_length=8)
+    constraints: tuple[Constraint, ...] = Field(
+        default=(),
+        max_length=constrained.MOST,
+        exclude_if=lambda constraints: not constraints,  # without any a document does not speak of them
+        description="Bounds on other metrics. A trial that breaks one is behind all that keep them.",
+    )
     space: dict[str, Any] = Field(min_length=1)
     forbid: tuple[dict[str, Any], ...] = Field(default=(), max_length=1000)
-    algorithm: AlgorithmSpec
+    algorithm: AlgorithmSpec = AutoSpec()
     trainer: Trainer
     budget: Budget = Budget()
     resources: Resources = Resources()
@@ -243,6 +251,12 @@ class StudyDefinition(_Model):
             return {**rest, "objectives": objective if isinstance(objective, list | tuple) else [objective]}
         return data
 
+    @field_validator("algorithm", mode="before")
+    @classmethod
+    def _bare_name(cls, algorithm: Any) -> Any:
+        """`algorithm: auto` for `algorithm: {name: auto}`."""
+        return {"name": algorithm} if isinstance(algorithm, str) else algorithm
+
     @model_validator(mode="after")
     def _parallel(self) -> Self:
         if "parallel" not in self.model_fields_set:
@@ -272,6 +286,9 @@ class StudyDefinition(_Model):
 
     @property
     def has_scheduler(self) -> bool:
+        """Whether the algorithm decides how far each trial is trained; `auto` may, once it is told how far at most."""
+        if isinstance(self.algorithm, AutoSpec):
+            return self.algorithm.max_resource is not None
         return self.algorithm.name in WITH_SCHEDULER
 
     @functools.cached_property
@@ -304,7 +321,8 @@ def parse(document: Any) -> StudyDefinition:
         raise InvalidInput.of(*_problems(error, document)) from None
     problems = [*_space_problems(definition)]
     if not problems:
-        problems = [*(_test_problems(definition) or _trainer_problems(definition)), *_bound_problems(definition)]
+        told = [*_test_problems(definition), *_constraint_problems(definition)]
+        problems = [*(told or _trainer_problems(definition)), *_bound_problems(definition)]
     if problems:
         raise InvalidInput.of(*problems)
     return definition
@@ -357,7 +375,7 @@ def _problems(error: ValidationError, document: Mapping[str, Any]) -> list[Field
             message, value = "unknown field", item["loc"][-1]
             remedy = _nearest(str(value), _known_fields(item["loc"][:-1]))
         elif item["type"] == "union_tag_invalid":
-            message, value = "unknown algorithm", _dig(document, ("algorithm", "name"))
+            message, value = "unknown algorithm", item["ctx"]["tag"]
             remedy = _nearest(str(value), sorted(_specs()))
         elif item["type"] == "string_pattern_mismatch" and item["ctx"]["pattern"] == _IMPORT_PATH:
             message, remedy = "an import path is MODULE:NAME", "write it as train:main, or package.module:name"
@@ -415,6 +433,7 @@ def _specs() -> Mapping[str, type[BaseModel]]:
 def _known_fields(loc: Sequence[int | str]) -> list[str]:
     sections: Mapping[str, type[BaseModel]] = {
         "objectives": Objective,
+        "constraints": Constraint,
         "trainer": Trainer,
         "budget": Budget,
         "resources": Resources,
@@ -459,6 +478,12 @@ def _test_problems(definition: StudyDefinition) -> list[FieldProblem]:
     ]
 
 
+def _constraint_problems(definition: StudyDefinition) -> list[FieldProblem]:
+    metrics = [objective.metric for objective in definition.objectives]
+    of_search = definition.confirms is None
+    return list(constrained.problems(definition.constraints, metrics, of_search=of_search))
+
+
 def _trainer_problems(definition: StudyDefinition) -> list[FieldProblem]:
     """What breaks the recipe's declaration; for other trainers only `epochs` beside a scheduler. Only a function is
     trained by several processes."""
@@ -474,6 +499,7 @@ def _trainer_problems(definition: StudyDefinition) -> list[FieldProblem]:
             trainer.params,
             definition.space,
             metrics=[o.metric for o in definition.objectives],
+            constrained=[c.metric for c in definition.constraints],
             has_scheduler=definition.has_scheduler,
         )
         return [FieldProblem(path=p.path, rule=p.rule, value=p.value, remedy=p.remedy) for p in found]

@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
+from hpo_service.core import auto
 from hpo_service.core.algorithm import Plan
-from hpo_service.core.algorithm_specs import BohbSpec, GridSpec, HyperbandSpec, SuccessiveHalvingSpec
+from hpo_service.core.algorithm_specs import AutoSpec, BohbSpec, GridSpec, HyperbandSpec, SuccessiveHalvingSpec
 from hpo_service.core.definition import StudyDefinition
 from hpo_service.core.history import EXACT_CARDINALITY
 from hpo_service.core.proposals import UNLIMITED
@@ -21,6 +23,19 @@ from hpo_service.core.tables import TOLERANCE, BracketPlan, halving, hyperband_r
 def plan(definition: StudyDefinition) -> Plan:
     """The plan of a definition; raises what `check` raises."""
     check(definition)
+    if isinstance(definition.algorithm, AutoSpec):
+        return _picked(definition)
+    return _plan(definition)
+
+
+def _picked(definition: StudyDefinition) -> Plan:
+    """The plan of what `auto` picks, which it says first."""
+    choice = auto.choose(definition)
+    found = _plan(auto.stands_for(definition, choice.method))
+    return replace(found, notes=(f"auto picks {choice.text}", *found.notes))
+
+
+def _plan(definition: StudyDefinition) -> Plan:
     spec = definition.algorithm
     if isinstance(spec, SuccessiveHalvingSpec):
         return _bracketed(definition, (halving(spec),), repeated=False)

@@ -6,24 +6,24 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Iterator, Sequence
 
-from hpo_service.core import blocks
+from hpo_service.core import auto, blocks
 from hpo_service.core.algorithm_specs import (
     AshaSpec,
+    AutoSpec,
     BohbSpec,
     GridSpec,
     HyperbandSpec,
     MedianSpec,
     SuccessiveHalvingSpec,
 )
+from hpo_service.core.auto import full_resource
 from hpo_service.core.definition import StudyDefinition
 from hpo_service.core.proposals import UNLIMITED
 from hpo_service.core.tables import TOLERANCE, halving, hyperband_round, judgements, levels_up, rung_count
 from hpo_service.errors import FieldProblem, InvalidInput, Unsupported
 from search_spaces import SpaceError
-from search_spaces.catalog import RECIPES
 
 MAX_GRID = 100_000
 COUNTED = 2 * MAX_GRID
@@ -33,6 +33,7 @@ SEVERAL_OBJECTIVES = frozenset({"grid", "random", "sobol"})
 
 def check(definition: StudyDefinition) -> None:
     """Raise InvalidInput, or Unsupported where only the algorithm is in the way, naming each broken field."""
+    definition = auto.stands_for(definition)
     unsupported = list(_several_objectives(definition))
     if unsupported:
         raise Unsupported.of(*unsupported)
@@ -48,7 +49,7 @@ def check_change(old: StudyDefinition, new: StudyDefinition) -> None:
     """Raise Unsupported for a changed definition that a running study cannot go on with; `check` the new one too."""
     problems = []
     changed_space = old.space != new.space or old.forbid != new.forbid
-    if changed_space and new.algorithm.name == "grid":
+    if changed_space and auto.stands_for(old).algorithm.name == "grid":
         problems.append(
             FieldProblem(
                 path="space",
@@ -74,22 +75,8 @@ def check_change(old: StudyDefinition, new: StudyDefinition) -> None:
         raise Unsupported.of(*problems)
 
 
-def segment_target(definition: StudyDefinition, params: Mapping[str, Any]) -> float:
-    """How far a trial with these parameters is trained where no scheduler decides it, in resource.
-
-    `algorithm.max_resource`, else `epochs` among its parameters, else among the trainer's, else the recipe's
-    default; UNLIMITED where the trainable ends by itself.
-    """
-    maximum = getattr(definition.algorithm, "max_resource", None)
-    if maximum is not None:
-        return float(maximum)
-    recipe = RECIPES.get(definition.trainer.recipe or "")
-    declared = recipe.parameters.get("epochs") if recipe else None
-    given = (params.get("epochs"), definition.trainer.params.get("epochs"), declared and declared.default)
-    for epochs in given:
-        if isinstance(epochs, int | float) and not isinstance(epochs, bool) and 0 < epochs < math.inf:
-            return float(epochs)
-    return UNLIMITED
+segment_target = full_resource
+"""How far a trial is trained where no scheduler decides it: see `auto.full_resource`."""
 
 
 def _several_objectives(definition: StudyDefinition) -> Iterator[FieldProblem]:
@@ -121,9 +108,10 @@ def _levels(definition: StudyDefinition) -> Iterator[FieldProblem]:
     elif isinstance(spec, MedianSpec):
         yield from _median(spec, whole=whole)
     elif whole:
-        maximum = getattr(spec, "max_resource", None)
-        if maximum is not None and maximum != int(maximum):
-            yield _fractional("algorithm.max_resource", maximum, _around(maximum, 1))
+        for name in ("min_resource", "max_resource"):
+            value = getattr(spec, name, None)
+            if value is not None and value != int(value):
+                yield _fractional(f"algorithm.{name}", value, _around(value, 1))
 
 
 def _powers(spec: SuccessiveHalvingSpec | AshaSpec) -> Iterator[FieldProblem]:
@@ -270,12 +258,13 @@ def _budget(definition: StudyDefinition) -> Iterator[FieldProblem]:
 
 def least_resource(definition: StudyDefinition) -> float | None:
     """What the first trial, or the smallest first bracket, reserves; None where parameters decide that."""
+    definition = auto.stands_for(definition)
     spec = definition.algorithm
     if isinstance(spec, SuccessiveHalvingSpec):
         return halving(spec).cost(1)
     if isinstance(spec, HyperbandSpec | BohbSpec):
         return hyperband_round(spec.min_resource, spec.max_resource, spec.eta)[0].cost(1)
-    if isinstance(spec, AshaSpec | MedianSpec):
+    if isinstance(spec, AshaSpec | MedianSpec | AutoSpec):
         return first_levels(definition)[0]
     if spec.max_resource is None and "epochs" in definition.space:
         return None
@@ -290,4 +279,6 @@ def first_levels(definition: StudyDefinition) -> Sequence[float]:
         return judgements(spec)
     if isinstance(spec, AshaSpec):
         return levels_up(spec.min_resource, spec.max_resource, spec.eta)
+    if isinstance(spec, AutoSpec) and isinstance(auto.stands_for(definition).algorithm, AutoSpec):
+        return auto.levels(definition)
     return ()

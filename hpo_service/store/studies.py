@@ -10,6 +10,8 @@ from typing import Any
 
 from sqlalchemy import delete, insert, select, update
 
+from hpo_service.core import auto
+from hpo_service.core.algorithm_specs import AutoSpec
 from hpo_service.core.definition import Budget, StudyDefinition, parse
 from hpo_service.core.events import (
     AttemptsEnded,
@@ -99,7 +101,7 @@ def create_study(
         tx.execute(insert(studies).values(row))
         _write_tags(tx, study_id, definition.tags)
         created: list[Payload] = [
-            StudyCreated(definition=document),
+            StudyCreated(definition=document, chosen=_chosen(definition)),
             StudyStateChanged(state=state, reason="created"),
         ]
         if confirmed:
@@ -296,6 +298,11 @@ def grew(before: Budget, after: Budget) -> bool:
         if old is not None and (new is None or new > old):
             return True
     return before.target is not None and after.target != before.target
+
+
+def _chosen(definition: StudyDefinition) -> dict[str, str]:
+    """What `auto` picks; nothing for an algorithm that was named."""
+    return auto.choose(definition).to_json() if isinstance(definition.algorithm, AutoSpec) else {}
 
 
 def _read(tx: Tx, study_id: str) -> StudyRow:

@@ -21,6 +21,7 @@ MIXED = {
     "momentum": {"type": "uniform", "low": 0.85, "high": 0.95, "when": {"optimizer": "sgd"}},
 }
 ALGORITHMS: dict[str, dict[str, Any]] = {
+    "auto": {"name": "auto", "max_resource": 9},
     "grid": {"name": "grid", "points": 3, "max_resource": 9},
     "random": {"name": "random", "max_resource": 9},
     "sobol": {"name": "sobol", "max_resource": 9},
@@ -36,8 +37,9 @@ ALGORITHMS: dict[str, dict[str, Any]] = {
     "median": {"name": "median", "max_resource": 9, "min_trials": 3, "grace_resource": 2},
     "median-tpe": {"name": "median", "max_resource": 9, "min_trials": 3, "sampler": "tpe"},
 }
-MODELLED = {name for name, spec in ALGORITHMS.items() if "tpe" in name or "gp" in name or name == "bohb"}
-QUICK = sorted(set(ALGORITHMS) - {"bayesian-gp"})  # a draw of a Gaussian process takes its time
+MODELLED = {name for name, spec in ALGORITHMS.items() if "tpe" in name or "gp" in name or name in ("auto", "bohb")}
+SLOW = {"auto", "bayesian-gp"}  # a draw of a Gaussian process takes its time
+QUICK = sorted(set(ALGORITHMS) - SLOW)
 CANONICAL = ("grid", "random", "sobol", "successive_halving", "hyperband")
 
 
@@ -58,7 +60,7 @@ def definition(name: str, *, trials: int | None = 45, resource: float | None = N
 
 
 def trials_for(name: str) -> int:
-    return 12 if "gp" in name else 45
+    return 12 if name in SLOW else 45
 
 
 @pytest.mark.parametrize("name", ALGORITHMS)
@@ -83,7 +85,7 @@ def test_folded_again_is_kept_alive_at_every_event(name: str) -> None:
 @pytest.mark.parametrize("name", sorted(MODELLED))
 def test_a_model_folded_again_proposes_what_it_would_have_proposed(name: str) -> None:
     nature = Nature(seed=2, failing=0.2, early=0.2, horizon=9)
-    every = 25 if "gp" in name else 17
+    every = 25 if name in SLOW else 17
     driver = Driver(
         definition(name, trials=trials_for(name)), nature, workers=3, seed=1, losing=0.02, lag=1, check_every=every
     )
@@ -132,7 +134,7 @@ def test_failures_stall_no_rung(name: str, failing_by: float) -> None:
 
 @pytest.mark.parametrize("name", ALGORITHMS)
 def test_the_budget_of_resource_is_kept(name: str) -> None:
-    study = definition(name, trials=trials_for(name), resource=100.0)
+    study = definition(name, trials=45 if name == "auto" else trials_for(name), resource=100.0)
     driver = Driver(study, Nature(seed=4, early=0.2, horizon=9), workers=7, seed=2).run()
     assert 60 <= sum(row.reached for row in driver.rows.values()) <= 100
 

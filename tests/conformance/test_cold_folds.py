@@ -22,6 +22,7 @@ from hpo_service.store.database import Database, open_database
 from tests.conformance.store.test_logreading import facts, proposals
 
 SPECS: dict[str, dict[str, Any]] = {
+    "auto": {"max_resource": 9},
     "grid": {"points": 4, "max_resource": 9},
     "random": {"max_resource": 9},
     "sobol": {"max_resource": 9},

@@ -27,6 +27,11 @@ SPACE = {
     "momentum": {"type": "uniform", "low": 0.85, "high": 0.95, "when": {"optimizer": "sgd"}},
 }
 STUDIES: dict[str, dict[str, Any]] = {
+    "auto": {
+        "algorithm": {"name": "auto", "max_resource": 9},
+        "space": {name: SPACE[name] for name in ("batch", "optimizer")},
+        "budget": {"trials": 12},
+    },
     "grid": {"algorithm": {"name": "grid", "points": 2, "max_resource": 9}, "budget": {"trials": 20}},
     "random": {"algorithm": {"name": "random", "max_resource": 9}, "budget": {"resource": 100}},
     "sobol": {"algorithm": {"name": "sobol", "max_resource": 9}, "budget": {"trials": 16}},

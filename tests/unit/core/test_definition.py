@@ -109,7 +109,8 @@ def test_the_schema_promises_no_default_that_depends_on_the_algorithm() -> None:
 
 def test_the_schema_describes_the_document() -> None:
     schema = json_schema()
-    assert {"objective", "space", "algorithm", "trainer"} <= set(schema["required"])
+    assert {"objective", "space", "trainer"} <= set(schema["required"])
+    assert schema["properties"]["algorithm"]["default"]["name"] == "auto"
     assert "objectives" not in schema["properties"]
     assert "hyperband" in str(schema["$defs"]["HyperbandSpec"])
 
