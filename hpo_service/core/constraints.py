@@ -6,10 +6,12 @@ Pure numbers. Who ranks by them: `history` (folds), `store.scoring` (tables); ru
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Annotated, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from hpo_service.errors import FieldProblem
 
 MOST = 16
 """Constraints of one study, at most."""
@@ -78,3 +80,27 @@ def total(constraints: Sequence[Constraint], violations: Sequence[float | None])
 def feasible(violation: float) -> bool | None:
     """Whether a trial of this `total` keeps every constraint; None where that is not known."""
     return None if math.isinf(violation) else violation == 0
+
+
+def problems(
+    constraints: Sequence[Constraint], objectives: Sequence[str], *, of_search: bool
+) -> Iterator[FieldProblem]:
+    """What is wrong with a study's constraints together, whose objectives have those metrics. `of_search`: the study
+    chooses by what it sees, and so must not see test rows."""
+    seen: set[str] = set()
+    for place, constraint in enumerate(constraints):
+        path, metric = f"constraints.{place}.metric", constraint.metric
+        if metric in seen:
+            rule = "constraints name distinct metrics"
+            yield FieldProblem(path=path, rule=rule, value=metric, remedy="keep one of the two")
+        seen.add(metric)
+        if [metric] == list(objectives):
+            rule = "the only objective needs no bound: the best trial is the one that goes furthest beyond it"
+            remedy = "remove the constraint; budget.target ends the study when the objective reaches a value"
+            yield FieldProblem(path=path, rule=rule, value=metric, remedy=remedy)
+        if of_search and metric.startswith("test_"):
+            rule = (
+                "a search does not constrain a test metric: choosing by it would make the test rows part of the search"
+            )
+            remedy = f"constrain a validation metric such as val_{metric.removeprefix('test_')}"
+            yield FieldProblem(path=path, rule=rule, value=metric, remedy=remedy)

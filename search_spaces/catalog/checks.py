@@ -43,9 +43,11 @@ def validate_trainer(
     space: Mapping[str, Mapping[str, Any]],
     *,
     metrics: Iterable[str] = (),
+    constrained: Iterable[str] = (),
     has_scheduler: bool = False,
 ) -> list[Problem]:
-    """All problems of a trainer: fixed `params`, search space (name → its JSON form), objectives' metrics.
+    """All problems of a trainer: fixed `params`, search space (name → its JSON form), the metrics of objectives and of
+    constraints.
 
     `has_scheduler` says that the algorithm decides how far trials train, beside which `epochs` has no meaning. Of a
     user's own recipe, named by its import path, only a worker knows the parameters and metrics: its preflight checks.
@@ -63,7 +65,8 @@ def validate_trainer(
         problems += _check_dimension(declared, name, spec, params)
         problems += _check_effect(declared, name, params, space)
     problems += _check_epochs(params, space) if has_scheduler else []
-    problems += _check_metrics(declared, params, metrics)
+    problems += _check_metrics(declared, params, metrics, path="objective.metric", what="objective")
+    problems += _check_metrics(declared, params, constrained, path="constraints", what="bounded metric")
     return problems
 
 
@@ -260,14 +263,16 @@ def _check_epochs(params: Mapping[str, Any], space: Mapping[str, Any]) -> Iterat
             )
 
 
-def _check_metrics(declared: RecipeDeclaration, params: Mapping[str, Any], metrics: Iterable[str]) -> Iterator[Problem]:
+def _check_metrics(
+    declared: RecipeDeclaration, params: Mapping[str, Any], metrics: Iterable[str], *, path: str, what: str
+) -> Iterator[Problem]:
     known_params = {name: value for name, value in params.items() if name in declared.parameters}
     names = metric_names(declared.name, known_params)
     for metric in metrics:
         if metric not in names:
             yield Problem(
-                path="objective.metric",
-                rule=f"the objective must be a metric that {declared.name} reports",
+                path=path,
+                rule=f"the {what} must be a metric that {declared.name} reports",
                 value=metric,
                 remedy=_nearest(metric, names) or f"use one of {', '.join(names)}",
             )
