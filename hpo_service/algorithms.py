@@ -77,7 +77,13 @@ def fold(definition: StudyDefinition, picked: str | None = None) -> StudyFold:
         picked = picked or auto.choose(definition).method
     concrete = auto.stands_for(definition, picked)
     spec = concrete.algorithm
-    history = History(definition.objective, definition.search_space, keep_curves=isinstance(spec, specs.MedianSpec))
+    history = History(
+        definition.objective,
+        definition.search_space,
+        keep_curves=isinstance(spec, specs.MedianSpec),
+        others=definition.objectives[1:],
+        constraints=definition.constraints,
+    )
     state = State(
         definition=definition,
         history=history,

@@ -65,7 +65,7 @@ def check_change(old: StudyDefinition, new: StudyDefinition) -> None:
                 remedy="submit a new study",
             )
         )
-    for name in ("algorithm", "objectives", "trainer", "seed", "repeats", "baseline"):
+    for name in ("algorithm", "objectives", "constraints", "trainer", "seed", "repeats", "baseline"):
         if getattr(old, name) != getattr(new, name):
             path = "objective" if name == "objectives" else name
             problems.append(

@@ -12,7 +12,6 @@ from hpo_service.core.launches import Cohort
 from hpo_service.core.proposals import Continue, Finish, Proposal, Start, Stop
 from hpo_service.core.roles import Place
 from hpo_service.core.states import TrialState
-from hpo_service.core.values import rank_key
 from hpo_service.schedulers.ranking import Ranking
 
 Ranked = tuple[int, float, int]  # (*rank key, trial number): sorts best first, ties by number
@@ -31,14 +30,15 @@ class _Rung:
         self.completed: set[int] = set()  # those of `open` that ended by themselves
         self.promoted: list[int] = []
 
-    def add(self, number: int, value: float | None, *, completed: bool, maximize: bool) -> None:
-        key = (*rank_key(value, maximize=maximize), number)
+    def add(self, trial: TrialRecord, *, maximize: bool) -> None:
+        number, value = trial.number, trial.score
+        key = (*trial.rank(maximize=maximize), number)
         self.values[number] = value
         self.ranked.add(key)
         if value is not None:
             self.keys[number] = key
             self.open.add(key)
-            if completed:
+            if trial.completed:
                 self.completed.add(number)
 
     def promotable(self, eta: int) -> Iterator[int]:
@@ -164,7 +164,7 @@ class AsynchronousHalving:
     def _come(self, trial: TrialRecord, level: int) -> None:
         rung = self._rungs[level]
         maximize = self._state.history.objective.maximize
-        rung.add(trial.number, trial.score, completed=trial.completed, maximize=maximize)
+        rung.add(trial, maximize=maximize)
         if level == len(self._levels) - 1 and trial.state is TrialState.PAUSED:
             ended = f"; it ended by itself at resource {trial.resource:g}" if trial.completed else ""
             self._due[trial.number] = Finish(

@@ -22,7 +22,6 @@ from hpo_service.core.proposals import Continue, Finish, Proposal, Start, Stop
 from hpo_service.core.roles import Place
 from hpo_service.core.states import TrialState
 from hpo_service.core.tables import BracketPlan
-from hpo_service.core.values import rank_key
 
 
 class Table(Protocol):
@@ -35,17 +34,24 @@ class Table(Protocol):
 
 @dataclass
 class Rung:
-    """One level of a bracket. `results` holds the values of those who came, None for the failed."""
+    """One level of a bracket. `results` holds the values of those who came, None for the failed; `ranks` what they are
+    sorted by."""
 
     resource: float
     members: list[int]
     results: dict[int, float | None] = field(default_factory=dict)
+    ranks: dict[int, tuple[int, float]] = field(default_factory=dict)
     ranked: list[int] | None = None  # best first, once judged
     promoted: tuple[int, ...] = ()
 
     @property
     def complete(self) -> bool:
         return len(self.results) == len(self.members)
+
+    def come(self, trial: TrialRecord, *, maximize: bool) -> None:
+        """The trial is in."""
+        self.results[trial.number] = trial.score
+        self.ranks[trial.number] = trial.rank(maximize=maximize)
 
 
 @dataclass
@@ -171,7 +177,7 @@ class SynchronousHalving:
         if trial.bracket is None or trial.rung is None:
             return
         bracket = self.brackets[trial.bracket]
-        bracket.rungs[trial.rung].results[trial.number] = trial.score
+        bracket.rungs[trial.rung].come(trial, maximize=self._state.history.objective.maximize)
         self._judge(bracket, seq)
 
     def review(self, seq: int) -> None:
@@ -273,10 +279,7 @@ class SynchronousHalving:
                 self._promote(bracket, seq)
 
     def _rank(self, rung: Rung) -> list[int]:
-        maximize = self._state.history.objective.maximize
-        rung.ranked = sorted(
-            rung.members, key=lambda number: (rank_key(rung.results[number], maximize=maximize), number)
-        )
+        rung.ranked = sorted(rung.members, key=lambda number: (rung.ranks[number], number))
         return rung.ranked
 
     def _promote(self, bracket: Bracket, seq: int) -> None:
@@ -292,7 +295,7 @@ class SynchronousHalving:
             trial = trials[number]
             if rank <= len(rung.promoted):
                 if trial.completed:  # it ended by itself: its last value stands at every later rung
-                    above.results[number] = rung.results[number]
+                    above.results[number], above.ranks[number] = rung.results[number], rung.ranks[number]
                     continue
                 bracket.going_on[number] = Continue(
                     trial=number,
