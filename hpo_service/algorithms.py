@@ -19,7 +19,9 @@ from hpo_service.core.roles import Ask, Batch, Sampler, Scheduler
 from hpo_service.core.rounds import Rounds
 from hpo_service.core.suitability import check, check_change, segment_target
 from hpo_service.core.tables import HalvingTable, HyperbandTable, halving, hyperband_round, levels_up
+from hpo_service.samplers import cmaes, nsga2
 from hpo_service.samplers.enqueued import NothingSampler
+from hpo_service.samplers.generations import GenerationSampler
 from hpo_service.samplers.grid import GridSampler
 from hpo_service.samplers.independent import Blocks, RandomSampler
 from hpo_service.samplers.sobol import SobolSampler
@@ -49,6 +51,8 @@ VERSIONS: Mapping[str, int] = {
     "sobol": 1,
     "bayesian": 2,
     "successive_halving": 2,
+    "cmaes": 1,
+    "nsga2": 1,
     "hyperband": 2,
     "bohb": 2,
     "asha": 2,
@@ -60,7 +64,7 @@ VERSIONS: Mapping[str, int] = {
 best 25 and an even spread of all others, which shows it the same as all of them.
 """
 
-SYNCHRONOUS = frozenset({"grid", "random", "sobol", "successive_halving", "hyperband", "bohb"})
+SYNCHRONOUS = frozenset({"grid", "random", "sobol", "cmaes", "nsga2", "successive_halving", "hyperband", "bohb"})
 """Reserve resource in canonical order: the same trials with any number of workers (with non-adaptive samplers)."""
 
 
@@ -142,6 +146,10 @@ def _sampler(state: State, definition: StudyDefinition, picked: str | None) -> S
         shared = blocks.shared(definition)
         return RandomSampler(seed, repeats=repeats, blocks=Blocks(size=size, shared=shared) if size > 1 else None)
     startup = spec.startup_trials if isinstance(spec, specs.BayesianSpec) else None
+    if isinstance(spec, specs.CmaesSpec):
+        return GenerationSampler(seed, state.history, cmaes.begin(spec.population), repeats=repeats)
+    if isinstance(spec, specs.Nsga2Spec):
+        return GenerationSampler(seed, state.history, nsga2.begin(spec.population), repeats=repeats)
     return SurrogateSampler(
         seed,
         state.history,

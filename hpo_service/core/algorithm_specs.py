@@ -104,6 +104,22 @@ class BayesianSpec(_SingleSegment):
     startup_trials: int = Field(default=10, ge=0, description="Random trials before the surrogate is asked.")
 
 
+class CmaesSpec(_SingleSegment):
+    """A normal distribution that moves towards better trials, generation by generation (Hansen 2016)."""
+
+    name: Literal["cmaes"] = "cmaes"
+    population: int | None = Field(
+        default=None, ge=4, le=10_000, description="Trials of a generation. Left out: 4 + 3 ln n for n parameters."
+    )
+
+
+class Nsga2Spec(_SingleSegment):
+    """Generations of trials that are bred from those that no other one beats in every objective (Deb et al. 2002)."""
+
+    name: Literal["nsga2"] = "nsga2"
+    population: int = Field(default=16, ge=4, le=10_000, description="Trials of a generation, and parents of the next.")
+
+
 class _Halving(_Spec):
     min_resource: float = Field(default=1.0, gt=0, description="Resource of the lowest rung.")
     max_resource: float = Field(gt=0, description="Resource of the highest rung.")
@@ -203,6 +219,8 @@ AlgorithmSpec = Annotated[
 WITH_SCHEDULER = frozenset({"successive_halving", "hyperband", "bohb", "asha", "median", "pbt"})
 
 
+    | CmaesSpec
+    | Nsga2Spec
 def model_of(spec: AlgorithmSpec) -> str | None:
     """The model of past trials that chooses configurations (`tpe`, `gp`), or None."""
     if isinstance(spec, AutoSpec):  # whatever it picks learns from past trials, but for a grid

@@ -28,7 +28,7 @@ from search_spaces import SpaceError
 MAX_GRID = 100_000
 COUNTED = 2 * MAX_GRID
 """Combinations tied by conditions that are counted one by one, at most."""
-SEVERAL_OBJECTIVES = frozenset({"grid", "random", "sobol"})
+SEVERAL_OBJECTIVES = frozenset({"grid", "random", "sobol", "nsga2"})
 
 
 def check(definition: StudyDefinition) -> None:

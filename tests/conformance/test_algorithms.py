@@ -27,6 +27,8 @@ ALGORITHMS: dict[str, dict[str, Any]] = {
     "sobol": {"name": "sobol", "max_resource": 9},
     "bayesian-tpe": {"name": "bayesian", "max_resource": 9, "startup_trials": 4},
     "bayesian-gp": {"name": "bayesian", "surrogate": "gp", "max_resource": 9, "startup_trials": 9},
+    "cmaes": {"name": "cmaes", "max_resource": 9},
+    "nsga2": {"name": "nsga2", "population": 8, "max_resource": 9},
     "successive_halving": {"name": "successive_halving", "trials": 27, "max_resource": 9, "keep": 2},
     "successive_halving-tpe": {"name": "successive_halving", "trials": 27, "max_resource": 9, "sampler": "tpe"},
     "hyperband": {"name": "hyperband", "max_resource": 9},
@@ -40,7 +42,7 @@ ALGORITHMS: dict[str, dict[str, Any]] = {
 MODELLED = {name for name, spec in ALGORITHMS.items() if "tpe" in name or "gp" in name or name in ("auto", "bohb")}
 SLOW = {"auto", "bayesian-gp"}  # a draw of a Gaussian process takes its time
 QUICK = sorted(set(ALGORITHMS) - SLOW)
-CANONICAL = ("grid", "random", "sobol", "successive_halving", "hyperband")
+CANONICAL = ("grid", "random", "sobol", "cmaes", "nsga2", "successive_halving", "hyperband")
 
 
 def definition(name: str, *, trials: int | None = 45, resource: float | None = None, **more: Any) -> StudyDefinition:

@@ -35,6 +35,7 @@ STUDIES: dict[str, dict[str, Any]] = {
     "grid": {"algorithm": {"name": "grid", "points": 2, "max_resource": 9}, "budget": {"trials": 20}},
     "random": {"algorithm": {"name": "random", "max_resource": 9}, "budget": {"resource": 100}},
     "sobol": {"algorithm": {"name": "sobol", "max_resource": 9}, "budget": {"trials": 16}},
+    "nsga2": {"algorithm": {"name": "nsga2", "population": 4, "max_resource": 9}, "budget": {"trials": 20}},
     "successive_halving": {
         "algorithm": {"name": "successive_halving", "trials": 27, "max_resource": 9},
         "budget": {},
