@@ -140,16 +140,16 @@ def _sampler(state: State, definition: StudyDefinition, picked: str | None) -> S
         return GridSampler(seed, definition.search_space, spec.points, state.history)
     if isinstance(spec, specs.SobolSpec):
         return SobolSampler(seed, state.history, repeats=repeats)
+    if isinstance(spec, specs.CmaesSpec):
+        return GenerationSampler(seed, state.history, cmaes.begin(spec.population), repeats=repeats)
+    if isinstance(spec, specs.Nsga2Spec):
+        return GenerationSampler(seed, state.history, nsga2.begin(spec.population), repeats=repeats)
     name = "tpe" if picked == "rungs" else surrogate(definition)
     if name is None:
         size = blocks.size(definition)
         shared = blocks.shared(definition)
         return RandomSampler(seed, repeats=repeats, blocks=Blocks(size=size, shared=shared) if size > 1 else None)
     startup = spec.startup_trials if isinstance(spec, specs.BayesianSpec) else None
-    if isinstance(spec, specs.CmaesSpec):
-        return GenerationSampler(seed, state.history, cmaes.begin(spec.population), repeats=repeats)
-    if isinstance(spec, specs.Nsga2Spec):
-        return GenerationSampler(seed, state.history, nsga2.begin(spec.population), repeats=repeats)
     return SurrogateSampler(
         seed,
         state.history,

@@ -208,6 +208,8 @@ AlgorithmSpec = Annotated[
     | RandomSpec
     | SobolSpec
     | BayesianSpec
+    | CmaesSpec
+    | Nsga2Spec
     | SuccessiveHalvingSpec
     | HyperbandSpec
     | BohbSpec
@@ -219,8 +221,6 @@ AlgorithmSpec = Annotated[
 WITH_SCHEDULER = frozenset({"successive_halving", "hyperband", "bohb", "asha", "median", "pbt"})
 
 
-    | CmaesSpec
-    | Nsga2Spec
 def model_of(spec: AlgorithmSpec) -> str | None:
     """The model of past trials that chooses configurations (`tpe`, `gp`), or None."""
     if isinstance(spec, AutoSpec):  # whatever it picks learns from past trials, but for a grid
