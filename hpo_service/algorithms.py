@@ -84,7 +84,7 @@ def fold(definition: StudyDefinition, picked: str | None = None) -> StudyFold:
     history = History(
         definition.objective,
         definition.search_space,
-        keep_curves=isinstance(spec, specs.MedianSpec),
+        keep_curves=isinstance(spec, specs.MedianSpec) or definition.budget.patience == "auto",
         others=definition.objectives[1:],
         constraints=definition.constraints,
     )

@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 from hpo_service.core.definition import Budget, Objective
 from hpo_service.core.history import History, TrialRecord, progress_of
+from hpo_service.core.lookout import Lookout
 from hpo_service.core.proposals import UNLIMITED
 from hpo_service.core.states import Origin, TrialState
 from hpo_service.core.values import is_better
@@ -49,6 +50,7 @@ class Ledger:
     def __init__(self, *, gives_back: bool) -> None:
         self.gives_back = gives_back
         self.reserved = 0.0
+        self.prepaid = 0.0  # of segments that are sure to come, and were not given out yet
 
     def reserve(self, trial: TrialRecord) -> None:
         """A segment of the trial was given out."""
@@ -71,10 +73,11 @@ class Standing:
     best one, or as far and better by more than `min_delta`. Where there are constraints, a trial that breaks them by
     less comes before all that; only feasible ones reach a target, and one of which that is not known improves nothing.
     Once patience is used up, judging rests until the budget changes. Imported trials set the mark, but try nobody's
-    patience.
+    patience. With `patience: auto` the same trials in the same order tell whether going on is worth it
+    (`core.patience`); `adapts`: later configurations are better chosen than earlier ones.
     """
 
-    def __init__(self, objective: Objective, *, judged_at_rest: bool) -> None:
+    def __init__(self, objective: Objective, *, judged_at_rest: bool, adapts: bool = False) -> None:
         self._maximize = objective.maximize
         self._at_rest = judged_at_rest
         self.best: TrialRecord | None = None  # least violation, at the highest resource, best value; of all at rest
@@ -83,6 +86,7 @@ class Standing:
         self.since = 0  # judged trials since the last improvement
         self._mark: _Mark | None = None  # of the last improvement
         self._best_mark: _Mark | None = None
+        self._lookout = Lookout(objective, adapts=adapts)
 
     def rested(self, trial: TrialRecord, history: History, budget: Budget) -> None:
         """A segment of `trial` ended, or a paused trial was declared over."""
@@ -95,13 +99,15 @@ class Standing:
         if budget.patience is None:
             return
         passed = trial.number < self.next
+        if passed:
+            self._lookout.take(trial, _counting(mark))
         if passed and mark is not None and self._improves(mark, budget.min_delta):
             self._mark, self.since = mark, 0
         self.advance(history, budget)
 
     def advance(self, history: History, budget: Budget) -> None:
         """Judge every trial whose turn has come."""
-        while budget.patience is not None and self.since < budget.patience:
+        while budget.patience is not None and self._used_up(budget) is None:
             trial = history.trials.get(self.next)
             if trial is None or not (trial.terminal or (self._at_rest and trial.at_rest)):
                 return
@@ -109,6 +115,7 @@ class Standing:
             improved = mark is not None and self._improves(mark, budget.min_delta)
             if improved:
                 self._mark = mark
+            self._lookout.take(trial, _counting(mark))
             self.since = 0 if improved else self.since + (trial.origin is not Origin.IMPORTED)
             self.next += 1
 
@@ -118,6 +125,11 @@ class Standing:
             reached = self.best_any >= budget.target if self._maximize else self.best_any <= budget.target
             if reached:
                 return f"budget.target: {self.best_any:.6g} reaches the target {budget.target:g}"
+        return self._used_up(budget)
+
+    def _used_up(self, budget: Budget) -> str | None:
+        if budget.patience == "auto":
+            return self._lookout.over(budget)
         if budget.patience is not None and self.since >= budget.patience:
             return (
                 f"budget.patience: {self.since} trials in a row (up to trial {self.next - 1}) "
@@ -145,6 +157,11 @@ class _Mark(NamedTuple):
     violation: float
     reach: float
     value: float
+
+
+def _counting(mark: _Mark | None) -> float | None:
+    """The value that `patience: auto` counts: of a trial that breaks no constraint."""
+    return mark.value if mark is not None and mark.violation == 0 else None
 
 
 def _mark(trial: TrialRecord) -> _Mark | None:

@@ -125,9 +125,23 @@ class Budget(_Model):
     resource: float | None = Field(default=None, gt=0, description="Sum of the trials' resource (epochs).")
     hours: float | None = Field(default=None, gt=0, description="Wall-clock hours since the first dispatch.")
     dollars: float | None = Field(default=None, gt=0, le=1e9, description="Cost by the prices in the settings.")
-    patience: int | None = Field(default=None, ge=1, description="Trials in a row without improvement.")
+    patience: Literal["auto"] | Annotated[int, Field(ge=1)] | None = Field(
+        default=None,
+        description="Trials in a row without improvement; auto: until going on is not worth its cost any more.",
+    )
+    worth: float | None = Field(
+        default=None, gt=0, description="Dollars that one unit of the objective is worth, for `patience: auto`."
+    )
     min_delta: float = Field(default=0.0, ge=0, description="What counts as an improvement, for `patience`.")
     target: float | None = Field(default=None, description="Ends the study when the objective reaches it.")
+
+    @field_validator("patience", mode="before")
+    @classmethod
+    def _known_patience(cls, patience: Any) -> Any:
+        number = isinstance(patience, int) and not isinstance(patience, bool) and patience >= 1
+        if patience is not None and patience != "auto" and not number:
+            raise ValueError(f"patience is auto or a whole number from 1 on, but got {patience!r}; write auto")
+        return patience
 
     @property
     def foreseeable(self) -> bool:
@@ -323,6 +337,7 @@ def parse(document: Any) -> StudyDefinition:
     if not problems:
         told = [*_test_problems(definition), *_constraint_problems(definition)]
         problems = [*(told or _trainer_problems(definition)), *_bound_problems(definition)]
+        problems += _patience_problems(definition)
     if problems:
         raise InvalidInput.of(*problems)
     return definition
@@ -508,6 +523,14 @@ def _trainer_problems(definition: StudyDefinition) -> list[FieldProblem]:
         rule = f"the algorithm {definition.algorithm.name} decides how far each trial is trained"
         return [FieldProblem(path=where, rule=rule, remedy="remove epochs and set algorithm.max_resource")]
     return []
+
+
+def _patience_problems(definition: StudyDefinition) -> list[FieldProblem]:
+    if definition.budget.patience != "auto" or len(definition.objectives) == 1:
+        return []
+    rule = "patience: auto weighs the gain of one objective"
+    remedy = "count trials without improvement (budget.patience: 50), or bound the study by trials or hours"
+    return [FieldProblem(path="budget.patience", rule=rule, value="auto", remedy=remedy)]
 
 
 def _bound_problems(definition: StudyDefinition) -> list[FieldProblem]:

@@ -32,7 +32,7 @@ from hpo_service.core.filling import Candidate, Seat, Vacancy
 from hpo_service.core.history import History, TrialRecord
 from hpo_service.core.launches import Cohort, Group, Method, Methods, block_size, structures_of
 from hpo_service.core.proposals import UNLIMITED, Continue, Proposal, Start
-from hpo_service.core.roles import Ask, Batch, Draw, Pending, Place, Sampler, Scheduler, Viewed
+from hpo_service.core.roles import Ask, Batch, Draw, Expecting, Pending, Place, Sampler, Scheduler, Viewed
 from hpo_service.core.rounds import Rounds
 from hpo_service.core.states import Origin
 from search_spaces import SpaceError
@@ -92,6 +92,7 @@ class StudyFold:
         self._scheduler = scheduler
         self._segment_target = segment_target
         self._drawn: dict[int, Draw | None] = {}  # draws since the last event: asking again costs nothing
+        self._gains: dict[int, float] = {}  # what a model expects of them, where `patience: auto` asks
         self._chosen: dict[int, Draw] = {}  # draws since the last decision, whose keys need not be computed again
         self._cohorts: dict[int, Cohort] = {}  # of the newest round of proposals, where they come in cohorts
         self._underway: dict[int, str] = {}  # trials in their first segment, and why they were started; for views
@@ -119,6 +120,7 @@ class StudyFold:
         """Fold one event in; kinds that are no business of an algorithm change nothing."""
         payload = event.payload
         self._drawn.clear()
+        self._gains.clear()
         if isinstance(payload, Reported):
             for row in payload.reports:
                 self.history.report(row)
@@ -325,7 +327,18 @@ class StudyFold:
     def _draw(self, ask: Ask) -> Draw | None:
         if ask.number not in self._drawn:
             self._drawn[ask.number] = self._sampler.draw(ask)
+            self._expect(ask.number)
         return self._drawn[ask.number]
+
+    def _expect(self, number: int) -> None:
+        """What the model expects of the trial that was just drawn, before it is asked for the next one."""
+        if self.state.definition.budget.patience != "auto":
+            return
+        for role in (self._sampler, self._scheduler):
+            gain = role.expected_gain() if isinstance(role, Expecting) else None
+            if gain is not None:
+                self._gains[number] = gain
+                return
 
     def _ask(self, number: int, place: Place, batch: Batch) -> Ask:
         version = place.space_version or self.history.space_version
@@ -383,6 +396,7 @@ class StudyFold:
             bracket=place.bracket,
             rung=place.rung,
             space_version=space_version,
+            gain=self._gains.get(number),
         )
 
     def _trials_spent(self) -> str:

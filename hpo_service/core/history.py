@@ -34,6 +34,7 @@ class TrialRecord:
         "cost_microdollars",
         "curve",
         "fence",
+        "gain",
         "horizon",
         "key",
         "losses",
@@ -74,6 +75,7 @@ class TrialRecord:
         self.value: float | None = None  # of the first objective, by `objective.at`
         self.step = -1  # of the report that `value` is of, where the last one counts
         self.fence = 0
+        self.gain: float | None = None  # what a model expected of it when its newest segment was decided
         self.losses = 0
         self.cost_microdollars = 0
         self.curve: Curve | None = None
@@ -198,6 +200,7 @@ class History:
         record.started = True
         record.state = TrialState.RUNNING
         record.horizon = proposal.horizon
+        record.gain = proposal.gain
         self._segment(record, proposal.target, proposal.bracket, proposal.rung)
         self.started += 1
         return record
@@ -206,6 +209,7 @@ class History:
         """A paused trial begins its next segment."""
         record = self.trials[proposal.trial]
         record.state = TrialState.RUNNING
+        record.gain = proposal.gain
         self._segment(record, proposal.target, proposal.bracket, proposal.rung)
         return record
 

@@ -66,7 +66,7 @@ def budget_rows(budget: Budget, now: Mark, *, started: int, hours: float, best: 
         ("resource", now.resource, budget.resource, "resource"),
         ("hours", hours, budget.hours, "h"),
         ("dollars", now.dollars, budget.dollars, "$"),
-        ("patience", None, budget.patience, "trials without improvement"),
+        ("patience", None, None if budget.patience == "auto" else budget.patience, "trials without improvement"),
         ("target", best, budget.target, "objective"),
     )
     return [Spent(name, used, float(limit), unit) for name, used, limit, unit in rows if limit is not None]

@@ -33,6 +33,7 @@ class Start:
     parent: int | None = None  # go on from this trial's checkpoint …
     parent_resource: float | None = None  # … at this resource level
     space_version: int = 1
+    gain: float | None = None  # by how much it is expected to improve on the best value, where `patience: auto` asks
 
     def __post_init__(self) -> None:
         _checked(self.reason)
@@ -47,6 +48,7 @@ class Continue:
     reason: str
     bracket: int | None = None
     rung: int | None = None
+    gain: float | None = None
 
     def __post_init__(self) -> None:
         _checked(self.reason)

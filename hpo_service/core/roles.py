@@ -96,6 +96,16 @@ class Sampler(Protocol):
 
 
 @runtime_checkable
+class Expecting(Protocol):
+    """A sampler, or a scheduler, with a model that can say what going on is worth (see `core.patience`)."""
+
+    def expected_gain(self) -> float | None:
+        """By how much the configuration that was drawn last, trained to the end, is expected to improve on the best
+        value: in the objective's units, at least 0; None where that was no choice of the model."""
+        ...
+
+
+@runtime_checkable
 class Viewed(Protocol):
     """A sampler with a model that can be looked at. Looking changes nothing that a later `draw` can see."""
 

@@ -69,6 +69,14 @@ class Process:
             normalized_params_of_running_trials=self._normalized(evidence.codes[evidence.running]),
         )
 
+    def improvement(self, codes: dict[str, Any]) -> float:
+        """The expected improvement on the best value by a configuration in codes, in the objective's own units."""
+        alone = acquisitions.LogEI(
+            gpr=self._regressor, search_space=self._space, threshold=float(self._values.max())
+        )
+        point = self._space.get_normalized_params([None], [codes])  # type: ignore[list-item]
+        return float(np.exp(alone.eval_acqf_no_grad(point)[0])) * self.scale
+
     def choose(self, acquisition: Any, rng: np.random.RandomState) -> dict[str, Any]:
         """The codes at the acquisition's maximum, as far as a search from 10 places finds it."""
         best = self._points[[int(np.argmax(self._values))]]

@@ -14,6 +14,7 @@ import importlib
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -111,9 +112,11 @@ class SurrogateSampler:
         self._encodings: dict[int, tuple[Encoding, Codes]] = {}  # by version of the space
         self._logged: tuple[Any, _Logged] | None = None  # the newest, with what it is of
         self._newest: _Fit | None = None  # for `view` alone
+        self._gain: Callable[[], float] | None = None  # of the newest draw
 
     def draw(self, ask: Ask) -> Draw | None:
         """The model's choice; an independent draw at first, and where the model finds nothing new."""
+        self._gain = None
         if ask.number < self._startup:
             return self._independently(ask, f"trial {ask.number} of {self._startup} before the model starts")
         basis = self._basis(ask)
@@ -135,8 +138,20 @@ class SurrogateSampler:
                 continue
             key = ask.space.config_key(params)
             if self._repeats or not ask.taken(key):
+                if self._surrogate == "gp" and not self._scheduled:
+                    self._gain = partial(self._improvement, ask.space_version, logged, params)
                 return Draw(params=params, key=key, reason=self._reason(basis))
         return self._independently(ask, "the model's choices were forbidden or tried before")
+
+    def expected_gain(self) -> float | None:
+        """What the Gaussian process of final values expects of the configuration that was drawn last; None where it was
+        drawn independently, by TPE, or for the lower resource that there are results of."""
+        return None if self._gain is None else self._gain()
+
+    def _improvement(self, version: int, logged: _Logged, params: Mapping[str, Any]) -> float:
+        codes = self._encoding(version)[0].encode_whole(params)
+        assert logged.process is not None, "a configuration was chosen by it"
+        return 0.0 if codes is None else float(logged.process.improvement(codes))
 
     def spent(self, ask: Ask) -> str | None:
         """A finite space is used up once each of its configurations was tried."""

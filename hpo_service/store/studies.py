@@ -293,16 +293,26 @@ def annotate_trial(
 
 def grew(before: Budget, after: Budget) -> bool:
     """Whether some bound of the budget was raised, removed or moved so that a finished study can go on."""
-    for name in ("trials", "resource", "hours", "dollars", "patience"):
+    for name in ("trials", "resource", "hours", "dollars"):
         old, new = getattr(before, name), getattr(after, name)
         if old is not None and (new is None or new > old):
             return True
+    if before.patience is not None and _more_patient(before, after):
+        return True
     return before.target is not None and after.target != before.target
 
 
 def _chosen(definition: StudyDefinition) -> dict[str, str]:
     """What `auto` picks; nothing for an algorithm that was named."""
     return auto.choose(definition).to_json() if isinstance(definition.algorithm, AutoSpec) else {}
+
+
+def _more_patient(before: Budget, after: Budget) -> bool:
+    if isinstance(before.patience, int) and isinstance(after.patience, int):
+        return after.patience > before.patience
+    if before.patience == after.patience:  # auto
+        return (before.worth, before.min_delta) != (after.worth, after.min_delta)
+    return True
 
 
 def _read(tx: Tx, study_id: str) -> StudyRow:
