@@ -28,6 +28,7 @@ from hpo_service.samplers.sobol import SobolSampler
 from hpo_service.samplers.surrogate import STARTUP_TRIALS, SurrogateSampler
 from hpo_service.schedulers.asynchronous import AsynchronousHalving
 from hpo_service.schedulers.median import MedianStopping
+from hpo_service.schedulers.progressive import ProgressiveHalving
 from hpo_service.schedulers.single import SingleSegment
 from hpo_service.schedulers.synchronous import SynchronousHalving
 
@@ -56,6 +57,7 @@ VERSIONS: Mapping[str, int] = {
     "hyperband": 2,
     "bohb": 2,
     "asha": 2,
+    "pasha": 1,
     "median": 2,
 }
 """Counts up when an algorithm would propose something else from the same log; stored with every decision.
@@ -84,7 +86,7 @@ def fold(definition: StudyDefinition, picked: str | None = None) -> StudyFold:
     history = History(
         definition.objective,
         definition.search_space,
-        keep_curves=isinstance(spec, specs.MedianSpec) or definition.budget.patience == "auto",
+        keep_curves=isinstance(spec, specs.MedianSpec | specs.PashaSpec) or definition.budget.patience == "auto",
         others=definition.objectives[1:],
         constraints=definition.constraints,
     )
@@ -92,7 +94,7 @@ def fold(definition: StudyDefinition, picked: str | None = None) -> StudyFold:
         definition=definition,
         history=history,
         ledger=Ledger(gives_back=name not in SYNCHRONOUS),
-        standing=Standing(definition.objective, judged_at_rest=isinstance(spec, specs.AshaSpec | specs.AutoSpec)),
+        standing=Standing(definition.objective, judged_at_rest=isinstance(spec, specs.AshaSpec | specs.PashaSpec | specs.AutoSpec)),
         synchronous=name in SYNCHRONOUS,
         rounds=Rounds() if goes_in_rounds(definition) else None,
     )
@@ -171,6 +173,10 @@ def _scheduler(state: State, definition: StudyDefinition, sampler: Sampler) -> S
         )
     if isinstance(spec, specs.AshaSpec):
         return AsynchronousHalving(state, levels_up(spec.min_resource, spec.max_resource, spec.eta), spec.eta)
+    if isinstance(spec, specs.PashaSpec):
+        levels = levels_up(spec.min_resource, spec.max_resource, spec.eta)
+        epsilon = None if spec.epsilon == "auto" else spec.epsilon
+        return ProgressiveHalving(state, levels, spec.eta, epsilon=epsilon)
     if isinstance(spec, specs.MedianSpec):
         return MedianStopping(state, spec)
     if isinstance(spec, specs.AutoSpec):

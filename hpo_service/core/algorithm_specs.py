@@ -163,6 +163,17 @@ class AshaSpec(_Halving, _Blocks):
     name: Literal["asha"] = "asha"
 
 
+class PashaSpec(_Halving, _Blocks):
+    """ASHA that trains further only while the ranking of trials still changes (Bohdal et al. 2023)."""
+
+    name: Literal["pasha"] = "pasha"
+    epsilon: Literal["auto"] | Annotated[float, Field(ge=0)] = Field(
+        default="auto",
+        description="Values of the objective that are no further apart count as equal. auto: estimated from the noise of "
+        "the learning curves.",
+    )
+
+
 class MedianSpec(_Blocks):
     """Stops a trial whose best value is worse than the median of the others' running means (Golovin et al. 2017)."""
 
@@ -214,11 +225,12 @@ AlgorithmSpec = Annotated[
     | HyperbandSpec
     | BohbSpec
     | AshaSpec
+    | PashaSpec
     | MedianSpec
     | PbtSpec,
     Field(discriminator="name"),
 ]
-WITH_SCHEDULER = frozenset({"successive_halving", "hyperband", "bohb", "asha", "median", "pbt"})
+WITH_SCHEDULER = frozenset({"successive_halving", "hyperband", "bohb", "asha", "pasha", "median", "pbt"})
 
 
 def model_of(spec: AlgorithmSpec) -> str | None:

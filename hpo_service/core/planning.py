@@ -103,6 +103,8 @@ def _asynchronous(definition: StudyDefinition, levels: Sequence[float]) -> Plan:
         rungs = [{"rung": i, "trials": None, "resource": level} for i, level in enumerate(levels)]
         rows = ({"bracket": 0, "label": "grows as trials come", "rungs": rungs},)
         notes.append("how many trials each rung gets is decided while they run")
+        if definition.algorithm.name == "pasha" and len(levels) > 2:
+            notes.append(f"trials go beyond resource {levels[1]:g} only while their ranking still changes")
     most = None if trials is None else trials * levels[-1]
     bounds = [bound for bound in (most, definition.budget.resource) if bound is not None]
     if bounds:

@@ -16,6 +16,7 @@ from hpo_service.core.algorithm_specs import (
     GridSpec,
     HyperbandSpec,
     MedianSpec,
+    PashaSpec,
     SuccessiveHalvingSpec,
 )
 from hpo_service.core.auto import full_resource
@@ -92,7 +93,7 @@ def _several_objectives(definition: StudyDefinition) -> Iterator[FieldProblem]:
 
 def _levels(definition: StudyDefinition) -> Iterator[FieldProblem]:
     spec, whole = definition.algorithm, definition.trainer.recipe is not None
-    if isinstance(spec, SuccessiveHalvingSpec | AshaSpec):
+    if isinstance(spec, SuccessiveHalvingSpec | AshaSpec | PashaSpec):
         yield from _powers(spec)
         if whole and spec.min_resource != int(spec.min_resource):
             yield _fractional("algorithm.min_resource", spec.min_resource, _around(spec.min_resource, 1))
@@ -114,7 +115,7 @@ def _levels(definition: StudyDefinition) -> Iterator[FieldProblem]:
                 yield _fractional(f"algorithm.{name}", value, _around(value, 1))
 
 
-def _powers(spec: SuccessiveHalvingSpec | AshaSpec) -> Iterator[FieldProblem]:
+def _powers(spec: SuccessiveHalvingSpec | AshaSpec | PashaSpec) -> Iterator[FieldProblem]:
     """Of halving: max_resource is min_resource times a power of eta."""
     power = rung_count(spec.min_resource, spec.max_resource, spec.eta) - 1
     below, above = spec.min_resource * spec.eta**power, spec.min_resource * spec.eta ** (power + 1)
@@ -264,7 +265,7 @@ def least_resource(definition: StudyDefinition) -> float | None:
         return halving(spec).cost(1)
     if isinstance(spec, HyperbandSpec | BohbSpec):
         return hyperband_round(spec.min_resource, spec.max_resource, spec.eta)[0].cost(1)
-    if isinstance(spec, AshaSpec | MedianSpec | AutoSpec):
+    if isinstance(spec, AshaSpec | PashaSpec | MedianSpec | AutoSpec):
         return first_levels(definition)[0]
     if spec.max_resource is None and "epochs" in definition.space:
         return None
@@ -277,7 +278,7 @@ def first_levels(definition: StudyDefinition) -> Sequence[float]:
     spec = definition.algorithm
     if isinstance(spec, MedianSpec):
         return judgements(spec)
-    if isinstance(spec, AshaSpec):
+    if isinstance(spec, AshaSpec | PashaSpec):
         return levels_up(spec.min_resource, spec.max_resource, spec.eta)
     if isinstance(spec, AutoSpec) and isinstance(auto.stands_for(definition).algorithm, AutoSpec):
         return auto.levels(definition)

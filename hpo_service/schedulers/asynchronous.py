@@ -70,6 +70,7 @@ class AsynchronousHalving:
         self._levels = tuple(levels)
         self._eta = eta
         self._rungs = [_Rung(level) for level in self._levels]
+        self._top = len(self._levels) - 1  # the highest rung that trials are promoted to
         self._due: dict[int, Finish] = {}
 
     def places(self) -> Iterator[Place]:
@@ -95,7 +96,7 @@ class AsynchronousHalving:
     def continues(self, slots: int, purse: Purse) -> Iterable[Continue]:
         """Promotions, from the highest rung down."""
         found: list[Continue] = []
-        for level in range(len(self._levels) - 2, -1, -1):
+        for level in range(self._top - 1, -1, -1):
             rung, target = self._rungs[level], self._levels[level + 1]
             for number in rung.promotable(self._eta):
                 price = target - rung.resource
@@ -173,12 +174,12 @@ class AsynchronousHalving:
 
     def _carry_completed(self) -> None:
         """Promote trials that ended by themselves without a segment: their last value stands at later rungs."""
-        for level in range(len(self._levels) - 1):
+        level = 0
+        while level < self._top:
             rung = self._rungs[level]
-            if not rung.completed:
-                continue
             trials = self._state.history.trials
-            for number in [n for n in rung.promotable(self._eta) if n in rung.completed]:
+            for number in [n for n in rung.promotable(self._eta) if n in rung.completed] if rung.completed else ():
                 rung.promote(number)
                 self._rungs[level + 1].entered.append(number)
                 self._come(trials[number], level + 1)
+            level += 1

@@ -8,7 +8,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from hpo_service.core.algorithm_specs import AshaSpec, BohbSpec, HyperbandSpec, MedianSpec, SuccessiveHalvingSpec
+from hpo_service.core.algorithm_specs import (
+    AshaSpec,
+    BohbSpec,
+    HyperbandSpec,
+    MedianSpec,
+    PashaSpec,
+    SuccessiveHalvingSpec,
+)
 from hpo_service.core.definition import Budget, StudyDefinition
 from hpo_service.core.suitability import first_levels
 from hpo_service.core.tables import BracketPlan, HalvingTable, HyperbandTable, halving, hyperband_round
@@ -26,7 +33,7 @@ class Ladder:
 
 def has_rungs(definition: StudyDefinition) -> bool:
     """Whether the study's algorithm compares trials at levels."""
-    return isinstance(definition.algorithm, SuccessiveHalvingSpec | HyperbandSpec | BohbSpec | AshaSpec | MedianSpec)
+    return synchronous(definition) or isinstance(definition.algorithm, AshaSpec | PashaSpec | MedianSpec)
 
 
 def synchronous(definition: StudyDefinition) -> bool:

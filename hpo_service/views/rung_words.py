@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from hpo_service.core.algorithm_specs import AlgorithmSpec, AshaSpec, MedianSpec
+from hpo_service.core.algorithm_specs import AlgorithmSpec, AshaSpec, MedianSpec, PashaSpec
 from hpo_service.views.columns import Floats
 
 MOST = 200
@@ -51,10 +51,11 @@ def _promoted(rung: Rung, value: float) -> str:
 def _paused(rung: Rung, value: float) -> str:
     if isinstance(rung.spec, MedianSpec):
         return f"waits to be judged at resource {rung.level:g}"
-    if not isinstance(rung.spec, AshaSpec):
+    if not isinstance(rung.spec, AshaSpec | PashaSpec):
         return f"waits until the other trials of the rung came to resource {rung.level:g}"
     standing = _standing(rung, value) or f"at resource {rung.level:g}"
-    return f"{standing}, not promoted while the best 1/{rung.spec.eta} are others"
+    unless = ", or the ranking here is the one below" if isinstance(rung.spec, PashaSpec) else ""
+    return f"{standing}, not promoted while the best 1/{rung.spec.eta} are others{unless}"
 
 
 def _standing(rung: Rung, value: float) -> str:

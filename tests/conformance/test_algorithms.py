@@ -36,6 +36,8 @@ ALGORITHMS: dict[str, dict[str, Any]] = {
     "bohb": {"name": "bohb", "max_resource": 9},
     "asha": {"name": "asha", "max_resource": 9},
     "asha-tpe": {"name": "asha", "max_resource": 9, "sampler": "tpe"},
+    "pasha": {"name": "pasha", "max_resource": 9},
+    "pasha-tpe": {"name": "pasha", "max_resource": 9, "sampler": "tpe", "epsilon": 0.01},
     "median": {"name": "median", "max_resource": 9, "min_trials": 3, "grace_resource": 2},
     "median-tpe": {"name": "median", "max_resource": 9, "min_trials": 3, "sampler": "tpe"},
 }

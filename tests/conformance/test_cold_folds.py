@@ -31,6 +31,7 @@ SPECS: dict[str, dict[str, Any]] = {
     "hyperband": {"max_resource": 9, "eta": 3},
     "bohb": {"max_resource": 9, "eta": 3},
     "asha": {"min_resource": 1, "max_resource": 9, "eta": 3},
+    "pasha": {"min_resource": 1, "max_resource": 9, "eta": 3},
     "median": {"grace_resource": 2, "interval": 2, "max_resource": 8, "min_trials": 3},
 }
 TRIALS = 24

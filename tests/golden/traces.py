@@ -42,6 +42,7 @@ STUDIES: dict[str, dict[str, Any]] = {
     },
     "hyperband": {"algorithm": {"name": "hyperband", "max_resource": 9}, "budget": {"resource": 200}},
     "asha": {"algorithm": {"name": "asha", "max_resource": 9}, "budget": {"trials": 30}},
+    "pasha": {"algorithm": {"name": "pasha", "max_resource": 27}, "budget": {"trials": 60}},
     "median": {
         "algorithm": {"name": "median", "max_resource": 9, "min_trials": 3},
         "budget": {"trials": 15},

@@ -336,6 +336,6 @@ function nothing(page) {
       })
     : emptyState({
         title: "This study has no brackets",
-        text: "Its algorithm trains every trial to the end. Choose asha, successive_halving, hyperband or bohb to stop the poor ones early.",
+        text: "Its algorithm trains every trial to the end. Choose asha, pasha, successive_halving, hyperband or bohb to stop the poor ones early.",
       });
 }

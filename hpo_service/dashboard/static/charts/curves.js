@@ -63,7 +63,7 @@ export function mount(p, page) {
 // Where there is one bracket, the rungs tell more.
 function usualColour(page) {
   if (!page.hasRungs) return "value";
-  return ["asha", "successive_halving"].includes(page.definition().algorithm.name) ? "rung" : "bracket";
+  return ["asha", "pasha", "successive_halving"].includes(page.definition().algorithm.name) ? "rung" : "bracket";
 }
 
 // Rungs lie evenly on a log axis; few of them do well enough on a linear one.
