@@ -94,7 +94,11 @@ def fold(definition: StudyDefinition, picked: str | None = None) -> StudyFold:
         definition=definition,
         history=history,
         ledger=Ledger(gives_back=name not in SYNCHRONOUS),
-        standing=Standing(definition.objective, judged_at_rest=isinstance(spec, specs.AshaSpec | specs.PashaSpec | specs.AutoSpec)),
+        standing=Standing(
+            definition.objective,
+            judged_at_rest=isinstance(spec, specs.AshaSpec | specs.PashaSpec | specs.AutoSpec),
+            adapts=_adapts(spec),
+        ),
         synchronous=name in SYNCHRONOUS,
         rounds=Rounds() if goes_in_rounds(definition) else None,
     )
@@ -107,6 +111,11 @@ def fold(definition: StudyDefinition, picked: str | None = None) -> StudyFold:
         scheduler=_scheduler(state, concrete, sampler),
         segment_target=segment_target,
     )
+
+
+def _adapts(spec: specs.AlgorithmSpec) -> bool:
+    """Whether later configurations are chosen by what earlier ones came to."""
+    return getattr(spec, "sampler", spec.name) not in ("grid", "random", "sobol")
 
 
 def goes_in_rounds(definition: StudyDefinition) -> bool:
