@@ -58,7 +58,7 @@ class Rate(Answer):
 class BudgetRow(Answer):
     name: str = Field(examples=["trials"])
     used: float | None = Field(description="Null where only the algorithm knows: patience.")
-    limit: float
+    limit: float | None = Field(description="Null for `patience: auto`, which is a rule and no number.")
     unit: str
 
 

@@ -37,11 +37,11 @@ class Rate:
 
 @dataclass(frozen=True, slots=True)
 class Spent:
-    """One bound of a budget. `used` is None where only the algorithm knows."""
+    """One bound of a budget. `used` is None where only the algorithm knows; `limit` too, where that is a rule."""
 
     name: str
     used: float | None
-    limit: float
+    limit: float | None
     unit: str
 
 
@@ -69,7 +69,10 @@ def budget_rows(budget: Budget, now: Mark, *, started: int, hours: float, best: 
         ("patience", None, None if budget.patience == "auto" else budget.patience, "trials without improvement"),
         ("target", best, budget.target, "objective"),
     )
-    return [Spent(name, used, float(limit), unit) for name, used, limit, unit in rows if limit is not None]
+    found = [Spent(name, used, float(limit), unit) for name, used, limit, unit in rows if limit is not None]
+    if budget.patience == "auto":
+        found.append(Spent("patience", None, None, "until going on is not worth its cost"))
+    return found
 
 
 def time_left_s(

@@ -126,3 +126,15 @@ def test_marks_older_than_the_window_are_dropped(row: StudyRow) -> None:
     assert found.rate is not None
     assert found.rate.seconds <= 660
     assert found.rate.trials == pytest.approx(60.0, rel=0.1)
+
+
+def test_patience_auto_is_taken_and_is_a_bound_without_a_number(client: TestClient, study: str) -> None:
+    path = f"/api/v1/studies/{study}"
+    assert client.patch(path, json={"budget": {"patience": "auto", "worth": 50}}).status_code == 200
+    row = client.get(path).json()["budget"][-1]
+    assert row == {"name": "patience", "used": None, "limit": None, "unit": "until going on is not worth its cost"}
+    refused = client.patch(path, json={"budget": {"patience": "soon"}})
+    assert refused.status_code == 422
+    assert "patience is auto or a whole number" in refused.text
+    budget = client.get("/api/v1/schema").json()["$defs"]["Budget"]["properties"]
+    assert {"const": "auto", "type": "string"} in budget["patience"]["anyOf"]

@@ -96,7 +96,11 @@ function budget(study) {
   const row = nearest(study);
   const left =
     study.time_left_s !== null && study.time_left_s !== undefined && study.state === "running" ? `≈ ${rough(study.time_left_s)} left` : "";
-  if (!row) return h("div", { class: "quiet small" }, study.state === "running" ? "no bound" : plural(study.trials, "trial"));
+  if (!row) {
+    const patient = (study.budget || []).some(({ name }) => name === "patience");
+    const bound = patient ? "until going on is not worth it" : "no bound";
+    return h("div", { class: "quiet small" }, study.state === "running" ? bound : plural(study.trials, "trial"));
+  }
   const text = (UNITS[row.name] || (() => `${number(Math.round(row.used))} of ${number(row.limit)} ${row.unit || row.name}`))(row);
   return h(
     "div",

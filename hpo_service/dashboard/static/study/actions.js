@@ -122,7 +122,8 @@ const FIELDS = [
   { path: "budget.resource", label: "Resource", hint: "sum over the trials", step: "any" },
   { path: "budget.hours", label: "Hours", hint: "since the first dispatch", step: "any" },
   { path: "budget.dollars", label: "Dollars", hint: "by the prices in the settings", step: "any" },
-  { path: "budget.patience", label: "Patience", hint: "trials in a row without improvement", step: "1" },
+  { path: "budget.patience", label: "Patience", hint: "trials in a row without improvement, or auto", step: "1", word: "auto" },
+  { path: "budget.worth", label: "Worth", hint: "dollars per unit of the objective, for patience auto", step: "any" },
   { path: "budget.target", label: "Target", hint: "ends the study when the objective reaches it", step: "any" },
 ];
 const valueAt = (definition, path) => path.split(".").reduce((at, name) => at?.[name], definition);
@@ -157,13 +158,14 @@ export async function edit(page) {
   });
 }
 
-function row({ path, label, hint, step, required }, now) {
+function row({ path, label, hint, step, required, word }, now) {
   const id = `edit-${path.replace(".", "-")}`;
   const input = h("input", {
     id,
-    type: "number",
-    step,
-    min: path.endsWith("target") ? null : "0",
+    type: word ? "text" : "number",
+    inputmode: word ? "text" : null,
+    step: word ? null : step,
+    min: word || path.endsWith("target") ? null : "0",
     value: now ?? "",
     required: Boolean(required),
     placeholder: "no bound",
@@ -184,7 +186,8 @@ function row({ path, label, hint, step, required }, now) {
 function changesOf(rows) {
   const body = {};
   for (const { path, input, before } of rows) {
-    const now = input.value.trim() === "" ? null : Number(input.value);
+    const text = input.value.trim();
+    const now = text === "" ? null : Number.isNaN(Number(text)) ? text : Number(text);
     if (now === before) continue;
     const [head, name] = path.split(".");
     if (name) (body[head] ??= {})[name] = now;

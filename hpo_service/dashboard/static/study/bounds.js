@@ -9,6 +9,10 @@ export function bounds(page) {
   const study = page.study();
   const given = study.budget ?? fallback(study, page.definition().budget ?? {});
   const rows = given.filter(({ limit }) => limit !== null && limit !== undefined).map((one) => line(one, page));
+  if (page.definition().budget?.patience === "auto") {
+    const text = page.study().state === "finished" ? "auto" : "auto: until going on is not worth its cost";
+    rows.push({ name: "patience", label: LABELS.patience, used: 0, limit: 0, share: null, text, left: "" });
+  }
   if (!rows.length) {
     const text = page.definition().algorithm.name === "grid" ? "ends with its last grid point" : "runs until it is stopped";
     return [{ name: "none", label: "no bound", used: 0, limit: 0, share: null, text, left: "" }];
