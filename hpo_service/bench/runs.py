@@ -30,7 +30,8 @@ VERSION = 1
 
 @dataclass(frozen=True, slots=True)
 class Decisions:
-    """Time that a method took to decide, training apart: how often it was asked, and wall milliseconds each."""
+    """Time that a method took to decide, training apart: how often it decided, and milliseconds of a core each (of all
+    threads of the process: what else the machine does is not counted)."""
 
     count: int = 0
     mean_ms: float = 0.0
@@ -158,11 +159,11 @@ class Recorder:
     @contextmanager
     def deciding(self) -> Iterator[None]:
         """Time that the method takes to choose what to do next, nothing else within."""
-        began = time.perf_counter()
+        began = time.process_time()
         try:
             yield
         finally:
-            self._decided.append((time.perf_counter() - began) * 1e3)
+            self._decided.append((time.process_time() - began) * 1e3)
 
     def decided(self, milliseconds: float) -> None:
         """One decision that was timed elsewhere."""

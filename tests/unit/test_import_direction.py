@@ -90,6 +90,7 @@ ALLOWED: dict[str, set[str]] = {
         "algorithms",
         "samplers",
         "store",
+        "decider",
         "executors",
         "controller",
         "errors",
