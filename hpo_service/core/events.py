@@ -1,4 +1,4 @@
-"""The event log's vocabulary: one envelope, eleven kinds of payload, all frozen.
+"""The event log's vocabulary: one envelope, twelve kinds of payload, all frozen.
 
 Every state change of a study is an event with a per-study sequence number, written in the transaction that
 changes the tables. Algorithms fold them (see `core.algorithm`); `observe` must ignore kinds that it does not know.
@@ -18,6 +18,7 @@ from hpo_service.core.proposals import Proposal
 from hpo_service.core.states import Origin, StudyState
 from hpo_service.core.values import from_json as value_from_json
 from hpo_service.core.values import to_json as value_to_json
+from hpo_service.core.warm_start import WarmStarted as WarmStarted
 
 SCHEMA_VERSION = 1
 
@@ -356,6 +357,7 @@ Payload = (
     | AttemptsEnded
     | MethodsChosen
     | TrialsImported
+    | WarmStarted
 )
 PAYLOADS: Mapping[str, type[Payload]] = {
     kind.kind: kind
@@ -371,6 +373,7 @@ PAYLOADS: Mapping[str, type[Payload]] = {
         AttemptsEnded,
         MethodsChosen,
         TrialsImported,
+        WarmStarted,
     )
 }
 

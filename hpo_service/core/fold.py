@@ -27,6 +27,7 @@ from hpo_service.core.events import (
     Reported,
     TrialsEnqueued,
     TrialsImported,
+    WarmStarted,
 )
 from hpo_service.core.filling import Candidate, Seat, Vacancy
 from hpo_service.core.history import History, TrialRecord
@@ -52,6 +53,7 @@ class State:
     methods: Methods = field(default_factory=Methods)
     synchronous: bool = False  # whether the same trials come out whoever finishes first
     rounds: Rounds | None = None  # where it is not, and the same study is to come out twice
+    warm: WarmStarted | None = None  # what it began from
 
     @property
     def block(self) -> int | None:
@@ -145,6 +147,8 @@ class StudyFold:
             self._change(payload, event.seq)
         elif isinstance(payload, MethodsChosen):
             self.state.methods.take(payload)
+        elif isinstance(payload, WarmStarted):
+            self.state.warm = payload
 
     def propose(self, slots: int, *, most: int | None = None) -> Sequence[Proposal]:
         """Endings first, then trials that go on, then new ones; at most `slots` of the last two kinds.
@@ -302,7 +306,7 @@ class StudyFold:
         batch, number = Batch(self.history), self.history.next_number
         if enqueued is None:
             ask = self._ask(number, place, batch)
-            spent = None if self._baseline(ask) else self._sampler.spent(ask)
+            spent = None if self._baseline(ask) or self._portfolio(ask) else self._sampler.spent(ask)
             if spent is not None:
                 return spent
         if place.prepaid or self.state.definition.budget.resource is None:
@@ -317,6 +321,8 @@ class StudyFold:
     def _new(self, number: int, place: Place, batch: Batch) -> Start | None:
         ask = self._ask(number, place, batch)
         origin, draw = Origin.BASELINE, self._baseline(ask)
+        if draw is None:
+            origin, draw = Origin.PORTFOLIO, self._portfolio(ask)
         if draw is None:
             origin, draw = Origin.SAMPLED, self._draw(ask)
         if draw is None:
@@ -366,6 +372,19 @@ class StudyFold:
         if ask.taken(key):
             return None
         return Draw(params=params, key=key, reason="the defaults come first, as a baseline")
+
+    def _portfolio(self, ask: Ask) -> Draw | None:
+        """The next configuration of the portfolio that no trial has, and that the space allows by now."""
+        warm = self.state.warm
+        for place, given in enumerate(warm.portfolio if warm else (), start=1):
+            try:
+                params = ask.space.validate_params(given)
+            except SpaceError:
+                continue
+            key = ask.space.config_key(params)
+            if not ask.taken(key):
+                return Draw(params=params, key=key, reason=f"{_nth(place)} of the portfolio: it did well in past studies")
+        return None
 
     def _enqueued(self, trial: TrialRecord, place: Place) -> Start:
         retry = trial.retry_of is not None
@@ -466,6 +485,10 @@ class StudyFold:
             self.history.change_space(payload.space_version, self.state.definition.search_space)
         self.state.standing.advance(self.history, self.state.definition.budget)
         self._scheduler.review(seq)
+
+
+def _nth(place: int) -> str:
+    return {1: "the first", 2: "the second", 3: "the third"}.get(place, f"number {place}")
 
 
 def _block_of(start: Start, position: int, size: int) -> Cohort:

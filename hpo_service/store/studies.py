@@ -23,10 +23,11 @@ from hpo_service.core.events import (
     StudyCreated,
     StudyStateChanged,
     TrialsEnqueued,
+    WarmStarted,
 )
 from hpo_service.core.states import ENDED_STUDY, Origin, StudyState, TrialState, study_sources
-from hpo_service.errors import Conflict, DecisionMoved, NotFound
-from hpo_service.store import eventlog, idempotency
+from hpo_service.errors import Conflict, DecisionMoved, InvalidInput, NotFound
+from hpo_service.store import eventlog, idempotency, warm_starts
 from hpo_service.store.committing import check_decision, move_trials
 from hpo_service.store.database import Database
 from hpo_service.store.deleting import delete_study
@@ -81,14 +82,18 @@ def create_study(
     confirmed: Sequence[Mapping[str, Any]] = (),
 ) -> StudyRow:
     """Store a new study in `state` (preflight, running or paused). A known idempotency key: the study made then.
-    `confirmed`: the configurations that a confirmation trains, its first trials."""
+    `confirmed`: the configurations that a confirmation trains, its first trials. Raises InvalidInput for past studies
+    that it cannot begin from."""
     if state not in (StudyState.PREFLIGHT, StudyState.RUNNING, StudyState.PAUSED):
         raise Conflict(f"a study begins in preflight, running or paused, but got {state.value}")
+    warm, refused = _begun_from(db, definition)  # takes its time: not while others wait to write
 
     def work(tx: Tx) -> StudyRow:
         earlier = idempotency.claim(tx, remember)
         if earlier is not None:
             return _read(tx, earlier["study_id"])
+        if refused is not None:
+            raise refused
         study_id, document = new_id("s"), definition.to_document()
         row = {
             **_columns(definition),
@@ -102,6 +107,7 @@ def create_study(
         _write_tags(tx, study_id, definition.tags)
         created: list[Payload] = [
             StudyCreated(definition=document, chosen=_chosen(definition)),
+            *([] if warm is None else [warm]),
             StudyStateChanged(state=state, reason="created"),
         ]
         if confirmed:
@@ -300,6 +306,14 @@ def grew(before: Budget, after: Budget) -> bool:
     if before.patience is not None and _more_patient(before, after):
         return True
     return before.target is not None and after.target != before.target
+
+
+def _begun_from(db: Database, definition: StudyDefinition) -> tuple[WarmStarted | None, InvalidInput | None]:
+    """What it begins from, or why it cannot: that is no matter to who asks again for a study that was made."""
+    try:
+        return warm_starts.begun_from(db, definition), None
+    except InvalidInput as error:
+        return None, error
 
 
 def _chosen(definition: StudyDefinition) -> dict[str, str]:

@@ -13,6 +13,7 @@ from hpo_service.core import events as ev
 from hpo_service.core import proposals as pr
 from hpo_service.core.imported import ImportedTrial
 from hpo_service.core.states import Origin, StudyState, TrialState
+from hpo_service.core.warm_start import PastResults, Source
 
 REASON = st.text(min_size=1).filter(str.strip)
 LEVEL = st.floats(0.1, 1e6) | st.just(pr.UNLIMITED)
@@ -39,7 +40,28 @@ PROPOSALS = st.one_of(
     st.builds(pr.Finish, trial=st.integers(0), reason=REASON),
 )
 PAYLOADS = st.one_of(
-    st.builds(ev.StudyCreated, definition=st.just({"name": "a"})),
+    st.builds(
+        ev.StudyCreated,
+        definition=st.just({"name": "a"}),
+        chosen=st.sampled_from([{}, {"method": "gp", "reason": "so", "text": "a Gaussian process: so"}]),
+    ),
+    st.builds(
+        ev.WarmStarted,
+        mode=st.sampled_from(["auto", "named"]),
+        sources=st.just((Source(study="s1", name="old", trials=9, shared=("a",), likeness=0.5),)),
+        portfolio=st.just(({"a": 1},)),
+        prior=st.tuples(
+            st.builds(
+                PastResults,
+                study=st.just("s1"),
+                maximize=st.booleans(),
+                params=st.just(({"a": 1}, {"a": 2})),
+                values=st.tuples(st.floats(allow_nan=False), st.floats(allow_nan=False)),
+                lengths=st.just({"a": 0.5}),
+                noise=st.just(0.1),
+            )
+        ),
+    ),
     st.builds(
         ev.DefinitionChanged,
         definition=st.just({"name": "a"}),
