@@ -73,7 +73,7 @@ def _member(shared: Shared, study: StudyRow) -> _Member:
     with shared.columns.at(study.id, study.last_seq) as columns:
         objective = columns.definition.objective
         numbers, values = columns.remember("by_trial", lambda: progress.by_trial(columns))
-        furthest = columns.ranks & (columns.resource == study.best_resource)
+        furthest = columns.counts & (columns.resource == study.best_resource)
         found = columns.sort_value[furthest].copy()
     best_so_far = compared.BestSoFar(trials=numbers.tolist(), values=values.tolist())
     return _Member(study, objective, found, best_so_far)

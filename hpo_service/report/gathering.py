@@ -96,7 +96,7 @@ def gather(db: Database, study: StudyRow, columns: StudyColumns, given: Given) -
     numbers, values = columns.remember("by_trial", lambda: progress.by_trial(columns))
     ranked = np.flatnonzero(columns.ranks)
     shown = ranked[np.unique(np.linspace(0, ranked.size - 1, POINTS).round().astype(int))] if ranked.size else ranked
-    furthest = columns.sort_value[columns.ranks & (columns.resource == study.best_resource)]
+    furthest = columns.sort_value[columns.counts & (columns.resource == study.best_resource)]
     top = reading.best(db, study.id, limit=TOP)
     first = neighbours.first_of_origin(columns, ORIGINS.index(Origin.BASELINE.value))
     chosen = [row.number for row in top[:CURVES]] + ([] if first is None else [first])

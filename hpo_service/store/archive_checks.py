@@ -20,7 +20,7 @@ from hpo_service.core.events import DefinitionChanged, StudyCreated
 from hpo_service.core.states import ENDED_STUDY, AttemptState, Origin, StudyState, TrialState
 from hpo_service.errors import InvalidInput
 from hpo_service.store import texts
-from hpo_service.store.mapping import study_row
+from hpo_service.store.mapping import constraints_column, study_row
 from hpo_service.store.tables import studies
 from hpo_service.store.tx import clean
 
@@ -42,6 +42,9 @@ _WORDS: Mapping[str, frozenset[str]] = {
     "attempts.state": frozenset(AttemptState) - {AttemptState.OPEN},
 }
 """What may stand in columns of words: at rest nothing is under way."""
+_LATER: Mapping[str, int] = {"studies": 2, "trials": 1, "reports": 1}
+"""So many columns at a table's end came after the first archives: left out of a row where they hold nothing, so that a
+study that has no use for them has the same archive, with the same digest, as before."""
 REMEDY = "archive the study again with `hpo archive`"
 _OF_ATTEMPTS = ("code", "data", "run", "variables")
 _DEFINING = (StudyCreated.kind, DefinitionChanged.kind)
@@ -54,9 +57,20 @@ def columns_of(table: Table) -> list[str]:
     return [column.name for column in table.columns if column.name not in skipped]
 
 
+def trimmed(table: Table, row: Row) -> Row:
+    """The row as archives hold it."""
+    least, size = len(columns_of(table)) - _LATER.get(table.name, 0), len(row)
+    while size > least and row[size - 1] is None:
+        size -= 1
+    return row[:size]
+
+
 def checked(table: Table, row: Row) -> list[Any]:
     """The row's values, each of the kind that its column holds. Raises InvalidInput."""
     names = columns_of(table)
+    lacking = len(names) - len(row)
+    if 0 < lacking <= _LATER.get(table.name, 0):
+        row = (*row, *[None] * lacking)
     if len(row) != len(names):
         raise InvalidInput(f"a row of {table.name} has {len(names)} values, but got {len(row)}")
     return [_value(table.c[name], value) for name, value in zip(names, row, strict=True)]
@@ -66,6 +80,7 @@ def checked_study(given: Mapping[str, Any], definition: StudyDefinition) -> dict
     """The study's own row as an archive tells it, whose definition was read before. Raises InvalidInput for one that is
     not at rest, that nobody could read, or that says otherwise than its definition."""
     names = columns_of(studies)
+    given = dict.fromkeys(names[-_LATER["studies"] :]) | dict(given)
     missing = [name for name in names if name not in given]
     if missing:
         raise InvalidInput(f"an archived study has the columns of one, but not {missing[:5]}", remedy=REMEDY)
@@ -75,7 +90,8 @@ def checked_study(given: Mapping[str, Any], definition: StudyDefinition) -> dict
         metrics = [str(one["metric"]) for one in json.loads(row["objectives"])]
     except (ValueError, TypeError, KeyError, OverflowError, RecursionError) as error:
         raise InvalidInput(f"an archived study can be read, but {error!r:.200}", remedy=REMEDY) from None
-    told = (read.open_attempts, read.external, read.parallel, row["retries"], read.priority, row["confirms"], metrics)
+    told = (read.open_attempts, read.external, read.parallel, row["retries"], read.priority, row["confirms"], metrics,
+            row["constraints"])  # fmt: skip
     if told != (0, *_of_definition(definition)):
         raise InvalidInput(
             f"an archived study has no attempt open, and what it says of its definition is true, but got {told!r:.200}",
@@ -90,6 +106,7 @@ def _of_definition(definition: StudyDefinition) -> tuple[Any, ...]:
     metrics = [objective.metric for objective in definition.objectives]
     return (
         definition.trainer.external, definition.parallel, definition.retries, definition.priority, confirms, metrics,
+        constraints_column(definition.constraints),
     )  # fmt: skip
 
 

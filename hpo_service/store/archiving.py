@@ -27,6 +27,7 @@ from hpo_service.store.archive_checks import (
     checked_environment,
     checked_text,
     columns_of,
+    trimmed,
 )
 from hpo_service.store.database import Database
 from hpo_service.store.tables import (
@@ -95,7 +96,7 @@ def rows_of(db: Database, study_id: str, table: Table) -> Iterator[Row]:
             page = statement.where(tuple_(*keys) > tuple_(*(last[place] for place in places)))
         with db.read() as tx:
             found = tx.all(page.limit(ROWS))
-        yield from (tuple(row) for row in found)
+        yield from (trimmed(table, tuple(row)) for row in found)
         if len(found) < ROWS or not keys:
             return
         last = tuple(found[-1])
@@ -130,11 +131,11 @@ class Digest:
 
     def __init__(self, study: Mapping[str, Any]) -> None:
         self._sha = hashlib.sha256()
-        self._tell("studies", [study[name] for name in columns_of(studies)])
+        self.take(studies, [study[name] for name in columns_of(studies)])
 
     def take(self, table: Table, row: Row) -> None:
         """The next row."""
-        self._tell(table.name, list(row))
+        self._tell(table.name, list(trimmed(table, row)))
 
     def _tell(self, name: str, values: list[Any]) -> None:
         """Zero has no sign: SQLite keeps none."""

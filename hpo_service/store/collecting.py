@@ -115,7 +115,13 @@ def _load(tx: Tx, study: Row[Any], items: Sequence[CollectItem]) -> Batch:
     numbers = sorted({item.trial for item in items})
     rows = tx.raw(_WORKS.format(among=tx.in_list), study.id, tx.listed(numbers))
     works = {row[0]: Work.of(row) for row in rows}
-    batch = Batch(study_id=study.id, goals=goals_of(study.objectives), retries=study.retries, now=tx.now, works=works)
+    batch = Batch(
+        study_id=study.id,
+        goals=goals_of(study.objectives, study.constraints),
+        retries=study.retries,
+        now=tx.now,
+        works=works,
+    )
     _load_doubtful(tx, batch, items)
     holding = {i.trial for i in items if isinstance(i, SavedItem) or (isinstance(i, EndedItem) and i.checkpoint)}
     if holding:
@@ -155,14 +161,15 @@ def _load_doubtful(tx: Tx, batch: Batch, items: Sequence[CollectItem]) -> None:
 
 
 @functools.lru_cache(maxsize=1024)
-def goals_of(objectives: str) -> Goals:
-    """What is optimised, of a study's stored objectives."""
-    return Goals.load(objectives)
+def goals_of(objectives: str, constraints: str | None) -> Goals:
+    """What is optimised and what is bounded, of a study's stored objectives and constraints."""
+    return Goals.load(objectives, constraints)
 
 
 def _store(tx: Tx, study: Row[Any], batch: Batch) -> None:
     touched = [work for work in batch.works.values() if work.touched]
     _write_starts(tx, batch)
+    _write_violations(tx, batch, touched)
     _write_trials(tx, batch, touched)
     _write_attempts(tx, batch, touched)
     _write_late(tx, batch)
@@ -184,21 +191,24 @@ def _store(tx: Tx, study: Row[Any], batch: Batch) -> None:
         "resource": sum(work.resource - work.old_resource for work in touched),
     }
     last = eventlog.append(tx, study.id, payloads, add=add, put=put)
-    if put:
-        improvements.append(tx, study, last, best=put, add=add)
+    improvements.append(tx, study, last, best=put, add=add)
     write_reports(tx, batch, last - len(payloads) + 1)
 
 
 def reported_of(batch: Batch) -> Reported:
     """The event of the batch's reports, in canonical order."""
-    names = batch.goals.metrics
+    goals = batch.goals
+    others: dict[int, tuple[float, ...]] = {}
+    if goals.more:
+        told = {r.trial: batch.works[r.trial].metrics for r in batch.reports}
+        others = {n: tuple(map(scoring.number, goals.others(metrics))) for n, metrics in told.items()}
     rows = [
         ReportRow(
             trial=r.trial,
             fence=r.fence,
             step=r.step,
             resource=r.resource,
-            values=tuple(scoring.number(r.metrics.get(name)) for name in names),
+            values=(scoring.number(r.metrics.get(goals.metric)), *others.get(r.trial, ())),
         )
         for r in sorted(batch.reports, key=lambda r: (r.trial, r.fence, r.step))
     ]
@@ -207,14 +217,23 @@ def reported_of(batch: Batch) -> Reported:
 
 def best_of(tx: Tx, study: Row[Any], batch: Batch, touched: Sequence[Work]) -> dict[str, Any]:
     """What the best trial becomes, as columns of the study; empty where it stays."""
-    best = Best.of(study, batch.goals)
+    goals = batch.goals
+    best = Best.of(study, goals)
     for work in touched:
-        best.consider(work.number, work.rank_value(batch.goals.metric), work.resource)
+        best.consider(work.number, work.rank_value(goals.metric), work.resource, goals.violation(work.metrics))
     if best.stale:
-        best = scoring.look_up_best(tx, study.id, maximize=batch.goals.maximize)
-    if (best.trial, best.value, best.resource) == (study.best_trial, study.best_value, study.best_resource):
-        return {}
-    return {"best_trial": best.trial, "best_value": best.value, "best_resource": best.resource}
+        best = scoring.look_up_best(tx, study.id, maximize=goals.maximize, constrained=bool(goals.constraints))
+    found = {"best_trial": best.trial, "best_value": best.value, "best_resource": best.resource}
+    if goals.constraints:
+        found["best_violation"] = best.violation
+    return found if any(getattr(study, name) != value for name, value in found.items()) else {}
+
+
+def _write_violations(tx: Tx, batch: Batch, touched: Sequence[Work]) -> None:
+    goals = batch.goals
+    if goals.constraints:
+        rows = [(goals.violation(work.metrics), batch.study_id, work.number) for work in touched if work.reported]
+        tx.update(trials, ("study_id", "number"), ("violation",), rows)
 
 
 def _write_trials(tx: Tx, batch: Batch, touched: Sequence[Work]) -> None:
@@ -282,7 +301,10 @@ def write_values(tx: Tx, batch: Batch, touched: Sequence[Work]) -> None:
 def write_reports(tx: Tx, batch: Batch, seq: int) -> None:
     """The rows of the batch's reports, under the event `seq` that tells of them."""
     metric, study_id, now = batch.goals.metric, batch.study_id, batch.now
-    rows = [
+    if batch.goals.more:
+        _write_standings(tx, batch, seq)
+        return
+    rows: list[tuple[Any, ...]] = [
         (
             study_id, r.trial, r.fence, r.step, seq, r.resource, *scoring.columns(r.metrics.get(metric)),
             dump(r.metrics), now,
@@ -290,6 +312,19 @@ def write_reports(tx: Tx, batch: Batch, seq: int) -> None:
         for r in batch.reports
     ]  # fmt: skip
     tx.insert(reports, _REPORT, rows)
+
+
+def _write_standings(tx: Tx, batch: Batch, seq: int) -> None:
+    """The same rows, with what the trials came to in what is more than the first objective."""
+    goals, works = batch.goals, batch.works
+    rows: list[tuple[Any, ...]] = [
+        (
+            batch.study_id, r.trial, r.fence, r.step, seq, r.resource, *scoring.columns(r.metrics.get(goals.metric)),
+            dump(r.metrics), batch.now, json.dumps(goals.others(works[r.trial].metrics)),
+        )
+        for r in batch.reports
+    ]  # fmt: skip
+    tx.insert(reports, (*_REPORT, "standing"), rows)
 
 
 def _write_checkpoints(tx: Tx, batch: Batch) -> None:

@@ -29,7 +29,7 @@ from hpo_service.store.tx import Tx, clean, dump, utc_us
 _TRIAL = (
     "study_id", "number", "state", "reason", "origin", "params", "space_version", "fence", "resource", "step",
     "value_kind", "value", "sort_value", "metrics", "attempts", "seconds", "created_at", "started_at", "ended_at",
-    "tags", "notes",
+    "tags", "notes", "violation",
 )  # fmt: skip
 _ATTEMPT = (
     "study_id", "trial", "fence", "state", "outcome", "failure", "reason", "method", "resource", "last_step",
@@ -93,7 +93,9 @@ def import_trials(
 
 def _plan(tx: Tx, study: Row[Any], given: Sequence[GivenTrial]) -> _Plan:
     works = {n: _blank(n) for n in range(study.next_trial, study.next_trial + len(given))}
-    batch = Batch(study_id=study.id, goals=goals_of(study.objectives), retries=0, now=tx.now, works=works)
+    batch = Batch(
+        study_id=study.id, goals=goals_of(study.objectives, study.constraints), retries=0, now=tx.now, works=works
+    )
     plan = _Plan(batch)
     for (number, work), trial in zip(works.items(), given, strict=True):
         for step, resource, metrics in trial.reports:
@@ -131,7 +133,8 @@ def _settled(plan: _Plan, work: Work, given: GivenTrial) -> _Taken:
 
 
 def _event(plan: _Plan) -> TrialsImported:
-    metric = plan.batch.goals.metric
+    goals = plan.batch.goals
+    metric = goals.metric
     return TrialsImported(
         trials=tuple(
             ImportedTrial(
@@ -141,6 +144,7 @@ def _event(plan: _Plan) -> TrialsImported:
                 resource=t.work.resource,
                 value=scoring.number(t.work.metrics[metric]) if metric in t.work.metrics else None,
                 reason=t.reason,
+                others=tuple(map(scoring.number, goals.others(t.work.metrics))) if goals.more else (),
             )
             for t in plan.taken
         )
@@ -166,8 +170,7 @@ def _append(tx: Tx, study: Row[Any], plan: _Plan, payloads: Sequence[Payload], p
     add: dict[str, float] = {**plan.counts, "next_trial": len(plan.taken), "imported": len(plan.taken)}
     columns = {**put, **best, "decision": study.decision + 1}
     last = eventlog.append(tx, study.id, payloads, add=add, put=columns)
-    if best:
-        improvements.append(tx, study, last, best=best, add=add)
+    improvements.append(tx, study, last, best=best, add=add)
     if plan.batch.reports:
         write_reports(tx, plan.batch, last - len(payloads) + 2)
 
@@ -185,6 +188,7 @@ def _write_trials(tx: Tx, study: Row[Any], plan: _Plan) -> None:
                 *key, work.state.value, t.reason, Origin.IMPORTED.value, dump(dict(given.params)), study.space_version,
                 1, work.resource, work.step, kind, number, work.rank_value(metric), dump(work.metrics), 1,
                 (ended - started) / 1e6, created, started, ended, dump(own), clean(given.notes),
+                plan.batch.goals.violation(work.metrics),
             )
         )  # fmt: skip
         tried.append(

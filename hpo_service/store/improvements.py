@@ -1,7 +1,8 @@
 """How each study's best trial came about: one row per transaction that changed it, with what had been spent by then.
 
 A best that fell (its trial failed, or reported something worse) is a change too; where no trial ranks any more the row
-names none. `collecting` appends in the transaction that changes the best; here nothing else is written.
+names none, and so it does where the best trial breaks a constraint. `collecting` appends in the transaction that
+changes the best; here nothing else is written.
 """
 
 from __future__ import annotations
@@ -24,14 +25,31 @@ _ENDED = ("finished", "stopped", "failed")
 
 
 def append(tx: Tx, study: Row[Any], seq: int, *, best: Mapping[str, Any], add: Mapping[str, float]) -> None:
-    """Write that the best is now `best`, under the transaction's last event `seq`. `study` is the row as it was locked,
-    `add` what the transaction adds to its columns."""
+    """Write that the best is now `best`, under the transaction's last event `seq`; nothing where `best` is empty.
+    `study` is the row as it was locked, `add` what the transaction adds to its columns."""
+    if not best:
+        return
+    shown = _shown(best["best_trial"], best["best_value"], best["best_resource"], best.get("best_violation", 0.0))
+    if shown == _shown(study.best_trial, study.best_value, study.best_resource, _violation(study)):
+        return
     row = (
-        study.id, seq, best["best_trial"], best["best_value"], best["best_resource"], tx.now,
+        study.id, seq, *shown, tx.now,
         study.resource + add.get("resource", 0.0), study.cost_microdollars + int(add.get("cost_microdollars", 0)),
         sum(getattr(study, state) + int(add.get(state, 0)) for state in _ENDED),
     )  # fmt: skip
     tx.insert(table, _COLUMNS, [row])
+
+
+def _violation(study: Row[Any]) -> float | None:
+    violation: float | None = 0.0 if study.constraints is None else study.best_violation
+    return violation
+
+
+def _shown(
+    trial: int | None, value: float | None, resource: float | None, violation: float | None
+) -> tuple[int | None, float | None, float | None]:
+    """What counts as best of those columns: only what keeps the constraints."""
+    return (trial, value, resource) if violation == 0 else (None, None, None)
 
 
 def improvements(db: Database, study_id: str, after_seq: int = 0) -> list[Improvement]:

@@ -25,7 +25,7 @@ from hpo_service.store.tx import Tx, to_datetime
 
 PAGE = 256
 """Events that are read at once; an event may tell of a thousand reports."""
-_HEAD = "SELECT last_seq, objectives FROM studies WHERE id = ? AND deleted_at IS NULL"
+_HEAD = "SELECT last_seq, objectives, constraints FROM studies WHERE id = ? AND deleted_at IS NULL"
 _AFTER = (
     "SELECT seq, kind, schema_version, epoch, at, payload FROM events "
     "WHERE study_id = ? AND seq > ? AND seq <= ?{more} ORDER BY seq LIMIT ?"
@@ -34,6 +34,8 @@ _REPORTS = (
     "SELECT seq, at, trial, fence, step, resource, value_kind, value{metrics} FROM reports "
     "WHERE study_id = ? AND seq BETWEEN ? AND ? ORDER BY seq, trial, fence, step"
 )
+_MORE = ", COALESCE(standing, metrics)"
+"""Reports from before there were standings have their metrics alone."""
 _LAST = "(SELECT last_seq FROM studies WHERE id = ?)"
 _OPEN = (
     f"SELECT r.seq, r.at, r.trial, r.fence, r.step, r.resource, r.value_kind, r.value{{metrics}}, true, {_LAST} "
@@ -63,7 +65,7 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class _Head:
-    """How far the log of a study reaches, and its objectives after the first."""
+    """How far the log of a study reaches, and the metrics of its objectives after the first and of its constraints."""
 
     study_id: str
     last_seq: int
@@ -130,7 +132,7 @@ def _head(tx: Tx, study_id: str) -> _Head:
     rows = tx.text(_HEAD, study_id)
     if not rows:
         raise NotFound(f"there is no study {study_id!r}", remedy="list the studies with `hpo studies`")
-    others = json.loads(rows[0].objectives)[1:]
+    others = [*json.loads(rows[0].objectives)[1:], *json.loads(rows[0].constraints or "[]")]
     return _Head(study_id, rows[0].last_seq, tuple(str(o["metric"]) for o in others))
 
 
@@ -150,7 +152,7 @@ def _page(tx: Tx, head: _Head, after: int, last: int, limit: int, *, more: str =
     wanted = [row[0] for row in rows if row[1] == Reported.kind]
     reports: dict[int, list[ReportRow]] = {seq: [] for seq in wanted}
     if wanted:
-        sql = _REPORTS.format(metrics=", metrics" if head.others else "")
+        sql = _REPORTS.format(metrics=_MORE if head.others else "")
         for row in tx.raw(sql, head.study_id, wanted[0], wanted[-1]):
             reports[row[0]].append(_report(row, head))
     return [_event(head.study_id, row, reports) for row in rows]
@@ -158,7 +160,7 @@ def _page(tx: Tx, head: _Head, after: int, last: int, limit: int, *, more: str =
 
 def _newest(tx: Tx, head: _Head) -> tuple[int, list[Event]]:
     """The end of the log, and what a fold without curves needs to know of its reports."""
-    sql = (_NEWEST_SQLITE if tx.sqlite else _NEWEST_POSTGRESQL).replace("{metrics}", ", metrics" if head.others else "")
+    sql = (_NEWEST_SQLITE if tx.sqlite else _NEWEST_POSTGRESQL).replace("{metrics}", _MORE if head.others else "")
     last = head.last_seq
     running: list[tuple[Any, ...]] = []
     newest: dict[tuple[int, int], tuple[Any, ...]] = {}
@@ -191,8 +193,9 @@ def _report(row: Sequence[Any], head: _Head) -> ReportRow:
 
 
 def _others(document: str, names: Sequence[str]) -> tuple[float, ...]:
-    metrics = json.loads(document)
-    return tuple(values.from_json(metrics[n]) if n in metrics else math.nan for n in names)
+    told = json.loads(document)
+    found = told if isinstance(told, list) else [told.get(name) for name in names]
+    return tuple(math.nan if value is None else values.from_json(value) for value in found)
 
 
 def _event(study_id: str, row: tuple[Any, ...], reports: Mapping[int, Sequence[ReportRow]]) -> Event:

@@ -5,16 +5,17 @@ from __future__ import annotations
 import functools
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from sqlalchemy import Row
 
 from hpo_service.core import values
+from hpo_service.core.constraints import Constraint
 from hpo_service.core.states import AttemptState, Origin, StudyState, TrialState
 from hpo_service.store.rows import AttemptRow, CheckpointRow, ReportRecord, StudyRow, TrialRow
 from hpo_service.store.tables import TRIAL_STATES
-from hpo_service.store.tx import clean, to_datetime, to_datetime_or_none
+from hpo_service.store.tx import clean, dump, to_datetime, to_datetime_or_none
 
 AnyRow = Row[Any]
 
@@ -55,6 +56,7 @@ def study_row(r: AnyRow) -> StudyRow:
         best_trial=r.best_trial,
         best_value=r.best_value,
         best_resource=r.best_resource,
+        best_violation=r.best_violation,
         resource=r.resource,
         cost_microdollars=r.cost_microdollars,
         started_at=to_datetime_or_none(r.started_at),
@@ -94,6 +96,7 @@ def trial_row(r: AnyRow) -> TrialRow:
         ended_at=to_datetime_or_none(r.ended_at),
         tags=tuple(json.loads(r.tags)),
         notes=r.notes,
+        violation=r.violation,
     )
 
 
@@ -172,6 +175,11 @@ def joined(kind: str | None, number: float | None) -> float | None:
 def metrics_json(metrics: Mapping[str, float]) -> dict[str, float | str]:
     """Metric values for JSON, non-finite ones as words."""
     return {name: values.to_json(value) for name, value in metrics.items()}
+
+
+def constraints_column(constraints: Sequence[Constraint]) -> str | None:
+    """A definition's constraints for their column."""
+    return dump([one.model_dump(mode="json", exclude_none=True) for one in constraints]) if constraints else None
 
 
 def load_metrics(document: str) -> dict[str, float]:

@@ -16,7 +16,7 @@ from hpo_service.errors import Conflict, Unavailable
 
 log = logging.getLogger(__name__)
 MIGRATIONS = Path(__file__).parent / "migrations"
-HEAD = "0009"
+HEAD = "0010"
 """The newest revision that this program knows; a test holds it to be the scripts' head."""
 _ADVISORY_LOCK = 0x48504F
 

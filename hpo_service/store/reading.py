@@ -10,7 +10,7 @@ from sqlalchemy import Select, func, select
 
 from hpo_service.core.states import TRIAL_TRANSITIONS, StudyState
 from hpo_service.errors import NotFound
-from hpo_service.store import opening
+from hpo_service.store import opening, scoring
 from hpo_service.store.curve_stats import curve_stats
 from hpo_service.store.curves import canonical, curves
 from hpo_service.store.database import Database
@@ -90,16 +90,22 @@ def reports(db: Database, study_id: str, number: int, *, fence: int | None = Non
 
 def best(db: Database, study_id: str, limit: int = 1) -> list[TrialRow]:
     """The best trials by the first objective: the highest resource reached first, there the best value first, ties by
-    number. Failed trials and those without a finite value are left out. Raises NotFound."""
+    number. Where there are constraints, those that keep them; where none does, those that break them least first.
+    Failed trials and those without a finite value are left out. Raises NotFound."""
     c = trials_table.c
-    ranks = (c.study_id == study_id, c.sort_value.is_not(None))
     found: list[TrialRow] = []
     with db.read() as tx:
-        study = tx.first(select(studies.c.objectives).where(studies.c.id == study_id, studies.c.deleted_at.is_(None)))
+        columns = (studies.c.objectives, studies.c.constraints)
+        study = tx.first(select(*columns).where(studies.c.id == study_id, studies.c.deleted_at.is_(None)))
         if study is None:
             raise NotFound(f"there is no study {study_id!r}", remedy="list the studies with `hpo studies`")
         maximize = json.loads(study.objectives)[0]["direction"] == "maximize"
         order = c.sort_value.desc() if maximize else c.sort_value.asc()
+        least, ranks = scoring.ranking(tx, study_id, constrained=study.constraints is not None)
+        if least:  # what breaks constraints goes by how little
+            known = (c.study_id == study_id, c.sort_value.is_not(None), c.violation.is_not(None))
+            here = select(trials_table).where(*known).order_by(c.violation, c.resource.desc(), order, c.number)
+            return [trial_row(row) for row in tx.all(here.limit(limit))]
         level = tx.execute(select(func.max(c.resource)).where(*ranks)).scalar()
         while level is not None and len(found) < limit:
             here = select(trials_table).where(*ranks, c.resource == level).order_by(order, c.number)

@@ -40,6 +40,7 @@ class StudyRow:
     best_trial: int | None  # of the first objective, among trials at the highest resource reached
     best_value: float | None
     best_resource: float | None
+    best_violation: float | None  # 0: it keeps all constraints; None: there are none, or it is not known
     resource: float  # sum of the trials' progress
     cost_microdollars: int
     started_at: datetime | None  # first dispatch
@@ -77,6 +78,7 @@ class TrialRow:
     ended_at: datetime | None
     tags: tuple[str, ...] = ()
     notes: str = ""
+    violation: float | None = None  # 0: it keeps all constraints; None: there are none, or it is not known
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -84,7 +86,7 @@ class Improvement:
     """A change of a study's best trial, and what the study had spent by then."""
 
     seq: int  # the log position from which on it is so
-    trial: int | None  # None: no trial ranks any more
+    trial: int | None  # None: no trial ranks any more, or none keeps the constraints
     value: float | None
     resource: float | None
     at: datetime

@@ -32,7 +32,7 @@ from hpo_service.store.committing import check_decision, move_trials
 from hpo_service.store.database import Database
 from hpo_service.store.deleting import delete_study
 from hpo_service.store.finding import active_studies, find_study, get_study, list_studies
-from hpo_service.store.mapping import PARAM_COLUMNS, PARAM_CONFLICT, param_rows, study_row
+from hpo_service.store.mapping import PARAM_COLUMNS, PARAM_CONFLICT, constraints_column, param_rows, study_row
 from hpo_service.store.rows import Remember, StudyRow
 from hpo_service.store.tables import attempts, studies, study_tags, trial_params, trial_tags, trials
 from hpo_service.store.tx import Tx, clean, dump
@@ -343,6 +343,7 @@ def _columns(definition: StudyDefinition) -> dict[str, Any]:
         "definition": dump(definition.to_document()),
         "space_digest": definition.search_space.digest,
         "objectives": dump([o.model_dump(mode="json") for o in definition.objectives]),
+        "constraints": constraints_column(definition.constraints),
         "retries": definition.retries,
         "priority": definition.priority,
         "parallel": definition.parallel,

@@ -99,6 +99,8 @@ studies = Table(
     _flag("purged"),
     _int("imported", default=0),  # trials that ended elsewhere: no budget counts them
     _text("confirms", null=True),  # the study whose trials this one trains again with new seeds
+    _text("constraints", null=True),  # of the definition, as `objectives`; null where there are none
+    _real("best_violation", null=True),  # of the best trial; null without constraints, and where it is not known
     PrimaryKeyConstraint("id"),
 )
 _partial("studies_confirming", studies, "confirms", "created_at", where="confirms IS NOT NULL")
@@ -186,6 +188,7 @@ trials = Table(
     _int("ended_at", null=True),
     _text("tags", default="[]"),
     _text("notes", default=""),
+    _real("violation", null=True),  # 0: keeps all constraints; null: without any, or not known (`constraints.total`)
     PrimaryKeyConstraint("study_id", "number"),
     ForeignKeyConstraint(["study_id"], ["studies.id"]),
 )
@@ -196,6 +199,9 @@ Index("trials_by_cost", trials.c.study_id, trials.c.cost_microdollars, trials.c.
 Index("trials_by_seconds", trials.c.study_id, trials.c.seconds, trials.c.number)
 _partial("trials_by_value", trials, "study_id", "sort_value", "number", where="sort_value IS NOT NULL")
 _partial("trials_best", trials, "study_id", "resource", "sort_value", "number", where="sort_value IS NOT NULL")
+_VIOLATION = "violation IS NOT NULL"
+_partial("trials_by_violation", trials, "study_id", "violation", "number", where=_VIOLATION)
+_partial("trials_best_feasible", trials, "study_id", "violation", "resource", "sort_value", "number", where=_VIOLATION)
 _partial("trials_by_bracket", trials, "study_id", "bracket", "number", where="bracket IS NOT NULL")
 _partial("trials_by_rung", trials, "study_id", "rung", "number", where="rung IS NOT NULL")
 
@@ -316,6 +322,7 @@ reports = Table(
     _real("value", null=True),
     _text("metrics"),
     _int("at"),
+    _text("standing", null=True),  # JSON: what the trial came to in what is more than the first objective (`ReportRow`)
     PrimaryKeyConstraint("study_id", "trial", "fence", "step"),
     ForeignKeyConstraint(["study_id", "trial", "fence"], ["attempts.study_id", "attempts.trial", "attempts.fence"]),
     sqlite_with_rowid=False,

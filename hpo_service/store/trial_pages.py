@@ -39,8 +39,11 @@ _COLUMNS: Mapping[str, ColumnElement[Any]] = {
     "resource": trials.c.resource,
     "cost": trials.c.cost_microdollars,
     "seconds": trials.c.seconds,
+    "violation": trials.c.violation,
 }
-_NULLABLE = frozenset({"bracket", "rung", "value"})
+_NULLABLE = frozenset({"bracket", "rung", "value", "violation"})
+FEASIBLE = ("yes", "no", "unknown")
+"""Whether a trial keeps all constraints."""
 _OPERATORS: Mapping[str, Callable[[Any, Any], Any]] = {
     "=": operator.eq,
     "!=": operator.ne,
@@ -53,8 +56,9 @@ _OPERATORS: Mapping[str, Callable[[Any, Any], Any]] = {
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Filter:
-    """A condition on trials. `field`: state, number, origin, bracket, rung, value, resource, cost, seconds, tag,
-    param.NAME or metric.NAME; `op`: = != < <= > >= in; `value`: a JSON scalar, a sequence of them for `in`."""
+    """A condition on trials. `field`: state, number, origin, bracket, rung, value, resource, cost, seconds, violation,
+    feasible, tag, param.NAME or metric.NAME; `op`: = != < <= > >= in; `value`: a JSON scalar, a sequence of them for
+    `in`; of feasible one of `FEASIBLE`."""
 
     field: str
     op: str
@@ -261,6 +265,8 @@ def _condition(study_id: str, f: Filter) -> ColumnElement[bool]:
         positive = Filter(field=f.field, op="=" if f.op == "!=" else f.op, value=f.value)
         found = tagged.where(_compare(trial_tags.c.tag, positive))
         return not_(found) if f.op == "!=" else found
+    if f.field == "feasible":
+        return _feasible(f)
     if f.field in _COLUMNS:
         column = _COLUMNS[f.field]
         return _compare(trials.c.value if f.field == "value" else column, f)
@@ -272,6 +278,18 @@ def _condition(study_id: str, f: Filter) -> ColumnElement[bool]:
         v = trial_values.alias().c
         return exists().where(v.study_id == study_id, v.trial == t.number, v.name == name, _compare(v.number, f))
     raise _unknown("filter", f.field)
+
+
+def _feasible(f: Filter) -> ColumnElement[bool]:
+    column = trials.c.violation
+    conditions = {"yes": column == 0, "no": column > 0, "unknown": column.is_(None)}
+    return or_(false(), *(conditions[word] for word in words_of(f)))
+
+
+def words_of(f: Filter) -> list[str]:
+    """The words of `FEASIBLE` that such a filter means."""
+    named = f.value if f.op == "in" else (f.value,)
+    return [word for word in FEASIBLE if (word in named) is not (f.op == "!=")]
 
 
 def _is_text(value: Any) -> bool:

@@ -18,6 +18,7 @@ from hpo_service.views.columns import STATES, Bools, Floats, Ints, StudyColumns
 from hpo_service.views.ladders import Ladder, has_rungs, ladders
 from hpo_service.views.rung_values import at_levels
 from hpo_service.views.rung_words import Rung, reason
+from hpo_service.views.sampling import best_first
 from hpo_service.views.standings import RUNNING, WAITING, Standing, standing
 
 MAX_BRACKETS = 24
@@ -101,8 +102,9 @@ def _ladders(columns: StudyColumns, whole: Standing) -> tuple[list[Ladder], list
 
 
 def _best_bracket(columns: StudyColumns) -> int:
-    """Where the best trial stands: the best value among those at the highest resource."""
-    ranks = np.flatnonzero(columns.ranks & (columns.bracket >= 0))
+    """Where the best trial stands: the best value among those at the highest resource, of those that keep all
+    constraints."""
+    ranks = np.flatnonzero(columns.counts & (columns.bracket >= 0))
     if not ranks.size:
         return -1
     top = ranks[columns.resource[ranks] == columns.resource[ranks].max()]
@@ -125,6 +127,11 @@ def _rungs(columns: StudyColumns, whole: Standing, chosen: Sequence[Ladder]) -> 
     ends = np.searchsorted(whole.bracket[order], [(ladder.bracket, ladder.bracket + 1) for ladder in chosen])
     final = columns.sort_value[whole.number]
     goodness = np.where(np.isnan(final), -np.inf, final if maximize else -final)
+    if columns.definition.constraints:
+        places = np.full(columns.n, np.inf)
+        best = best_first(columns, columns.number)
+        places[best] = np.arange(best.size)
+        goodness = -places[whole.number]
     found = []
     for ladder, (first, until) in zip(chosen, ends.tolist(), strict=True):
         members = order[first:until]

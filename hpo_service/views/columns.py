@@ -83,7 +83,7 @@ class _Params(Mapping[str, ParamColumn]):
         return len(self._held)
 
 
-_FLOATS = ("target", "resource", "value", "sort_value", "seconds", "created_at", "started_at", "ended_at")
+_FLOATS = ("target", "resource", "value", "sort_value", "seconds", "violation", "created_at", "started_at", "ended_at")
 _INTS = ("cost", "attempts", "losses", "retry_of", "bracket", "rung")
 _SMALL = ("state", "origin", "kind")
 
@@ -93,6 +93,7 @@ class StudyColumns:
 
     state, origin, kind: int8 codes into STATES, ORIGINS, KINDS; bracket, rung, retry_of: -1 where there is none;
     value: the objective's, NaN where missing or not finite; sort_value: NaN where it does not rank (failed trials too);
+    violation: by how much it breaks constraints (`constraints.total`), NaN without any, or where that is not known;
     times: seconds since 1970, NaN where there is none; cost: micro-dollars.
     """
 
@@ -110,6 +111,7 @@ class StudyColumns:
     value: Floats
     sort_value: Floats
     seconds: Floats
+    violation: Floats
     created_at: Floats
     started_at: Floats
     ended_at: Floats
@@ -142,6 +144,19 @@ class StudyColumns:
         """Which trials have a value that ranks: finite, and not failed."""
         found: Bools = ~np.isnan(self.sort_value)
         return found
+
+    @property
+    def feasible(self) -> Bools:
+        """Which trials keep all constraints: all of them where there are none, and none of which it is not known."""
+        if not self.definition.constraints:
+            return np.ones(self.n, dtype=np.bool_)
+        found: Bools = self.violation == 0
+        return found
+
+    @property
+    def counts(self) -> Bools:
+        """Which trials may be the best one: they rank, and keep all constraints."""
+        return self.ranks & self.feasible
 
     @property
     def params(self) -> Mapping[str, ParamColumn]:
@@ -185,7 +200,7 @@ class StudyColumns:
         for name in ("attempts", "losses"):
             put[name][rows] = given[name]
         put["cost"][rows] = given["cost_microdollars"]
-        for name in ("target", "resource", "value", "sort_value", "seconds"):
+        for name in ("target", "resource", "value", "sort_value", "seconds", "violation"):
             put[name][rows] = np.array(given[name], dtype=np.float64)  # None becomes NaN
         for name in ("created_at", "started_at", "ended_at"):
             put[name][rows] = np.array(given[name], dtype=np.float64) / 1e6

@@ -14,6 +14,7 @@ import numpy.typing as npt
 import orjson
 
 from hpo_service.store.reading import Filter
+from hpo_service.store.trial_pages import words_of
 from hpo_service.views.columns import ORIGINS, STATES, Bools, StudyColumns
 
 Tagged = Callable[[str], Collection[int]]
@@ -26,6 +27,11 @@ _ORDER: Mapping[str, Callable[[Any, Any], Any]] = {
 }
 _WORDS = {"state": STATES, "origin": ORIGINS}
 _NULLABLE = frozenset({"bracket", "rung"})
+_FEASIBLE: Mapping[str, Callable[[npt.NDArray[np.float64]], Any]] = {
+    "yes": lambda violation: violation == 0,
+    "no": lambda violation: violation > 0,
+    "unknown": np.isnan,
+}
 
 
 def matches(columns: StudyColumns, filters: Sequence[Filter], tagged: Tagged) -> Bools:
@@ -41,6 +47,11 @@ def _one(columns: StudyColumns, f: Filter, tagged: Tagged) -> Bools:
         return _tags(columns, f, tagged)
     if f.field in _WORDS:
         return _words(getattr(columns, f.field), _WORDS[f.field], f)
+    if f.field == "feasible":
+        found = np.zeros(columns.n, dtype=np.bool_)
+        for word in words_of(f):
+            found |= _FEASIBLE[word](columns.violation)
+        return found
     prefix, _, name = f.field.partition(".")
     if prefix == "param" and name:
         return _param(columns, name, f)

@@ -94,8 +94,9 @@ def _ordinal(column: ParamColumn, parameter: Ordinal) -> Floats:
 
 
 def rank(columns: StudyColumns, number: int) -> tuple[int | None, int]:
-    """The trial's place by the study's rule, and how many trials have one: the highest resource first, there the best
-    value, ties by number. None for a trial without a finite value, and for a failed one."""
+    """The trial's place by the study's rule, and how many trials have one: what keeps all constraints first, then what
+    breaks them least; there the highest resource, the best value, ties by number. None for a trial without a finite
+    value, and for a failed one."""
     ranks = columns.ranks
     total = int(np.count_nonzero(ranks))
     if not ranks[number]:
@@ -104,6 +105,9 @@ def rank(columns: StudyColumns, number: int) -> tuple[int | None, int]:
     better = value > value[number] if columns.definition.objective.maximize else value < value[number]
     first = (value == value[number]) & (columns.number < number)
     before = (resource > resource[number]) | ((resource == resource[number]) & (better | first))
+    if columns.definition.constraints:
+        broken = np.nan_to_num(columns.violation, nan=np.inf)
+        before = (broken < broken[number]) | ((broken == broken[number]) & before)
     return 1 + int(np.count_nonzero(before & ranks)), total
 
 

@@ -1,7 +1,7 @@
 """The trials that no other one beats in every objective. Pure.
 
 Compared are trials that came to their target and have a finite value of every objective: one that stopped half-way may
-look cheap and fast only because it is not done.
+look cheap and fast only because it is not done. What breaks a constraint is shown beside them, and never on the front.
 """
 
 from __future__ import annotations
@@ -27,7 +27,8 @@ def pareto(columns: StudyColumns, mask: Bools) -> dict[str, Any]:
     objectives = columns.definition.objectives
     values = values_of(columns, objectives)
     done = compared(columns) & ~np.isnan(values).any(axis=1)
-    rows = np.flatnonzero(done)
+    feasible = columns.feasible
+    rows = np.flatnonzero(done & feasible)
     front, whole = columns.remember("pareto", lambda: _front(values[rows], objectives))
     numbers = rows[front[:MAX_FRONT]]
     chosen_rows, chosen = choose(columns, mask, POINTS)
@@ -39,9 +40,11 @@ def pareto(columns: StudyColumns, mask: Bools) -> dict[str, Any]:
             "number": points,
             "values": _by_objective(values, points),
             "matches": mask[points].astype(np.int8),
+            "feasible": feasible[points].astype(np.int8),
         },
         "shown": int(points.size),
-        "of": int(rows.size),
+        "of": int(np.count_nonzero(done)),
+        "infeasible": int(np.count_nonzero(done) - rows.size),
         "matching": int(np.count_nonzero(mask)),
         "chosen": chosen,
         "note": _note(int(front.size), len(objectives), whole=whole),

@@ -19,9 +19,10 @@ STEPS = 1_000
 
 def by_trial(columns: StudyColumns) -> tuple[Ints, Floats]:
     """Best so far in the order of trial numbers, one entry per improvement, at most `STEPS`: numbers, values. A value
-    at a higher resource beats every one at a lower; what is missing or not finite never counts."""
+    at a higher resource beats every one at a lower; what is missing or not finite never counts, nor what breaks a
+    constraint."""
     maximize = columns.definition.objective.maximize
-    numbers = np.flatnonzero(columns.ranks)
+    numbers = np.flatnonzero(columns.counts)
     resource, value = columns.resource[numbers], columns.sort_value[numbers]
     furthest = np.maximum.accumulate(resource) if numbers.size else resource
     candidates = resource == furthest
@@ -76,6 +77,7 @@ def points(columns: StudyColumns, mask: Bools, *, started_at: float | None) -> M
             "spent_resource": resource[numbers],
             "cost_microdollars": cost[numbers],
             "matches": mask[numbers].astype(np.int8),
+            "feasible": columns.feasible[numbers].astype(np.int8),
         },
         "shown": int(numbers.size),
         "of": columns.n,

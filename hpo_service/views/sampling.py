@@ -52,11 +52,17 @@ def _prefer(columns: StudyColumns, numbers: Ints, limit: int) -> Ints:
 
 
 def best_first(columns: StudyColumns, numbers: Ints) -> Ints:
-    """Those of the numbers that rank, best value first, ties by number."""
+    """Those of the numbers that rank, best value first, ties by number; what breaks constraints last, the least broken
+    first."""
     value = columns.sort_value[numbers]
     there = ~np.isnan(value)
     kept, value = numbers[there], value[there]
-    order = np.argsort(-value if columns.definition.objective.maximize else value, kind="stable")
+    value = -value if columns.definition.objective.maximize else value
+    if columns.definition.constraints:
+        violation = columns.violation[kept]  # NaN sorts last
+        order = np.lexsort((np.where(violation == 0, value, 0.0), violation))
+    else:
+        order = np.argsort(value, kind="stable")
     found: Ints = kept[order]
     return found
 
