@@ -13,7 +13,7 @@ from typing import Any
 from hpo_service import algorithms
 from hpo_service.bench.laboratory import METRIC, laboratory
 from hpo_service.bench.problems.base import Problem
-from hpo_service.bench.runs import Method, Recorder, Run
+from hpo_service.bench.runs import Method, Recorder, Run, own_seed
 from hpo_service.core.definition import StudyDefinition, parse
 from hpo_service.core.states import StudyState
 
@@ -59,7 +59,9 @@ def methods() -> tuple[Method, ...]:
 def search(problem: Problem, seed: int, workers: int, budget: float, *, name: str, spec: Spec) -> Run:
     """One study by the algorithm `spec`; see `Searcher`."""
     recorder = Recorder(problem.maximize)
-    study = definition(problem, spec(problem.max_resource), seed=seed, workers=workers, budget=budget)
+    study = definition(
+        problem, spec(problem.max_resource), seed=own_seed(problem, seed), workers=workers, budget=budget
+    )
     with laboratory() as place:
         row = place.run(problem, study, recorder, workers=workers, budget=budget)
     note = row.reason if row.state is StudyState.FINISHED else ""

@@ -14,7 +14,8 @@ import importlib.util
 import math
 import operator
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+import zlib
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -233,28 +234,10 @@ class Method:
         return tuple(name for name in self.requires if not _installed(name))
 
 
-_METHODS: dict[str, Method] = {}
-
-
-def register(methods: Iterable[Method]) -> None:
-    """Make methods known by their names. Raises ValueError for a name that another method has."""
-    for method in methods:
-        if _METHODS.setdefault(method.name, method) != method:
-            raise ValueError(f"a method's name must be unique, but {method.name!r} is taken; give it another")
-
-
-def known() -> Mapping[str, Method]:
-    """All registered methods, in the order of their registration."""
-    return dict(_METHODS)
-
-
-def find(name: str) -> Method:
-    """The method of this name. Raises InvalidInput with the names there are."""
-    if name not in _METHODS:
-        raise InvalidInput(
-            f"a method must be one of {', '.join(_METHODS)}, but got {name!r}", remedy="see `hpo bench search --list`"
-        )
-    return _METHODS[name]
+def own_seed(problem: Problem, seed: int) -> int:
+    """The seed that a method searches this problem with. Problems of one space would otherwise all be met with the same
+    random configurations, and a mean over them would hang on few draws. Variants of a problem share it."""
+    return zlib.crc32(f"{problem.title} {seed}".encode())
 
 
 def _installed(name: str) -> bool:

@@ -9,13 +9,12 @@ from __future__ import annotations
 import heapq
 import math
 import time
-import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from hpo_service.bench.problems.base import Problem
-from hpo_service.bench.runs import Recorder, Run
+from hpo_service.bench.runs import Recorder, Run, own_seed
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,12 +150,6 @@ class Simulation:
 
 Maker = Callable[[Problem, int, int, float], Peer]
 """(problem, seed, workers, budget) → a fresh peer."""
-
-
-def own_seed(problem: Problem, seed: int) -> int:
-    """The seed that a method searches this problem with. Problems of one space would otherwise all be met with the same
-    random configurations, and a mean over them would hang on few draws. Variants of a problem share it."""
-    return zlib.crc32(f"{problem.title} {seed}".encode())
 
 
 def search(problem: Problem, seed: int, workers: int, budget: float, *, name: str, make: Maker) -> Run:
