@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from hpo_service.core import filling
@@ -31,9 +31,9 @@ from hpo_service.core.events import (
 )
 from hpo_service.core.filling import Candidate, Seat, Vacancy
 from hpo_service.core.history import History, TrialRecord
-from hpo_service.core.launches import Cohort, Group, Method, Methods, block_size, structures_of
+from hpo_service.core.launches import Cohort, Group, Method, Methods, block_size, slice_of, structures_of
 from hpo_service.core.proposals import UNLIMITED, Continue, Proposal, Start
-from hpo_service.core.roles import Ask, Batch, Draw, Expecting, Pending, Place, Sampler, Scheduler, Viewed
+from hpo_service.core.roles import Ask, Batch, Draw, Expecting, Fork, Pending, Place, Sampler, Scheduler, Viewed
 from hpo_service.core.rounds import Rounds
 from hpo_service.core.states import Origin
 from search_spaces import SpaceError
@@ -169,13 +169,33 @@ class StudyFold:
             slots = slots if most is None else min(slots, most)
             promoted = list(self._scheduler.continues(slots, purse))
             return proposals + promoted + self._starts(slots - len(promoted), purse)
+        return proposals + self._in_cohorts(slots, most, self.state.block, purse)
+
+    def _in_cohorts(self, slots: int, most: int | None, size: int, purse: Purse) -> list[Proposal]:
+        """Whole cohorts of what goes on, with the new trials that belong to them; then blocks of other new ones."""
+        proposals: list[Proposal] = []
         room = float("inf") if most is None else most
-        for cohort, going_on in self._scheduler.cohorts(self.state.block):
-            if slots > 0 and len(going_on) <= room:
-                proposals += going_on
-                self._cohorts.update((p.trial, cohort) for p in going_on)
-                slots, room = slots - len(going_on), room - len(going_on)
-        return proposals + self._blocks(slots, room, self.state.block, purse)
+        joining = self._joining(size, purse)
+        waits = False  # whether new trials had no room: numbers count on without gaps, so later ones wait too
+        for cohort, going_on in self._scheduler.cohorts(size):
+            new = joining.get(cohort, [])
+            together: list[Start | Continue] = [*going_on, *new]
+            if not together:
+                continue
+            if slots > 0 and len(together) <= room and not (new and waits):
+                proposals += together
+                self._cohorts.update((p.trial, cohort) for p in together)
+                slots, room = slots - len(together), room - len(together)
+            else:
+                waits = waits or bool(new)
+        return proposals if joining else [*proposals, *self._blocks(slots, room, size, purse)]
+
+    def _joining(self, size: int, purse: Purse) -> dict[Cohort, list[Start]]:
+        """The new trials that are launched with what goes on, by cohort."""
+        found: dict[Cohort, list[Start]] = {}
+        for place, position, start in self._new_trials(purse, together=True):
+            found.setdefault(slice_of(place.together or "", position, size), []).append(start)
+        return found
 
     def groups(self, proposals: Sequence[Proposal], *, most: int | None = None) -> list[Group]:
         """The launches that the newest proposals form. `most` bounds them where they did not come in cohorts; with
@@ -183,11 +203,9 @@ class StudyFold:
         alike: dict[tuple[Cohort, float], list[tuple[int, Mapping[str, Any]]]] = {}
         for p in proposals:
             if isinstance(p, Start | Continue):
-                new = isinstance(p, Start)
-                params = p.params if isinstance(p, Start) else self.history[p.trial].params
-                begins = 0.0 if new else self.history[p.trial].resource
+                found = self._candidate(p)
                 # As far to go: a lane that has ended stays in its place until all of them have.
-                alike.setdefault((self._cohorts.get(p.trial), p.target - begins), []).append((p.trial, params))
+                alike.setdefault((self._cohorts.get(p.trial), found.way), []).append((p.trial, found.params))
         return [
             group
             for (cohort, _), members in alike.items()
@@ -208,7 +226,8 @@ class StudyFold:
 
     def _candidate(self, proposal: Start | Continue) -> Candidate:
         if isinstance(proposal, Start):
-            return Candidate(trial=proposal.trial, params=proposal.params, way=proposal.target)
+            way = proposal.target - (proposal.parent_resource or 0.0)
+            return Candidate(trial=proposal.trial, params=proposal.params, way=way)
         trial = self.history[proposal.trial]
         return Candidate(trial=trial.number, params=trial.params, way=proposal.target - trial.resource)
 
@@ -241,11 +260,12 @@ class StudyFold:
         return self.state.declared or self.state.standing.over(self.state.definition.budget)
 
     def _purse(self) -> Purse:
-        return Purse(self.state.ledger.reserved, self.state.definition.budget.resource)
+        ledger = self.state.ledger
+        return Purse(ledger.reserved + ledger.prepaid, self.state.definition.budget.resource)
 
     def _starts(self, room: int, purse: Purse) -> list[Start]:
         """Up to `room` new trials."""
-        return list(itertools.islice((start for _, start in self._new_trials(purse)), max(0, room)))
+        return list(itertools.islice((start for _, _, start in self._new_trials(purse)), max(0, room)))
 
     def _round(self, purse: Purse) -> list[Proposal]:
         """As much as may be open at once, whatever is free."""
@@ -266,7 +286,7 @@ class StudyFold:
             to_boundary = size - self.history.started % size
             if room < min(to_boundary, self.state.trials_left):
                 return starts  # before anything is drawn: most rounds of a wide study end here
-        cohorts = ((_block_of(start, position, size), start) for position, start in self._new_trials(purse))
+        cohorts = ((_block_of(start, position, size), start) for _, position, start in self._new_trials(purse))
         for cohort, members in itertools.groupby(cohorts, key=lambda item: item[0]):
             block = [start for _, start in members]
             if len(starts) + len(block) > room:
@@ -277,15 +297,16 @@ class StudyFold:
                 break
         return starts
 
-    def _new_trials(self, purse: Purse) -> Iterator[tuple[int, Start]]:
-        """New trials one after another, each with its place: within its bracket, or among all that were started."""
-        waiting = iter(self.history.waiting.values())
+    def _new_trials(self, purse: Purse, *, together: bool = False) -> Iterator[tuple[Place, int, Start]]:
+        """New trials one after another, each with its place, and where that is: within its bracket, or among all that
+        were started. `together`: of places whose launches are formed with what goes on, alone."""
+        waiting = list(self.history.waiting.values())[::-1]
         batch = Batch(self.history)
         number = self.history.next_number
         for count, place in enumerate(self._scheduler.places()):
-            if count >= self.state.trials_left:
+            if count >= self.state.trials_left or (together and place.together is None):
                 return
-            enqueued = next(waiting, None)
+            enqueued = waiting.pop() if waiting and _affords(place, purse) else None
             start = self._enqueued(enqueued, place) if enqueued else self._new(number, place, batch)
             if start is None or not purse.take(_price(place, start.target)):
                 return
@@ -293,7 +314,7 @@ class StudyFold:
             draw = self._drawn.get(start.trial)
             key = enqueued.key if enqueued else draw.key if draw else ""
             batch.add(Pending(number=start.trial, params=start.params, key=key))
-            yield self.history.started + count if place.position is None else place.position, start
+            yield place, self.history.started + count if place.position is None else place.position, start
 
     def _no_more_starts(self) -> str | None:
         """Why there will be no new trial; draws a configuration only where its price hangs on it."""
@@ -304,7 +325,7 @@ class StudyFold:
             return self._scheduler.full()
         enqueued = next(iter(self.history.waiting.values()), None)
         batch, number = Batch(self.history), self.history.next_number
-        if enqueued is None:
+        if enqueued is None and place.fork is None:
             ask = self._ask(number, place, batch)
             spent = None if self._baseline(ask) or self._portfolio(ask) else self._sampler.spent(ask)
             if spent is not None:
@@ -319,6 +340,8 @@ class StudyFold:
         return None if self._purse().take(price) else self._resource_spent(price)
 
     def _new(self, number: int, place: Place, batch: Batch) -> Start | None:
+        if place.fork is not None:
+            return self._forked(number, place, place.fork)
         ask = self._ask(number, place, batch)
         origin, draw = Origin.BASELINE, self._baseline(ask)
         if draw is None:
@@ -329,6 +352,11 @@ class StudyFold:
             return None
         self._drawn[number] = self._chosen[number] = draw
         return self._start(number, draw.params, place, draw.reason, origin, ask.space_version)
+
+    def _forked(self, number: int, place: Place, fork: Fork) -> Start:
+        parent = self.history[fork.parent]
+        start = self._start(number, fork.params, place, fork.reason, Origin.SAMPLED, parent.space_version)
+        return replace(start, parent=fork.parent, parent_resource=fork.parent_resource)
 
     def _draw(self, ask: Ask) -> Draw | None:
         if ask.number not in self._drawn:
@@ -355,6 +383,8 @@ class StudyFold:
             history=self.history,
             batch=batch,
             bracket=place.bracket,
+            rung=place.rung,
+            position=place.position,
             basis=place.basis,
         )
 
@@ -383,7 +413,9 @@ class StudyFold:
                 continue
             key = ask.space.config_key(params)
             if not ask.taken(key):
-                return Draw(params=params, key=key, reason=f"{_nth(place)} of the portfolio: it did well in past studies")
+                return Draw(
+                    params=params, key=key, reason=f"{_nth(place)} of the portfolio: it did well in past studies"
+                )
         return None
 
     def _enqueued(self, trial: TrialRecord, place: Place) -> Start:
@@ -495,6 +527,13 @@ def _block_of(start: Start, position: int, size: int) -> Cohort:
     return ("block", start.bracket, position // size)
 
 
+def _affords(place: Place, purse: Purse) -> bool:
+    """Whether an enqueued trial can take the place: from the purse it takes what a fork would not have to train."""
+    return place.fork is None or purse.take(place.fork.parent_resource)
+
+
 def _price(place: Place, target: float) -> float:
     """What a new trial takes from the budget of resource at once."""
-    return 0.0 if place.prepaid or target == UNLIMITED else target
+    if place.prepaid or target == UNLIMITED:
+        return 0.0
+    return target if place.fork is None else target - place.fork.parent_resource

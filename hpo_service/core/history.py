@@ -29,6 +29,7 @@ class TrialRecord:
     """One trial as the log tells it. Treat it as read-only outside `History`."""
 
     __slots__ = (
+        "began",
         "bracket",
         "completed",
         "cost_microdollars",
@@ -68,6 +69,7 @@ class TrialRecord:
         self.completed = False  # its trainable ended by itself, before the target
         self.bracket: int | None = None
         self.rung: int | None = None
+        self.began = 0.0  # the resource that it took over from another trial's checkpoint
         self.segment_from = 0.0  # where its newest segment began
         self.target = 0.0
         self.horizon = 0.0
@@ -153,8 +155,8 @@ class History:
 
     @property
     def progress(self) -> float:
-        """The sum of the trials' resource, of those that were trained here."""
-        return math.fsum(r.resource for r in self.trials.values() if r.origin is not Origin.IMPORTED)
+        """The sum of the trials' own resource, of those that were trained here."""
+        return math.fsum(r.resource - r.began for r in self.trials.values() if r.origin is not Origin.IMPORTED)
 
     @property
     def space(self) -> SearchSpace:
@@ -201,6 +203,9 @@ class History:
         record.state = TrialState.RUNNING
         record.horizon = proposal.horizon
         record.gain = proposal.gain
+        if proposal.parent is not None and proposal.parent_resource is not None:
+            record.began = proposal.parent_resource
+            self._reach(record, proposal.parent_resource)
         self._segment(record, proposal.target, proposal.bracket, proposal.rung)
         self.started += 1
         return record

@@ -102,6 +102,11 @@ class Methods:
         return groups
 
 
+def slice_of(name: str, position: int, size: int) -> Cohort:
+    """The cohort of what goes on and what is new together: `size` consecutive positions."""
+    return (name, position // size)
+
+
 def block_size(parallel: int) -> int:
     """How many consecutive new trials are placed together: half of what may be open at once, at most `BLOCK`."""
     return max(1, min(BLOCK, parallel // 2))

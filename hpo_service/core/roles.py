@@ -63,6 +63,8 @@ class Ask:
     history: History
     batch: Batch
     bracket: int | None = None
+    rung: int | None = None
+    position: int | None = None  # of its place, within the rung
     basis: frozenset[int] | None = None  # brackets that a model may learn from; None: all that is known
 
     def taken(self, key: str) -> bool:
@@ -116,8 +118,22 @@ class Viewed(Protocol):
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Fork:
+    """A new trial that is not drawn: it goes on from another one's checkpoint, with parameters of its own."""
+
+    params: Mapping[str, Any]
+    parent: int
+    parent_resource: float
+    reason: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Place:
-    """Room for one new trial. `target` None: the configuration says how far (its epochs), or there is no limit."""
+    """Room for one new trial. `target` None: the configuration says how far (its epochs), or there is no limit.
+
+    `fork` is who takes it, unless an enqueued trial does: that one is trained from zero, and pays for what it does not
+    take over. `together`: its launch is formed with the paused trials of this name that go on (`core.launches`).
+    """
 
     reason: str
     target: float | None = None
@@ -128,6 +144,8 @@ class Place:
     basis: frozenset[int] | None = None
     prepaid: bool = False  # its resource is reserved with its bracket's
     position: int | None = None  # within its bracket
+    fork: Fork | None = None
+    together: str | None = None
 
 
 class Scheduler(Protocol):

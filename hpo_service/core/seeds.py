@@ -22,6 +22,9 @@ class Purpose(IntEnum):
     SIMULATION = 6  # synthetic curves and virtual workers
     BLOCK = 7  # what a block of trials shares; keyed by the block's number
     CONFIRMATION = 8  # the seed of a study that confirms this one; keyed by how many did before
+    EVOLVE = 10  # a child of differential evolution: its parents, its mutation and its crossover
+    PLACE = 11  # where in a discrete value's share of its axis an individual lies, and where it is inactive
+    EXPLORE = 9  # who goes on from whom in a population, with which changes; keyed by who gave up its place
 
 
 def sequence(study_seed: int, *key: int) -> np.random.SeedSequence:

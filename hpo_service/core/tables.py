@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from hpo_service.core.algorithm_specs import MedianSpec, SuccessiveHalvingSpec
+from hpo_service.core.algorithm_specs import MedianSpec, PbtSpec, SuccessiveHalvingSpec
 
 TOLERANCE = 1e-9
 """Relative; levels are quotients of floats."""
@@ -22,6 +22,7 @@ class BracketPlan:
     trials: int
     eta: int
     keep: int = 1
+    anew: bool = False  # whether each rung begins from zero
 
     def sizes(self, entrants: int | None = None) -> tuple[int, ...]:
         """Trials per rung when `entrants` (default: all) enter: floor(n·eta^-i), at least `keep`."""
@@ -31,11 +32,11 @@ class BracketPlan:
         return tuple(min(n, max(self.keep, n // self.eta**i)) for i in range(len(self.levels)))
 
     def cost(self, entrants: int | None = None) -> float:
-        """Resource of all rungs together; each rung goes on from the one below."""
+        """Resource of all rungs together; each rung goes on from the one below, unless it begins `anew`."""
         total, below = 0.0, 0.0
         for size, level in zip(self.sizes(entrants), self.levels, strict=True):
             total += size * (level - below)
-            below = level
+            below = 0.0 if self.anew else level
         return total
 
     def entrants_for(self, resource: float) -> int:
@@ -77,7 +78,9 @@ def levels_down(max_resource: float, eta: int, s: int) -> tuple[float, ...]:
     return tuple(exact(max_resource / eta ** (s - i)) for i in range(s + 1))
 
 
-def hyperband_round(min_resource: float, max_resource: float, eta: int) -> tuple[BracketPlan, ...]:
+def hyperband_round(
+    min_resource: float, max_resource: float, eta: int, *, anew: bool = False
+) -> tuple[BracketPlan, ...]:
     """The brackets s = s_max … 0: n = ceil((s_max + 1) / (s + 1) · eta^s) trials from R·eta^-s on.
 
     Here R is measured in units of `min_resource`, so that no trial gets less than that.
@@ -89,6 +92,7 @@ def hyperband_round(min_resource: float, max_resource: float, eta: int) -> tuple
             levels=levels_down(max_resource, eta, s),
             trials=-(-(s_max + 1) * eta**s // (s + 1)),
             eta=eta,
+            anew=anew,
         )
         for s in range(s_max, -1, -1)
     )
@@ -109,6 +113,15 @@ def judgements(spec: MedianSpec) -> tuple[float, ...]:
     """The resource levels at which trials are judged; the last one is `max_resource`, where they finish."""
     levels, k = [], 0
     while (level := spec.grace_resource + k * spec.interval) < spec.max_resource * (1 - TOLERANCE):
+        levels.append(exact(level))
+        k += 1
+    return (*levels, exact(spec.max_resource))
+
+
+def exchanges(spec: PbtSpec) -> tuple[float, ...]:
+    """Where a population exchanges: at multiples of the interval; at the last level, `max_resource`, it finishes."""
+    levels, k = [], 1
+    while (level := k * spec.interval) < spec.max_resource * (1 - TOLERANCE):
         levels.append(exact(level))
         k += 1
     return (*levels, exact(spec.max_resource))
@@ -140,5 +153,10 @@ class HalvingTable:
             return self.whole
         whole = self.whole
         return BracketPlan(
-            label=whole.label, levels=whole.levels, trials=rest, eta=whole.eta, keep=min(whole.keep, rest)
+            label=whole.label,
+            levels=whole.levels,
+            trials=rest,
+            eta=whole.eta,
+            keep=min(whole.keep, rest),
+            anew=whole.anew,
         )

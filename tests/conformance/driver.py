@@ -84,11 +84,13 @@ class Row:
     bracket: int | None = None
     fence: int = 0
     losses: int = 0
+    began: float = 0.0  # resource of the parent's checkpoint, where it went on from one
     saved: float = 0.0  # resource of the newest checkpoint
     reached: float = 0.0
     target: float = 0.0
     horizon: float = 0.0
     value: float | None = None
+    parent: int | None = None
     segments: list[float] = field(default_factory=list)
     reasons: list[str] = field(default_factory=list)
 
@@ -235,10 +237,17 @@ class Driver:
                 if proposal.trial in self.rows:
                     assert proposal.trial == waiting.pop(0), "enqueued trials start in number order"
                 else:
-                    assert not waiting, "enqueued trials come before new ones"
+                    assert not waiting or proposal.parent is not None, "enqueued trials come before new ones"
                     assert proposal.trial == number, "numbers count on without gaps"
                     number += 1
                 assert 0 < proposal.target <= proposal.horizon
+                if proposal.parent is not None:
+                    parent = self.rows[proposal.parent]
+                    assert proposal.parent_resource in parent.segments, (
+                        "a fork begins where a segment of its parent ended"
+                    )
+                    assert proposal.parent_resource <= parent.saved
+                    assert proposal.parent_resource < proposal.target
             else:
                 row = self.rows[proposal.trial]
                 assert row.state is S.PAUSED
@@ -261,6 +270,8 @@ class Driver:
                 self.go(row, S.RUNNING)
                 if isinstance(proposal, Start):
                     row.horizon, row.bracket = proposal.horizon, proposal.bracket
+                    row.began = row.saved = row.reached = proposal.parent_resource or 0.0
+                    row.parent = proposal.parent
                 row.target = proposal.target
                 row.segments.append(proposal.target)
                 row.fence += 1
@@ -367,7 +378,7 @@ class Driver:
         if budget.trials is not None:
             assert len(started) <= budget.trials
         if budget.resource is not None:
-            assert sum(row.reached for row in started) <= budget.resource * (1 + 1e-6)
+            assert sum(row.reached - row.began for row in started) <= budget.resource * (1 + 1e-6)
 
     def outcome(self) -> dict[int, tuple[Any, ...]]:
         """What must not hang on workers, order or crashes: trials, promotions, ends."""
