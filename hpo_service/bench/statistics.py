@@ -94,8 +94,8 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """What can be compared with each other; `rows` by their mean regret. `friedman` has one test per column, None where
-    there are fewer than two methods or tasks."""
+    """What can be compared with each other; `rows` by their mean regret, those that lack tasks last. `friedman` has one
+    test per column, None where there are fewer than two methods or tasks."""
 
     collection: str
     variant: str
@@ -113,6 +113,17 @@ class Group:
         return (*(f"{reading:g}" for reading in self.readings), MEAN)
 
     @property
+    def complete(self) -> tuple[str, ...]:
+        """The methods that ran on all tasks: only their means can be compared."""
+        return tuple(row.method for row in self.rows if row.tasks == len(self.tasks))
+
+    @property
+    def least(self) -> tuple[float, ...]:
+        """The least regret of each column, of the methods that ran on all tasks."""
+        rows = [row for row in self.rows if row.method in self.complete]
+        return tuple(min((row.regret[i].mean for row in rows), default=math.nan) for i in range(len(self.columns)))
+
+    @property
     def title(self) -> str:
         """lcbench, 4 workers, 8 FTE each."""
         variant = f" ({self.variant})" if self.variant else ""
@@ -126,11 +137,22 @@ def readings(budget: float) -> tuple[float, ...]:
 
 
 def groups(runs: Iterable[Run], *, reference: str = "auto") -> list[Group]:
-    """Every group of the runs, in the order in which they come. `reference` counts where it is among the methods."""
+    """Every group of the runs, by collection, variant, workers and budget. `reference` counts where it is among the
+    methods."""
     gathered: dict[tuple[str, str, int, float], list[Run]] = defaultdict(list)
     for run in runs:
         gathered[run.collection, run.variant, run.workers, run.budget].append(run)
-    return [_group(found, reference) for found in gathered.values()]
+    return [_group(found, reference) for _, found in sorted(gathered.items())]
+
+
+def progress(runs: Iterable[Run], group: Group, at: Sequence[float]) -> dict[str, tuple[Estimate, ...]]:
+    """Each method's regret after so many FTE, in the order of the group's rows; of the group's runs among all."""
+    key = (group.collection, group.variant, group.workers, group.budget)
+    found: dict[str, dict[str, dict[int, Floats]]] = {row.method: defaultdict(dict) for row in group.rows}
+    for run in runs:
+        if (run.collection, run.variant, run.workers, run.budget) == key:
+            found[run.method][run.problem][run.seed] = np.array([run.regret_at(fte) for fte in at])
+    return {method: estimate(tasks) for method, tasks in found.items()}
 
 
 def _group(runs: Sequence[Run], reference: str) -> Group:
@@ -151,7 +173,7 @@ def _group(runs: Sequence[Run], reference: str) -> Group:
         readings=at,
         reference=reference if reference in regrets else None,
         tasks=tasks,
-        rows=tuple(sorted(rows, key=lambda row: row.regret[-1].mean)),
+        rows=tuple(sorted(rows, key=lambda row: (-row.tasks, row.regret[-1].mean))),
         friedman=tuple(_ranked(whole, tasks, column) for column in range(len(at) + 1)),
     )
 

@@ -18,9 +18,14 @@ def regret(value: float) -> str:
 
 
 def cell(one: Estimate, against: Against | None = None) -> str:
-    """.414 ±.012, with + or − where significantly better or worse than the reference."""
-    sign = "" if against is None else BETTER if against.better else WORSE if against.worse else ""
-    return regret(one.mean) + (f" ±{regret(one.se)}" if one.se is not None else "") + (f" {sign}" if sign else "")
+    """.414 ±.012, with its sign where it differs from the reference."""
+    mark = sign(against)
+    return regret(one.mean) + (f" ±{regret(one.se)}" if one.se is not None else "") + (f" {mark}" if mark else "")
+
+
+def sign(against: Against | None) -> str:
+    """+ or − where significantly better or worse than the reference."""
+    return "" if against is None else BETTER if against.better else WORSE if against.worse else ""
 
 
 def head(group: Group) -> tuple[str, ...]:
@@ -70,6 +75,9 @@ def legend(group: Group) -> list[str]:
             f"{BETTER} significantly better, {WORSE} worse than {group.reference} on these tasks "
             f"(Wilcoxon's signed-rank test over pairs of runs, Holm, p < {ALPHA:g})."
         )
+    partial = [row.method for row in group.rows if row.method not in group.complete]
+    if partial:
+        said.append(f"On some of the tasks only, so neither ranked nor drawn: {', '.join(partial)}.")
     last = group.friedman[-1]
     if last is not None:
         said.append(told(last))
@@ -107,11 +115,12 @@ def markdown(groups: Sequence[Group]) -> str:
     """All groups for a document; the least of each column is bold."""
     parts = []
     for group in groups:
-        best = [min(row.regret[i].mean for row in group.rows) for i in range(len(group.columns))]
+        best = group.least
         lines = ["| " + " | ".join(head(group)) + " |", "| --- |" + " ---: |" * (len(head(group)) - 1)]
         for row, said in zip(group.rows, rows(group), strict=True):
-            strong = [f"**{s}**" if one.mean <= best[i] else s for i, (s, one) in enumerate(
-                zip(said[1 : 1 + len(best)], row.regret, strict=True))]  # fmt: skip
+            cells = zip(said[1 : 1 + len(best)], row.regret, best, strict=True)
+            whole = row.method in group.complete
+            strong = [f"**{value}**" if whole and one.mean <= least else value for value, one, least in cells]
             lines.append("| " + " | ".join([said[0], *strong, *said[1 + len(best) :]]) + " |")
         parts.append("\n".join([f"### {group.title}", "", *lines, "", *(f"{s}  " for s in legend(group))]).rstrip())
     return "\n\n".join(parts) + "\n"
