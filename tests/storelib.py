@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import itertools
+import json
 import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from sqlalchemy import func, select
 
+from hpo_service.core import constraints
 from hpo_service.core.definition import StudyDefinition, parse
 from hpo_service.core.proposals import Continue, Finish, Proposal, Start, Stop
 from hpo_service.core.states import StudyState
@@ -164,6 +166,11 @@ def start(number: int, *, target: float = 9.0, **more: Any) -> Start:
     return Start(**{"trial": number, "params": params, "target": target, "horizon": 27.0, "reason": "drawn", **more})
 
 
+def _total(bounds: Sequence[constraints.Constraint], metrics: Mapping[str, Any]) -> float:
+    known = {name: value for name, value in metrics.items() if isinstance(value, float)}
+    return constraints.total(bounds, [one.violation(known.get(one.metric)) for one in bounds])
+
+
 def check_counters(db: Database, study_id: str, *, maximize: bool) -> None:
     """Recompute every counter of the study from its rows and compare."""
     study = studies.get_study(db, study_id)
@@ -187,19 +194,26 @@ def check_counters(db: Database, study_id: str, *, maximize: bool) -> None:
     trained_here = sum(row.resource for row in rows if row.origin != "imported")
     assert math.isclose(study.resource, trained_here, abs_tol=1e-9)
     assert all(row.resource >= highest.get(row.number, 0.0) for row in rows)
+    bounds = constraints.of(study.definition)
+    broken = {row.number: _total(bounds, json.loads(row.metrics)) for row in rows}
+    assert {row.number: row.violation for row in rows} == {
+        number: None if not bounds or math.isinf(by) else by for number, by in broken.items()
+    }
     ranking = [
-        (-row.resource, -row.value if maximize else row.value, row.number)
+        (broken[row.number], -row.resource, -row.value if maximize else row.value, row.number)
         for row in rows
         if row.state != "failed" and row.value_kind == "finite"
     ]
     best = min(ranking, default=None)
-    assert study.best_trial == (best[2] if best else None)
-    assert study.best_resource == (-best[0] if best else None)
+    assert study.best_trial == (best[3] if best else None)
+    assert study.best_resource == (-best[1] if best else None)
+    assert study.best_violation == (best[0] if best and bounds and math.isfinite(best[0]) else None)
     if best is None:
         assert study.best_value is None
     else:
-        assert study.best_value == (-best[1] if maximize else best[1])
+        assert study.best_value == (-best[2] if maximize else best[2])
     changes = improvements.improvements(db, study_id)
     newest = (changes[-1].trial, changes[-1].value, changes[-1].resource) if changes else (None, None, None)
-    assert newest == (study.best_trial, study.best_value, study.best_resource)
+    kept = best is not None and best[0] == 0
+    assert newest == ((study.best_trial, study.best_value, study.best_resource) if kept else (None, None, None))
     assert all(a.seq < b.seq <= study.last_seq for a, b in itertools.pairwise(changes))

@@ -141,9 +141,9 @@ def _group_tests(
     """Every two groups of at least three studies that have a final value at the same resource."""
     able: list[tuple[Side, Floats]] = []
     for part, label in zip(parts, labels, strict=True):
-        mine = [members[i] for i in part if members[i].study.best_value is not None]
+        mine = [members[i] for i in part if members[i].study.kept_value is not None]
         if len(mine) >= comparison.REPLICATES and len({m.study.best_resource for m in mine}) == 1:
-            finals = np.array([m.study.best_value for m in mine], dtype=np.float64)
+            finals = np.array([m.study.kept_value for m in mine], dtype=np.float64)
             side = _side(mine[0], name=label, value=float(finals.mean()), n=len(mine), among=mine)
             able.append((side, finals))
     pairs = [(a, b) for a, b in itertools.combinations(able, 2) if _alike(a[0], b[0])]
@@ -169,7 +169,7 @@ def _side(
 ) -> Side:
     return Side(
         name=name or member.study.name,
-        value=member.study.best_value if value is None else value,
+        value=member.study.kept_value if value is None else value,
         n=member.values.size if n is None else n,
         resource=member.study.best_resource,
         metric=member.objective.metric,

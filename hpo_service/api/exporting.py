@@ -10,6 +10,7 @@ from itertools import islice
 from typing import Any
 
 from hpo_service.api.schemas import trial_answer
+from hpo_service.core.constraints import Constraint
 from hpo_service.core.values import to_json
 from hpo_service.store.rows import TrialRow
 
@@ -21,7 +22,7 @@ MEDIA_TYPES = {
 BLOCK = 1000
 _TEXT = ("state", "reason", "origin")
 _WHOLE = ("number", "retry_of", "parent", "bracket", "rung", "attempts", "losses", "cost_microdollars")
-_REAL = ("resource", "target", "value", "seconds")
+_REAL = ("resource", "target", "value", "seconds", "violation")
 _TIMES = ("created_at", "started_at", "ended_at")
 _REAL_TYPES = frozenset({"uniform", "quniform", "loguniform", "qloguniform", "normal", "lognormal", "integer",
                          "log_integer", "power_of_two"})  # fmt: skip
@@ -30,17 +31,21 @@ FIELDS = ("number", "state", "value", "resource", "target", "origin", "bracket",
 
 
 def export(
-    trials: Iterable[TrialRow], form: str, *, space: Mapping[str, Any], metrics: Sequence[str]
+    trials: Iterable[TrialRow],
+    form: str,
+    *,
+    space: Mapping[str, Any],
+    metrics: Sequence[str],
+    constraints: Sequence[Constraint] = (),
 ) -> Iterator[bytes]:
     """The bytes of the export in pieces. The parameters of `space` (a definition's) and `metrics` are columns beside
-    the trial's own fields."""
+    the trial's own fields; where there are constraints, `violation` too: 0 where all are kept."""
     rows = iter(trials)
     params = {name: _kind(parameter) for name, parameter in space.items()}
-    if form == "csv":
-        return _csv(rows, list(params), metrics)
     if form == "json":
-        return _json(rows)
-    return _parquet(rows, params, metrics)
+        return _json(rows, constraints)
+    fields = (*FIELDS, "violation") if constraints else FIELDS
+    return _csv(rows, fields, list(params), metrics) if form == "csv" else _parquet(rows, fields, params, metrics)
 
 
 def _kind(parameter: Any) -> str:
@@ -53,13 +58,15 @@ def _blocks(rows: Iterator[TrialRow]) -> Iterator[list[TrialRow]]:
         yield block
 
 
-def _csv(rows: Iterator[TrialRow], params: Sequence[str], metrics: Sequence[str]) -> Iterator[bytes]:
+def _csv(
+    rows: Iterator[TrialRow], fields: Sequence[str], params: Sequence[str], metrics: Sequence[str]
+) -> Iterator[bytes]:
     buffer = io.StringIO()
     writer = csv.writer(buffer, lineterminator="\n")
-    writer.writerow([*FIELDS, *(f"param.{p}" for p in params), *(f"metric.{m}" for m in metrics)])
+    writer.writerow([*fields, *(f"param.{p}" for p in params), *(f"metric.{m}" for m in metrics)])
     for block in _blocks(rows):
         for row in block:
-            own = [_cell(getattr(row, name)) for name in FIELDS]
+            own = [_cell(getattr(row, name)) for name in fields]
             writer.writerow(
                 [*own, *(_cell(row.params.get(p)) for p in params), *(_cell(row.values.get(m)) for m in metrics)]
             )
@@ -87,11 +94,11 @@ def _cell(value: Any) -> Any:
     return value
 
 
-def _json(rows: Iterator[TrialRow]) -> Iterator[bytes]:
+def _json(rows: Iterator[TrialRow], constraints: Sequence[Constraint]) -> Iterator[bytes]:
     yield b"["
     first = True
     for block in _blocks(rows):
-        text = ",\n".join(trial_answer(row).model_dump_json() for row in block)
+        text = ",\n".join(trial_answer(row, constraints).model_dump_json() for row in block)
         yield (b"\n" if first else b",\n") + text.encode()
         first = False
     yield b"\n]\n"
@@ -123,28 +130,32 @@ class _Pipe(io.RawIOBase):
         return piece
 
 
-def _parquet(rows: Iterator[TrialRow], params: Mapping[str, str], metrics: Sequence[str]) -> Iterator[bytes]:
+def _parquet(
+    rows: Iterator[TrialRow], fields: Sequence[str], params: Mapping[str, str], metrics: Sequence[str]
+) -> Iterator[bytes]:
     import pyarrow as pa  # 100 ms to import, and few exports are Parquet
     import pyarrow.parquet as pq
 
     kinds = dict.fromkeys(_WHOLE, pa.int64()) | dict.fromkeys(_REAL, pa.float64())
     kinds |= dict.fromkeys(_TEXT, pa.string()) | dict.fromkeys(_TIMES, pa.timestamp("us", tz="UTC"))
     schema = pa.schema(
-        [(name, kinds[name]) for name in FIELDS]
+        [(name, kinds[name]) for name in fields]
         + [(f"param.{p}", pa.float64() if kind == "real" else pa.string()) for p, kind in params.items()]
         + [(f"metric.{m}", pa.float64()) for m in metrics]
     )
     pipe = _Pipe()
     with pq.ParquetWriter(pipe, schema) as writer:
         for block in _blocks(rows):
-            writer.write_table(pa.Table.from_pydict(_columns(block, params, metrics), schema=schema))
+            writer.write_table(pa.Table.from_pydict(_columns(block, fields, params, metrics), schema=schema))
             yield pipe.take()
     yield pipe.take()
 
 
-def _columns(block: list[TrialRow], params: Mapping[str, str], metrics: Sequence[str]) -> dict[str, list[Any]]:
+def _columns(
+    block: list[TrialRow], fields: Sequence[str], params: Mapping[str, str], metrics: Sequence[str]
+) -> dict[str, list[Any]]:
     """Columns of one block. Choices are JSON text: their values may be of several types."""
-    columns: dict[str, list[Any]] = {name: [getattr(row, name) for row in block] for name in FIELDS}
+    columns: dict[str, list[Any]] = {name: [getattr(row, name) for row in block] for name in fields}
     for name in _TEXT:
         columns[name] = [str(getattr(value, "value", value)) for value in columns[name]]
     for p, kind in params.items():

@@ -15,15 +15,22 @@ from typing import Any, NoReturn
 from hpo_service.core.states import Origin, TrialState
 from hpo_service.errors import FieldProblem, InvalidInput
 from hpo_service.store.reading import Filter
+from hpo_service.store.trial_pages import FEASIBLE
 from search_spaces.errors import nearest
 
 FIELDS = ("state", "number", "origin", "bracket", "rung", "value", "resource", "cost", "seconds", "tag")
+OF_CONSTRAINTS = ("feasible", "violation")
+"""Fields where the study has constraints; elsewhere such names are a parameter's or a metric's."""
 SORTABLE = tuple(field for field in FIELDS if field != "tag")
 MAX_TERMS = 32
 MAX_TEXT = 4096
 MAX_WHOLE = 2**53
 """Larger whole numbers are compared as real ones, as the tables hold them."""
-_WORDS = {"state": [s.value for s in TrialState], "origin": [o.value for o in Origin]}
+_WORDS = {
+    "state": [s.value for s in TrialState],
+    "origin": [o.value for o in Origin],
+    "feasible": list(FEASIBLE),
+}
 _ORDERED = frozenset({"<", "<=", ">", ">="})
 _TERM = re.compile(
     r"""(?P<name>[^\s:=!<>"',]+)\s*(?P<op>!=|<=|>=|==|[:=<>])\s*(?P<value>"[^"]*"|'[^']*'|[^\s"'<>=!]+)(?=\s|$)"""
@@ -36,9 +43,15 @@ class Names:
 
     params: tuple[str, ...]
     metrics: tuple[str, ...]
+    constrained: bool = False
+
+    @property
+    def fields(self) -> tuple[str, ...]:
+        """Of trials."""
+        return (*FIELDS, *OF_CONSTRAINTS) if self.constrained else FIELDS
 
     def all(self) -> list[str]:
-        return [*FIELDS, *self.params, *self.metrics]
+        return [*self.fields, *self.params, *self.metrics]
 
 
 def parse_filters(text: str, names: Names) -> tuple[Filter, ...]:
@@ -68,6 +81,8 @@ def parse_sort(text: str, names: Names) -> str:
     field = _resolve(name, names, where="sort", position=None)
     if field == "tag":
         _refuse("sort", "trials sort by one value each, and have many tags", name, f"use one of {', '.join(SORTABLE)}")
+    if field == "feasible":
+        field = "violation"
     return f"-{field}" if descending else field
 
 
@@ -100,13 +115,13 @@ def _check(field: str, op: str, values: list[Any], position: int) -> None:
             _refuse("filter", f"{where} unknown {field}", value, nearest(value, words))
         if op in _ORDERED and (isinstance(value, bool) or not isinstance(value, int | float)):
             _refuse("filter", f"{where} {op} compares with a number", value, "write for example lr>1e-3")
-        numeric = field in FIELDS and field not in _WORDS and field != "tag"
+        numeric = field in (*FIELDS, "violation") and field not in _WORDS and field != "tag"
         if numeric and (isinstance(value, bool) or not isinstance(value, int | float)):
             _refuse("filter", f"{where} {field} is a number", value, f"write for example {field}>1")
 
 
 def _resolve(name: str, names: Names, *, where: str, position: int | None) -> str:
-    if name in FIELDS:
+    if name in names.fields:
         return name
     for prefix in ("param.", "metric."):
         if name.startswith(prefix) and len(name) > len(prefix):
@@ -150,6 +165,6 @@ def _refuse(path: str, rule: str, value: Any, remedy: str) -> NoReturn:
     raise InvalidInput.of(FieldProblem(path=path, rule=rule, value=value, remedy=remedy))
 
 
-def known_names(space: Iterable[str], metrics: Iterable[str]) -> Names:
+def known_names(space: Iterable[str], metrics: Iterable[str], *, constrained: bool = False) -> Names:
     """Names without repetition, in their order."""
-    return Names(params=tuple(dict.fromkeys(space)), metrics=tuple(dict.fromkeys(metrics)))
+    return Names(params=tuple(dict.fromkeys(space)), metrics=tuple(dict.fromkeys(metrics)), constrained=constrained)

@@ -5,7 +5,7 @@ Times are RFC 3339 UTC, money integer micro-dollars, non-finite numbers the stri
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from datetime import datetime
 from typing import Any, Generic, TypeVar
@@ -13,11 +13,15 @@ from typing import Any, Generic, TypeVar
 from pydantic import BaseModel, ConfigDict, Field
 
 from hpo_service.api.notes import notes_html
+from hpo_service.core import constraints as constrained
+from hpo_service.core.constraints import Constraint
 from hpo_service.core.states import AttemptState, Origin, StudyState, TrialState
 from hpo_service.store.curve_stats import CurveStats as StoredStats
 from hpo_service.store.rows import AttemptRow, ReportRecord, StudyRow, TokenRow, TrialRow, WorkerRow
 
 Item = TypeVar("Item", bound=BaseModel)
+_FEASIBLE = "Whether it keeps all constraints; null where the study has none, and where that is not known."
+_BREAKS = "Which constraints it breaks by how much, and what is not known, in words; empty where it keeps all."
 
 
 class Answer(BaseModel):
@@ -41,10 +45,14 @@ class Items(Answer, Generic[Item]):
 
 
 class Best(Answer):
+    """The best trial: of those that keep all constraints; where none does, the one that breaks them least."""
+
     trial: int
     value: float | None
     resource: float | None
     params: dict[str, Any]
+    feasible: bool | None = Field(default=None, description=_FEASIBLE)
+    breaks: str = Field(default="", description=_BREAKS, examples=["breaks latency_ms by 3.2"])
 
 
 class Rate(Answer):
@@ -144,6 +152,14 @@ class Trial(Answer):
     ended_at: datetime | None
     tags: list[str]
     notes: str
+    feasible: bool | None = Field(default=None, description=_FEASIBLE)
+    violations: dict[str, float | None] = Field(
+        default_factory=dict,
+        description="By constrained metric how much it breaks the bound, in the metric's own units; 0 or less: it "
+        "keeps it, null: not known.",
+        examples=[{"latency_ms": 3.2}],
+    )
+    breaks: str = Field(default="", description=_BREAKS, examples=["breaks latency_ms by 3.2"])
 
 
 class CurveStats(Answer):
@@ -365,13 +381,22 @@ class Health(Answer):
     status: str = Field(examples=["ok"])
 
 
-def study_answer(row: StudyRow, params: Mapping[str, Any] | None, *, definition: bool = True) -> Study:
-    """The wire form of a study; `params` are those of its best trial."""
+def feasible(violation: float | None) -> bool | None:
+    """Whether a trial keeps all constraints, by what the store has of it; None where there are none, or it is not
+    known."""
+    return None if violation is None else violation == 0
+
+
+def study_answer(
+    row: StudyRow, params: Mapping[str, Any] | None, *, definition: bool = True, breaks: str = ""
+) -> Study:
+    """The wire form of a study; `params` are those of its best trial, and `breaks` what that one breaks."""
     fields = {name: getattr(row, name) for name in Study.model_fields if hasattr(row, name)}
     counts = {state.value: int(row.counts.get(state.value, 0)) for state in TrialState}
     best = None
     if row.best_trial is not None:
         best = Best(trial=row.best_trial, value=row.best_value, resource=row.best_resource, params=dict(params or {}))
+        best.feasible, best.breaks = feasible(row.best_violation), breaks
     objective = row.definition.get("objective") or {}
     objective = objective[0] if isinstance(objective, list) else objective
     fields |= {
@@ -386,29 +411,41 @@ def study_answer(row: StudyRow, params: Mapping[str, Any] | None, *, definition:
     return Study.model_construct(**fields)
 
 
-def trial_answer(row: TrialRow) -> Trial:
-    """The wire form of a trial."""
-    return Trial.model_construct(**_trial_fields(row))
+_STORED = Trial.model_fields.keys() - {"feasible", "violations", "breaks"}
 
 
-def listed_trial(row: TrialRow, stats: Mapping[str, StoredStats] | None) -> ListedTrial:
+def trial_answer(row: TrialRow, constraints: Sequence[Constraint] = ()) -> Trial:
+    """The wire form of a trial; `constraints` are those of its study."""
+    return Trial.model_construct(**_trial_fields(row, constraints))
+
+
+def listed_trial(
+    row: TrialRow, stats: Mapping[str, StoredStats] | None, constraints: Sequence[Constraint] = ()
+) -> ListedTrial:
     """The wire form of a trial on a page, with statistics of its curves where they were asked for."""
     by_metric = None if stats is None else {name: CurveStats.model_construct(**asdict(s)) for name, s in stats.items()}
-    return ListedTrial.model_construct(**_trial_fields(row), stats=by_metric)
+    return ListedTrial.model_construct(**_trial_fields(row, constraints), stats=by_metric)
 
 
-def trial_with_attempts(row: TrialRow, attempts: list[AttemptRow]) -> TrialWithAttempts:
+def trial_with_attempts(
+    row: TrialRow, attempts: list[AttemptRow], constraints: Sequence[Constraint] = ()
+) -> TrialWithAttempts:
     """The wire form of a trial and all its attempts, oldest first."""
     return TrialWithAttempts.model_construct(
-        **_trial_fields(row),
+        **_trial_fields(row, constraints),
         attempt_rows=[Attempt.model_construct(**asdict(a)) for a in attempts],
         notes_html=notes_html(row.notes),
     )
 
 
-def _trial_fields(row: TrialRow) -> dict[str, Any]:
-    fields = {name: getattr(row, name) for name in Trial.model_fields}
-    return fields | {"params": dict(row.params), "values": dict(row.values), "tags": list(row.tags)}
+def _trial_fields(row: TrialRow, constraints: Sequence[Constraint]) -> dict[str, Any]:
+    fields = {name: getattr(row, name) for name in _STORED}
+    fields |= {"params": dict(row.params), "values": dict(row.values), "tags": list(row.tags)}
+    return fields | {
+        "feasible": feasible(row.violation),
+        "violations": constrained.judged(constraints, row.values),
+        "breaks": constrained.breaks(constraints, row.values),
+    }
 
 
 def report_answer(row: ReportRecord) -> Report:

@@ -62,7 +62,7 @@ class Paces:
         mark = _mark(study, self._clock())
         hours = _hours(study, mark.at)
         started = sum(study.counts.values()) - study.counts.get(TrialState.WAITING.value, 0) - study.imported
-        rows = pace.budget_rows(definition.budget, mark, started=started, hours=hours, best=study.best_value)
+        rows = pace.budget_rows(definition.budget, mark, started=started, hours=hours, best=study.kept_value)
         found = self._rate(study, mark)
         if study.state is not StudyState.RUNNING:
             return Standing(budget=rows, rate=None, time_left_s=None)

@@ -60,4 +60,4 @@ def names_of(shared: Shared, study: StudyRow) -> Names:
     recipe = RECIPES.get(str(study.definition["trainer"].get("recipe")))
     if recipe is not None:
         metrics += [metric.name for metric in recipe.metrics]
-    return known_names(study.definition["space"], metrics)
+    return known_names(study.definition["space"], metrics, constrained=bool(study.definition.get("constraints")))

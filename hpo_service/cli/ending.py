@@ -51,6 +51,8 @@ def tell_end(session: Session, study: Study) -> None:
         value = text.metric_value(info.best.value, info.metric)
         resource = text.number(info.best.resource)
         console.print(Text(f"best {info.metric} {value}: trial {info.best.trial} at resource {resource}"))
+        if info.best.breaks:
+            console.print(Text(f"no trial is known to keep all constraints; this one {info.best.breaks}"))
         width = max(map(len, info.best.params), default=0)
         for name, one in info.best.params.items():
             console.print(Text(f"  {name:<{width}}  {text.number(one)}"))

@@ -166,6 +166,7 @@ def trial_sheet(trial: TrialSnapshot, metric: str) -> RenderableType:
         ("params", text.parameters(trial.params)),
         ("value", f"{text.metric_value(trial.value, metric)} at {text.number(trial.resource)}"),
         ("metrics", values),
+        ("constraints", trial.breaks or ("keeps all" if trial.feasible else "")),
         ("cost", f"{text.dollars(trial.cost_microdollars)}, {text.duration(trial.seconds)}"),
         ("tags", ", ".join(trial.tags)),
         ("notes", trial.notes),

@@ -108,6 +108,8 @@ def best(
         session.emit([trial.info.to_json() for trial in ranked])
     else:
         _print_best(session, found, ranked)
+        if ranked[0].info.breaks:
+            session.say(f"no trial is known to keep all constraints; trial {ranked[0].number} {ranked[0].info.breaks}")
     if checkpoint is not None:
         ranked[0].checkpoint(checkpoint)
         session.say(f"saved the checkpoint of trial {ranked[0].number} as {checkpoint}")

@@ -144,7 +144,9 @@ def best_line(study: StudySnapshot) -> str:
     if best is None:
         return "none yet"
     value = text.metric_value(best.value, study.metric)
-    return f"{value} (trial {best.trial} at resource {text.number(best.resource)}): {text.parameters(best.params)}"
+    kept = f"; no trial is known to keep all constraints, this one {best.breaks}" if best.breaks else ""
+    where = f"trial {best.trial} at resource {text.number(best.resource)}{kept}"
+    return f"{value} ({where}): {text.parameters(best.params)}"
 
 
 def cost_line(study: StudySnapshot) -> str:

@@ -48,12 +48,15 @@ class Result(BaseModel):
 
 
 class Best(Result):
-    """The best trial of a study, among those at the highest resource reached."""
+    """The best trial of a study, among those at the highest resource reached. Where the study has constraints, of those
+    that keep all of them; where none does (`feasible` is not True), the one that breaks them least."""
 
     trial: int
     value: float | None
     resource: float | None = None
     params: Mapping[str, Any] = Field(default_factory=dict)
+    feasible: bool | None = None  # None: without constraints, and where it is not known
+    breaks: str = ""  # which constraints by how much, in words
 
 
 class Rate(Result):
@@ -204,12 +207,16 @@ class TrialSnapshot(Result):
     ended_at: datetime | None = None
     tags: tuple[str, ...] = ()
     notes: str = ""
+    feasible: bool | None = None  # whether it keeps all constraints; None: there are none, or it is not known
+    violations: Mapping[str, float | None] = Field(default_factory=dict)  # by constrained metric; above 0: broken
+    breaks: str = ""  # which constraints by how much, in words
     notes_html: str | None = None  # None in lists
     attempt_rows: tuple[Attempt, ...] = ()
 
     def to_record(self) -> dict[str, Any]:
         """One flat row: `param.NAME` and `metric.NAME` beside the trial's own fields."""
-        own = self.model_dump(exclude={"study_id", "params", "values", "attempt_rows", "tags", "notes_html"})
+        out = {"study_id", "params", "values", "attempt_rows", "tags", "notes_html", "violations", "breaks"}
+        own = self.model_dump(exclude=out if self.violations else out | {"feasible"})
         own["tags"] = ",".join(self.tags)
         own |= {f"param.{name}": value for name, value in self.params.items()}
         return own | {f"metric.{name}": value for name, value in self.values.items()}

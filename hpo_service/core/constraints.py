@@ -6,8 +6,8 @@ Pure numbers. Who ranks by them: `history` (folds), `store.scoring` (tables); ru
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
-from typing import Annotated, Self
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Annotated, Any, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -75,6 +75,26 @@ def total(constraints: Sequence[Constraint], violations: Sequence[float | None])
     if known > 0:
         return known
     return math.inf if any(violation is None for violation in violations) else 0.0
+
+
+def of(document: Mapping[str, Any]) -> tuple[Constraint, ...]:
+    """The constraints of a definition that is stored and so well formed."""
+    return tuple(Constraint.model_validate(one) for one in document.get("constraints", ()))
+
+
+def judged(constraints: Sequence[Constraint], values: Mapping[str, float]) -> dict[str, float | None]:
+    """By metric how much a trial with these values breaks it, as `Constraint.violation`."""
+    return {one.metric: one.violation(values.get(one.metric)) for one in constraints}
+
+
+def breaks(constraints: Sequence[Constraint], values: Mapping[str, float]) -> str:
+    """What a trial with these values breaks, and what is not known of it, in words; empty where it keeps everything."""
+    found = judged(constraints, values)
+    broken = [f"{metric} by {by:.4g}" for metric, by in found.items() if by is not None and by > 0]
+    unknown = [metric for metric, by in found.items() if by is None]
+    words = [f"breaks {' and '.join(broken)}"] if broken else []
+    words += [f"{' and '.join(unknown)} {'are' if len(unknown) > 1 else 'is'} not known"] if unknown else []
+    return "; ".join(words)
 
 
 def feasible(violation: float) -> bool | None:

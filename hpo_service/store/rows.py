@@ -47,6 +47,11 @@ class StudyRow:
     ended_at: datetime | None
     ending_reason: str  # why nothing more is started while running segments reach their target; else ""
 
+    @property
+    def kept_value(self) -> float | None:
+        """`best_value`, where that trial keeps all constraints."""
+        return self.best_value if self.best_violation == 0 or not self.definition.get("constraints") else None
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class TrialRow:

@@ -17,7 +17,7 @@ from hpo_service.api.routes.studies import answer
 from hpo_service.api.routing import role, router
 from hpo_service.api.state import Shared, SharedDep, StudyDep
 from hpo_service.api.viewing import FilterText
-from hpo_service.core import values
+from hpo_service.core import constraints, values
 from hpo_service.core.definition import parse
 from hpo_service.errors import FieldProblem, InvalidInput
 from hpo_service.store import bulk, improvements, reading
@@ -182,7 +182,7 @@ def _changes(shared: Shared, study: StudyRow, since: int) -> Mapping[str, Any]:
         "study": {**answer(shared, study, definition=False).model_dump(mode="json"), "last_seq": seq},
         "changed": -1 if moved.trials is None else len(moved.trials),
         "truncated": moved.trials is None or len(moved.trials) > most,
-        "trials": [answers.as_sent(schemas.trial_answer(row)) for row in rows],
+        "trials": [answers.as_sent(schemas.trial_answer(row, constraints.of(study.definition))) for row in rows],
         "running": running,
         "improvements": improvement_columns(improvements.improvements(shared.db, study.id, since), started_at),
     }

@@ -14,6 +14,7 @@ from hpo_service.api.notes import notes_html
 from hpo_service.api.requests import Because, PatchStudy
 from hpo_service.api.routing import role, router
 from hpo_service.api.state import PrincipalDep, Shared, SharedDep, StudyDep, find_visible
+from hpo_service.core import constraints
 from hpo_service.core.states import StudyState, goes_on_to
 from hpo_service.errors import DecisionMoved, FieldProblem, Forbidden, InvalidInput
 from hpo_service.store import pulse, reading, studies
@@ -42,11 +43,14 @@ Limit = Annotated[int, Query(ge=1, le=1000)]
 
 def answer(shared: Shared, row: StudyRow, *, definition: bool = True, listed: bool = False) -> schemas.Study:
     """The wire form of a study with its best trial's parameters and its pace; in lists without what takes a look-up."""
-    params = None
+    params, breaks = None, ""
     if row.best_trial is not None:
         number = row.best_trial
         params = shared.params.get((row.id, number), lambda: reading.trial(shared.db, row.id, number).params)
-    found = schemas.study_answer(row, params, definition=definition)
+        bounds = constraints.of(row.definition)
+        if bounds and row.best_violation != 0:  # what is broken is looked up: what is kept needs no words
+            breaks = constraints.breaks(bounds, reading.trial(shared.db, row.id, number).values)
+    found = schemas.study_answer(row, params, definition=definition, breaks=breaks)
     standing.add_to(found, shared.paces.standing(row))
     if not listed:
         reason = shared.paces.reason(row, lambda: pulse.decision_reason(shared.db, row.id))

@@ -16,6 +16,7 @@ from hpo_service.api.routes.studies import Cursor, Limit
 from hpo_service.api.routing import role, router
 from hpo_service.api.state import Shared, SharedDep, StudyDep
 from hpo_service.api.viewing import names_of
+from hpo_service.core import constraints
 from hpo_service.core.definition import parse
 from hpo_service.core.states import ENDED_STUDY, TERMINAL_TRIAL, Origin, StudyState, TrialState, goes_on_to
 from hpo_service.errors import Conflict, FieldProblem, InvalidInput
@@ -52,7 +53,8 @@ def list_trials(
         total = viewing.count(shared, study, filters) if page.next_cursor else len(page.rows)
     wanted = curve_metrics.wanted(stats, names.metrics, study.definition)
     found = reading.curve_stats(shared.db, study.id, [row.number for row in page.rows], wanted)
-    items = [schemas.listed_trial(row, found.get(row.number, {}) if wanted else None) for row in page.rows]
+    bounds = constraints.of(study.definition)
+    items = [schemas.listed_trial(row, found.get(row.number, {}) if wanted else None, bounds) for row in page.rows]
     return schemas.Page[schemas.ListedTrial].model_construct(items=items, next_cursor=page.next_cursor, total=total)
 
 
@@ -101,14 +103,15 @@ def retry_trials(request: Request, study: StudyDep, body: Retry, shared: SharedD
 def get_trial(study: StudyDep, number: Number, shared: SharedDep) -> schemas.TrialWithAttempts:
     """One trial with all its attempts."""
     row = reading.trial(shared.db, study.id, number)
-    return schemas.trial_with_attempts(row, list(reading.attempts(shared.db, study.id, number)))
+    attempts = list(reading.attempts(shared.db, study.id, number))
+    return schemas.trial_with_attempts(row, attempts, constraints.of(study.definition))
 
 
 @routes.patch("/studies/{study_id}/trials/{number}", openapi_extra=role(Role.EDITOR))
 def annotate_trial(study: StudyDep, number: Number, body: Annotate, shared: SharedDep) -> schemas.Trial:
     """Set a trial's tags or notes."""
     studies.annotate_trial(shared.db, study.id, number, tags=body.tags, notes=body.notes)
-    return schemas.trial_answer(reading.trial(shared.db, study.id, number))
+    return schemas.trial_answer(reading.trial(shared.db, study.id, number), constraints.of(study.definition))
 
 
 @routes.post("/studies/{study_id}/trials/{number}/stop", openapi_extra=role(Role.EDITOR))
@@ -120,7 +123,7 @@ def stop_trial(
     reason = f"stopped by a user: {why}" if why else "stopped by a user"
     stopping.stop_trial(shared.db, study.id, number, reason, remember=request.state.remember)
     shared.notify(study.id)
-    return schemas.trial_answer(reading.trial(shared.db, study.id, number))
+    return schemas.trial_answer(reading.trial(shared.db, study.id, number), constraints.of(study.definition))
 
 
 @routes.get("/studies/{study_id}/trials/{number}/reports", openapi_extra=role(Role.VIEWER))
@@ -174,9 +177,10 @@ def get_checkpoint(request: Request, study: StudyDep, number: Number, shared: Sh
 def best_trials(
     study: StudyDep, shared: SharedDep, limit: Annotated[int, Query(ge=1, le=1000)] = 1
 ) -> schemas.Items[schemas.Trial]:
-    """The best trials among those at the highest resource reached, best first."""
-    rows = reading.best(shared.db, study.id, limit)
-    return schemas.Items[schemas.Trial].model_construct(items=[schemas.trial_answer(row) for row in rows])
+    """The best trials among those at the highest resource reached, best first. Where the study has constraints, of
+    those that keep all of them; where none does, those that break them least."""
+    rows, bounds = reading.best(shared.db, study.id, limit), constraints.of(study.definition)
+    return schemas.Items[schemas.Trial].model_construct(items=[schemas.trial_answer(row, bounds) for row in rows])
 
 
 @routes.get("/studies/{study_id}/rungs", openapi_extra=role(Role.VIEWER))
@@ -209,6 +213,7 @@ def export_study(
         format,
         space=study.definition["space"],
         metrics=names_of(shared, study).metrics,
+        constraints=constraints.of(study.definition),
     )
     headers = {"content-disposition": f'attachment; filename="{study.id}.{format}"'}
     return StreamingResponse(pieces, media_type=exporting.MEDIA_TYPES[format], headers=headers)

@@ -57,7 +57,8 @@ def members_of(data: bytes) -> Members:
         found["study"] = json.loads(archive.read("study.json"))
         for table in archiving.TABLES:
             lines = archive.read(f"tables/{table.name}.jsonl").splitlines()
-            found[table.name] = [dict(zip(columns_of(table), json.loads(line), strict=True)) for line in lines]
+            # Columns that came later are left out where they hold nothing.
+            found[table.name] = [dict(zip(columns_of(table), json.loads(line), strict=False)) for line in lines]
     return found
 
 
