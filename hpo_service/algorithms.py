@@ -12,6 +12,7 @@ from hpo_service.core import auto, blocks
 from hpo_service.core.algorithm import Algorithm
 from hpo_service.core.budget import Ledger, Standing
 from hpo_service.core.definition import StudyDefinition
+from hpo_service.core.evolution import Subpopulations, evolving_round
 from hpo_service.core.fold import State, StudyFold
 from hpo_service.core.history import History
 from hpo_service.core.planning import plan
@@ -20,6 +21,7 @@ from hpo_service.core.rounds import Rounds
 from hpo_service.core.suitability import check, check_change, segment_target
 from hpo_service.core.tables import HalvingTable, HyperbandTable, halving, hyperband_round, levels_up
 from hpo_service.samplers import cmaes, nsga2
+from hpo_service.samplers.differential import DifferentialSampler
 from hpo_service.samplers.enqueued import NothingSampler
 from hpo_service.samplers.generations import GenerationSampler
 from hpo_service.samplers.grid import GridSampler
@@ -27,6 +29,7 @@ from hpo_service.samplers.independent import Blocks, RandomSampler
 from hpo_service.samplers.sobol import SobolSampler
 from hpo_service.samplers.surrogate import STARTUP_TRIALS, SurrogateSampler
 from hpo_service.schedulers.asynchronous import AsynchronousHalving
+from hpo_service.schedulers.evolving import EvolvingBrackets
 from hpo_service.schedulers.median import MedianStopping
 from hpo_service.schedulers.progressive import ProgressiveHalving
 from hpo_service.schedulers.single import SingleSegment
@@ -56,6 +59,7 @@ VERSIONS: Mapping[str, int] = {
     "nsga2": 1,
     "hyperband": 2,
     "bohb": 2,
+    "dehb": 1,
     "asha": 2,
     "pasha": 1,
     "median": 2,
@@ -151,6 +155,15 @@ def _sampler(state: State, definition: StudyDefinition, picked: str | None) -> S
         return GridSampler(seed, definition.search_space, spec.points, state.history)
     if isinstance(spec, specs.SobolSpec):
         return SobolSampler(seed, state.history, repeats=repeats)
+    if isinstance(spec, specs.DehbSpec):
+        return DifferentialSampler(
+            seed,
+            state.history,
+            Subpopulations(evolving_round(definition)),
+            mutation=spec.mutation,
+            crossover=spec.crossover,
+            repeats=repeats,
+        )
     if isinstance(spec, specs.CmaesSpec):
         return GenerationSampler(seed, state.history, cmaes.begin(spec.population), repeats=repeats)
     if isinstance(spec, specs.Nsga2Spec):
@@ -182,6 +195,8 @@ def _scheduler(state: State, definition: StudyDefinition, sampler: Sampler) -> S
         )
     if isinstance(spec, specs.AshaSpec):
         return AsynchronousHalving(state, levels_up(spec.min_resource, spec.max_resource, spec.eta), spec.eta)
+    if isinstance(sampler, DifferentialSampler):
+        return EvolvingBrackets(state, sampler.populations)
     if isinstance(spec, specs.PashaSpec):
         levels = levels_up(spec.min_resource, spec.max_resource, spec.eta)
         epsilon = None if spec.epsilon == "auto" else spec.epsilon

@@ -120,11 +120,10 @@ class Nsga2Spec(_SingleSegment):
     population: int = Field(default=16, ge=4, le=10_000, description="Trials of a generation, and parents of the next.")
 
 
-class _Halving(_Spec):
+class _Rungs(_Spec):
     min_resource: float = Field(default=1.0, gt=0, description="Resource of the lowest rung.")
     max_resource: float = Field(gt=0, description="Resource of the highest rung.")
     eta: int = Field(default=3, ge=2, le=100, description="Of eta trials one is promoted, for eta times the resource.")
-    sampler: SamplerName = Field(default="random", description="Who chooses new configurations.")
 
     @model_validator(mode="after")
     def _ordered(self) -> Self:
@@ -134,6 +133,10 @@ class _Halving(_Spec):
                 f"max_resource={self.max_resource:g}; raise max_resource"
             )
         return self
+
+
+class _Halving(_Rungs):
+    sampler: SamplerName = Field(default="random", description="Who chooses new configurations.")
 
 
 class SuccessiveHalvingSpec(_Halving, _Blocks):
@@ -155,6 +158,18 @@ class BohbSpec(_Halving):
 
     name: Literal["bohb"] = "bohb"
     sampler: Literal["tpe"] = "tpe"
+
+
+class DehbSpec(_Rungs):
+    """Hyperband whose configurations evolve: a population for each level (Awad, Mallik & Hutter 2021)."""
+
+    name: Literal["dehb"] = "dehb"
+    mutation: float = Field(
+        default=0.5, gt=0, le=1, description="F: so much of the difference of two trials is added to a third."
+    )
+    crossover: float = Field(
+        default=0.5, ge=0, le=1, description="How likely a parameter comes from that, rather than from its target."
+    )
 
 
 class AshaSpec(_Halving, _Blocks):
@@ -224,13 +239,14 @@ AlgorithmSpec = Annotated[
     | SuccessiveHalvingSpec
     | HyperbandSpec
     | BohbSpec
+    | DehbSpec
     | AshaSpec
     | PashaSpec
     | MedianSpec
     | PbtSpec,
     Field(discriminator="name"),
 ]
-WITH_SCHEDULER = frozenset({"successive_halving", "hyperband", "bohb", "asha", "pasha", "median", "pbt"})
+WITH_SCHEDULER = frozenset({"successive_halving", "hyperband", "bohb", "dehb", "asha", "pasha", "median", "pbt"})
 
 
 def model_of(spec: AlgorithmSpec) -> str | None:

@@ -204,7 +204,8 @@ class Resources(_Model):
 
 def default_parallel(algorithm: AlgorithmSpec) -> int:
     """Most attempts open at the same time, where the definition does not say."""
-    return FREE_PARALLEL if model_of(algorithm) is None else MODEL_PARALLEL
+    learns = model_of(algorithm) is not None or algorithm.name == "dehb"
+    return MODEL_PARALLEL if learns else FREE_PARALLEL
 
 
 class Confirms(_Model):

@@ -14,6 +14,7 @@ from hpo_service.core import auto
 from hpo_service.core.algorithm import Plan
 from hpo_service.core.algorithm_specs import AutoSpec, BohbSpec, GridSpec, HyperbandSpec, SuccessiveHalvingSpec
 from hpo_service.core.definition import StudyDefinition
+from hpo_service.core.evolution import evolving_round
 from hpo_service.core.history import EXACT_CARDINALITY
 from hpo_service.core.proposals import UNLIMITED
 from hpo_service.core.suitability import check, first_levels, segment_target
@@ -42,6 +43,9 @@ def _plan(definition: StudyDefinition) -> Plan:
     if isinstance(spec, HyperbandSpec | BohbSpec):
         brackets = hyperband_round(spec.min_resource, spec.max_resource, spec.eta)
         return _bracketed(definition, brackets, repeated=True)
+    brackets = evolving_round(definition)
+    if brackets:
+        return _evolving(definition, brackets)
     levels = first_levels(definition)
     return _asynchronous(definition, levels) if levels else _single(definition)
 
@@ -72,6 +76,24 @@ def _bracketed(definition: StudyDefinition, brackets: Sequence[BracketPlan], *, 
                 notes.append(f"bracket {index} is cut from {bracket.trials} to {entrants} trials by the budget")
             break
     return Plan(brackets=tuple(shown), trials=trials, total_resource=total, notes=tuple(notes))
+
+
+def _evolving(definition: StudyDefinition, brackets: Sequence[BracketPlan]) -> Plan:
+    """Brackets whose number hangs on who is free, until the budget ends."""
+    trials = _trial_limit(definition)
+    bounds = [definition.budget.resource, None if trials is None else trials * brackets[0].levels[-1]]
+    notes = [
+        *_notes(definition),
+        "in the first bracket trials are promoted; in all others every place of every rung is a new trial",
+        "the brackets are repeated until the budget ends",
+    ]
+    return Plan(
+        brackets=tuple(_row(index, bracket, bracket.trials) for index, bracket in enumerate(brackets)),
+        trials=trials,
+        total_resource=definition.budget.resource,
+        notes=tuple(notes),
+        most_resource=min((bound for bound in bounds if bound is not None), default=None),
+    )
 
 
 def _times(rounds: int) -> str:

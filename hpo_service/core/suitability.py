@@ -13,6 +13,7 @@ from hpo_service.core.algorithm_specs import (
     AshaSpec,
     AutoSpec,
     BohbSpec,
+    DehbSpec,
     GridSpec,
     HyperbandSpec,
     MedianSpec,
@@ -21,6 +22,7 @@ from hpo_service.core.algorithm_specs import (
 )
 from hpo_service.core.auto import full_resource
 from hpo_service.core.definition import StudyDefinition
+from hpo_service.core.evolution import first_bracket_problems
 from hpo_service.core.proposals import UNLIMITED
 from hpo_service.core.tables import TOLERANCE, halving, hyperband_round, judgements, levels_up, rung_count
 from hpo_service.errors import FieldProblem, InvalidInput, Unsupported
@@ -40,6 +42,7 @@ def check(definition: StudyDefinition) -> None:
         raise Unsupported.of(*unsupported)
     problems = [*_levels(definition), *_grid(definition), *_horizon(definition), *_defaults(definition)]
     problems += blocks.problems(definition)
+    problems += first_bracket_problems(definition)
     if not problems:
         problems = list(_budget(definition))
     if problems:
@@ -104,7 +107,7 @@ def _levels(definition: StudyDefinition) -> Iterator[FieldProblem]:
                 value=spec.keep,
                 remedy="lower keep or raise trials",
             )
-    elif isinstance(spec, HyperbandSpec | BohbSpec) and whole:
+    elif isinstance(spec, HyperbandSpec | BohbSpec | DehbSpec) and whole:
         yield from _whole_hyperband(spec)
     elif isinstance(spec, MedianSpec):
         yield from _median(spec, whole=whole)
@@ -131,7 +134,7 @@ def _powers(spec: SuccessiveHalvingSpec | AshaSpec | PashaSpec) -> Iterator[Fiel
         )
 
 
-def _whole_hyperband(spec: HyperbandSpec | BohbSpec) -> Iterator[FieldProblem]:
+def _whole_hyperband(spec: HyperbandSpec | BohbSpec | DehbSpec) -> Iterator[FieldProblem]:
     """Of a recipe, which trains whole epochs: R·eta^-s is whole for every bracket."""
     power = spec.eta ** (rung_count(spec.min_resource, spec.max_resource, spec.eta) - 1)
     lowest = spec.max_resource / power
@@ -263,7 +266,7 @@ def least_resource(definition: StudyDefinition) -> float | None:
     spec = definition.algorithm
     if isinstance(spec, SuccessiveHalvingSpec):
         return halving(spec).cost(1)
-    if isinstance(spec, HyperbandSpec | BohbSpec):
+    if isinstance(spec, HyperbandSpec | BohbSpec | DehbSpec):
         return hyperband_round(spec.min_resource, spec.max_resource, spec.eta)[0].cost(1)
     if isinstance(spec, AshaSpec | PashaSpec | MedianSpec | AutoSpec):
         return first_levels(definition)[0]

@@ -136,7 +136,7 @@ def _rungs(columns: StudyColumns, whole: Standing, chosen: Sequence[Ladder]) -> 
     for ladder, (first, until) in zip(chosen, ends.tolist(), strict=True):
         members = order[first:until]
         for rung in range(len(ladder.levels)):
-            entered = members[whole.last[members] >= rung]
+            entered = members[(whole.first[members] <= rung) & (whole.last[members] >= rung)]
             promoted = whole.last[entered] > rung
             found.append(
                 _Rows(

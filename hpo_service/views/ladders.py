@@ -11,12 +11,14 @@ from dataclasses import dataclass
 from hpo_service.core.algorithm_specs import (
     AshaSpec,
     BohbSpec,
+    DehbSpec,
     HyperbandSpec,
     MedianSpec,
     PashaSpec,
     SuccessiveHalvingSpec,
 )
 from hpo_service.core.definition import Budget, StudyDefinition
+from hpo_service.core.evolution import evolving_round
 from hpo_service.core.suitability import first_levels
 from hpo_service.core.tables import BracketPlan, HalvingTable, HyperbandTable, halving, hyperband_round
 
@@ -33,7 +35,7 @@ class Ladder:
 
 def has_rungs(definition: StudyDefinition) -> bool:
     """Whether the study's algorithm compares trials at levels."""
-    return synchronous(definition) or isinstance(definition.algorithm, AshaSpec | PashaSpec | MedianSpec)
+    return synchronous(definition) or isinstance(definition.algorithm, DehbSpec | AshaSpec | PashaSpec | MedianSpec)
 
 
 def synchronous(definition: StudyDefinition) -> bool:
@@ -46,6 +48,8 @@ def ladders(definition: StudyDefinition, entered: Sequence[int], *, judged: bool
 
     `entered` counts the trials that entered each bracket; `judged` says whether the newest one's lowest rung was.
     """
+    if isinstance(definition.algorithm, DehbSpec):
+        return _evolving(evolving_round(definition), len(entered))
     if not synchronous(definition):
         levels = tuple(first_levels(definition))
         only = Ladder(bracket=0, label=None, levels=levels, sizes=(None,) * len(levels))
@@ -62,6 +66,18 @@ def ladders(definition: StudyDefinition, entered: Sequence[int], *, judged: bool
         begun.append(_ladder(index, plan, size))
         before, reserved = before + size, reserved + plan.cost(size)
     return begun, _coming(definition.budget, table, range(len(begun), len(begun) + length), before, reserved)
+
+
+def evolving(definition: StudyDefinition) -> bool:
+    """Whether trials of all brackets but the first enter at the rung where they stay."""
+    return isinstance(definition.algorithm, DehbSpec)
+
+
+def _evolving(plans: Sequence[BracketPlan], begun: int) -> tuple[list[Ladder], list[Ladder]]:
+    """How many brackets begin hangs on who is free: one round is shown ahead."""
+    rounds = ((index, plans[index % len(plans)]) for index in range(begun + len(plans)))
+    found = [_ladder(index, plan, plan.trials) for index, plan in rounds]
+    return found[:begun], found[begun:]
 
 
 def _table(definition: StudyDefinition) -> tuple[HalvingTable | HyperbandTable, int]:

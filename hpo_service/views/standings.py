@@ -16,7 +16,7 @@ import numpy as np
 
 from hpo_service.core.tables import TOLERANCE
 from hpo_service.views.columns import STATES, Bools, Floats, Ints, StudyColumns
-from hpo_service.views.ladders import synchronous
+from hpo_service.views.ladders import evolving, synchronous
 
 Reasons = Callable[[Sequence[int]], Mapping[int, str]]
 """The stored reasons of some trials."""
@@ -32,12 +32,14 @@ RUNNING, WAITING, PAUSED, FINISHED, STOPPED, FAILED = (
 class Standing:
     """One entry per trial that stands in a bracket, by number.
 
-    `last` is the highest rung that it entered; `pending` says that it was promoted there and waits for a slot;
-    `value` is what it came to there, NaN while it has not come to rest, and for those that failed or were cancelled.
+    `first` is the rung that it entered the bracket at, `last` the highest one that it entered; `pending` says that it
+    was promoted there and waits for a slot; `value` is what it came to there, NaN while it has not come to rest, and for
+    those that failed or were cancelled.
     """
 
     number: Ints
     bracket: Ints
+    first: Ints
     placed: Ints  # the rung that it was last placed at; lower than `last` where it was carried up
     last: Ints
     pending: Bools
@@ -50,19 +52,27 @@ def standing(columns: StudyColumns, tops: Callable[[int], Sequence[float]], reas
     number = np.flatnonzero((columns.bracket >= 0) & (columns.rung >= 0))
     bracket, placed = columns.bracket[number], columns.rung[number]
     state = columns.state[number].astype(np.int64)
+    late = (bracket > 0) & evolving(columns.definition)  # entered where it stays
     short = columns.resource[number] < columns.target[number] * (1 - TOLERANCE)
     pending = np.zeros(number.size, dtype=np.bool_)
     last, cancelled = placed.copy(), short & (state == STOPPED)
     if columns.definition.algorithm.name != "median":  # there nobody is carried up
-        ended = short & (state == FINISHED)
+        ended = short & (state == FINISHED) & ~late
         last[ended] = [len(tops(int(b))) - 1 for b in bracket[ended]]
     if synchronous(columns.definition) and number.size:
         _find_losers(number, bracket, last, cancelled, tops, reasons)
         _carry(bracket, last, pending, state, short, cancelled, tops)
+    elif evolving(columns.definition) and number.size:
+        climbing = np.flatnonzero(~late)
+        low, up, out = last[climbing], pending[climbing], cancelled[climbing]
+        _find_losers(number[climbing], bracket[climbing], low, out, tops, reasons)
+        _carry(bracket[climbing], low, up, state[climbing], short[climbing], out, tops)
+        last[climbing], pending[climbing], cancelled[climbing] = low, up, out
     at_rest = ~pending & ~cancelled & (state != RUNNING) & (state != WAITING)
     return Standing(
         number=number,
         bracket=bracket,
+        first=np.where(late, placed, 0),
         placed=placed,
         last=last,
         pending=pending,

@@ -34,6 +34,7 @@ ALGORITHMS: dict[str, dict[str, Any]] = {
     "hyperband": {"name": "hyperband", "max_resource": 9},
     "hyperband-tpe": {"name": "hyperband", "max_resource": 9, "sampler": "tpe"},
     "bohb": {"name": "bohb", "max_resource": 9},
+    "dehb": {"name": "dehb", "max_resource": 9},
     "asha": {"name": "asha", "max_resource": 9},
     "asha-tpe": {"name": "asha", "max_resource": 9, "sampler": "tpe"},
     "pasha": {"name": "pasha", "max_resource": 9},

@@ -30,6 +30,7 @@ SPECS: dict[str, dict[str, Any]] = {
     "successive_halving": {"trials": 18, "min_resource": 1, "max_resource": 9, "eta": 3},
     "hyperband": {"max_resource": 9, "eta": 3},
     "bohb": {"max_resource": 9, "eta": 3},
+    "dehb": {"max_resource": 9},
     "asha": {"min_resource": 1, "max_resource": 9, "eta": 3},
     "pasha": {"min_resource": 1, "max_resource": 9, "eta": 3},
     "median": {"grace_resource": 2, "interval": 2, "max_resource": 8, "min_trials": 3},

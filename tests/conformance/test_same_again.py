@@ -24,7 +24,7 @@ from hpo_service.store.database import Database, open_database
 from hpo_service.store.rows import StudyRow
 from tests.conformance.test_cold_folds import SPECS, study
 
-ADAPTIVE = ("bayesian", "bohb", "asha", "pasha", "median")
+ADAPTIVE = ("bayesian", "bohb", "dehb", "asha", "pasha", "median")
 
 
 class Run:

@@ -26,7 +26,9 @@ from tests.unit.views import columns_support
 SPECS: dict[str, dict[str, Any]] = {
     "successive_halving": {"name": "successive_halving", "trials": 18, "max_resource": 27},
     "hyperband": {"name": "hyperband", "max_resource": 27},
+    "dehb": {"name": "dehb", "max_resource": 27},
     "asha": {"name": "asha", "max_resource": 27},
+    "pasha": {"name": "pasha", "max_resource": 27},
     "median": {"name": "median", "max_resource": 9, "interval": 2, "min_trials": 2},
 }
 

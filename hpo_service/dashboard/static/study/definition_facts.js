@@ -5,7 +5,7 @@ import { number } from "../core/format.js";
 const LOG = new Set(["loguniform", "qloguniform", "log_integer", "power_of_two", "lognormal"]);
 const WHOLE = new Set(["integer", "log_integer", "power_of_two"]);
 const LISTED = new Set(["choice", "ordinal", "constant"]);
-const RUNGS = new Set(["successive_halving", "hyperband", "bohb", "asha", "pasha"]);
+const RUNGS = new Set(["successive_halving", "hyperband", "bohb", "dehb", "asha", "pasha"]);
 
 export function objectives(definition) {
   const given = definition?.objective ?? [];
