@@ -9,6 +9,8 @@ from hpo_service.bench import ours, peers
 from hpo_service.bench.runs import Method
 from hpo_service.errors import InvalidInput
 
+__all__ = ["Method", "chosen", "known"]
+
 
 def known() -> Mapping[str, Method]:
     """Every method, the service's own first, whether what it requires is installed or not."""

@@ -31,6 +31,10 @@ SPACE: Mapping[str, Any] = {
 """As Metz et al. drew them, by their logarithms; Adam's betas as their distance from 1."""
 
 
+PREFIX = "FixedTextRNNClassification_"
+"""Of all files' names; tasks are named without."""
+
+
 class Recorded:
     """One task's recorded configurations in the unit cube, `points` (n, parameters), and their `losses` (n, 51)."""
 
@@ -53,7 +57,8 @@ class Recorded:
 
 def load(folder: Path, tasks: tuple[str, ...] = ()) -> list[Problem]:
     """The tasks whose files are in the folder, or those of `tasks`; raises InvalidInput for one that has no file."""
-    files = {path.stem: path for path in sorted(folder.glob("*.json"))}
+    files = {path.stem.removeprefix(PREFIX): path for path in sorted(folder.glob("*.json"))}
+    tasks = tuple(task.removeprefix(PREFIX) for task in tasks)
     missing = sorted(set(tasks) - set(files))
     if missing:
         raise InvalidInput(f"TaskSet's tasks here are {', '.join(files)}, but got {', '.join(missing)}")
@@ -65,7 +70,7 @@ def _problem(name: str, recorded: Recorded) -> Problem:
     values = np.where(np.isnan(values), np.inf, values)
     return Problem(
         collection="taskset",
-        name=name.removeprefix("FixedTextRNNClassification_"),
+        name=name,
         space=SPACE,
         max_resource=recorded.losses.shape[1],
         maximize=False,

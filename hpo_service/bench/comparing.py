@@ -1,0 +1,193 @@
+"""A whole comparison, from what is asked for to what is told: which cells are run, and what their runs come to.
+
+Between the command line and the rest: prints nothing, and reads no option.
+"""
+
+from __future__ import annotations
+
+import math
+import statistics as plain
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from hpo_service.bench import methods, past, protocol, statistics, tables
+from hpo_service.bench.protocol import Cell, Profile
+from hpo_service.bench.recording import Bench, Records
+from hpo_service.bench.runs import Run
+from hpo_service.bench.sources import Source
+from hpo_service.bench.variants import VARIANTS
+from hpo_service.errors import InvalidInput
+
+OWN = ("auto", "random", "tpe", "gp", "asha", "hyperband")
+"""What a user's own studies are tried with where nothing else is asked for."""
+FOUND = 0.1
+"""The regret from which on a past study's best counts as found."""
+ALONE = {
+    "lcbench": "LCBench alone: its surrogate rewards corners of its space more than reality does",
+    "taskset": "TaskSet alone: four tasks of one kind",
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Asked:
+    """What a comparison is of. Empty fields are the profile's."""
+
+    source: Source
+    profile: Profile
+    methods: Sequence[str] = ()
+    workers: Sequence[int] = ()
+    seeds: int | None = None
+    variants: Sequence[str] = ()
+    budget: float | None = None
+    reference: str = "auto"
+    partial: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Comparison:
+    """What will be run, and what is to be said of it beforehand."""
+
+    cells: tuple[Cell, ...]
+    bench: Bench
+    reference: str
+    notes: tuple[str, ...]
+
+
+@dataclass(kw_only=True)
+class Conclusion:
+    """What the runs come to. `failed` are the runs that raised."""
+
+    groups: list[statistics.Group]
+    runs: list[Run]
+    notes: list[str]
+    failed: list[str] = field(default_factory=list)
+
+    def text(self) -> str:
+        """For a terminal."""
+        return tables.text(self.groups).rstrip() if self.groups else "nothing was run"
+
+    def document(self) -> dict[str, Any]:
+        """Every figure."""
+        return {"groups": tables.document(self.groups), "notes": self.notes, "failed": self.failed}
+
+
+def prepare(asked: Asked) -> Comparison:
+    """Raises InvalidInput where something asked for is not there, or is not to be measured alone."""
+    bench = Bench(asked.source)
+    titles = bench.titles()
+    notes = [*_together(titles, partial=asked.partial)]
+    default = OWN if asked.source.studies else asked.profile.methods
+    chosen, left_out = methods.chosen(asked.methods or [name for name in default if name in _known()])
+    for name in asked.variants:
+        if name not in VARIANTS:
+            raise InvalidInput(f"a variant is one of {', '.join(VARIANTS)}, or all, but got {name!r}")
+    if not chosen:
+        raise InvalidInput("nothing can be run here", remedy="; ".join(left_out))
+    found = protocol.cells(
+        methods=[method.name for method in chosen],
+        titles=titles,
+        seeds=asked.profile.seeds if asked.seeds is None else asked.seeds,
+        workers=asked.workers or asked.profile.workers,
+        variants=("", *asked.variants),
+        budget=asked.budget,
+    )
+    cells = tuple(cell for cell in found if _serves(cell, chosen))
+    return Comparison(
+        cells=cells, bench=bench, reference=asked.reference, notes=(*notes, *left_out, *trust(asked.source))
+    )
+
+
+def conclude(comparison: Comparison, records: Records, failed: Iterable[str] = ()) -> Conclusion:
+    """What the recorded ones of the comparison's runs come to."""
+    found = [records.find(cell) for cell in comparison.cells]
+    runs = [run for run in found if run is not None]
+    missing = len(comparison.cells) - len(runs)
+    notes = [*comparison.notes, *degradations(runs), *sooner(comparison.bench.source, runs)]
+    if missing:
+        notes.insert(0, f"{missing} of {len(comparison.cells)} runs are missing: what follows is of the others")
+    groups = statistics.groups(runs, reference=comparison.reference)
+    return Conclusion(groups=groups, runs=runs, notes=notes, failed=list(failed))
+
+
+def trust(source: Source) -> list[str]:
+    """How far the models of past studies can be trusted, a line each."""
+    return [f"{study.name}: {past.model_of(study).trust.verdict}" for study in source.studies]
+
+
+def degradations(runs: Sequence[Run]) -> list[str]:
+    """What each variant costs each method, in mean regret over the readings, a line per variant and workers."""
+    found: dict[tuple[str, str, int, str], list[float]] = {}
+    for run in runs:
+        at = statistics.readings(run.budget)
+        key = run.collection, run.method, run.workers, run.variant
+        found.setdefault(key, []).append(sum(run.regret_at(reading) for reading in at) / len(at))
+    mean = {key: sum(values) / len(values) for key, values in found.items()}
+    lines: dict[tuple[str, str, int], list[tuple[float, str]]] = {}
+    for (collection, method, workers, variant), value in mean.items():
+        if variant and (collection, method, workers, "") in mean:
+            lines.setdefault((collection, variant, workers), []).append(
+                (value - mean[collection, method, workers, ""], method)
+            )
+    return [
+        f"{collection}, {variant}, {workers} worker{'s' if workers > 1 else ''}: mean regret changes by "
+        + ", ".join(f"{change:+.3f} ({method})" for change, method in sorted(changes))
+        for (collection, variant, workers), changes in lines.items()
+    ]
+
+
+def sooner(source: Source, runs: Sequence[Run]) -> list[str]:
+    """Which method would have found what each past study found, and how soon, the soonest first."""
+    said = []
+    for study in source.studies:
+        own = [run for run in runs if run.collection == "study" and run.problem == study.name and not run.variant]
+        if not own:
+            continue
+        took: dict[str, list[float]] = {}
+        for run in own:
+            took.setdefault(run.method, []).append(first(run, FOUND))
+        budget = max(run.budget for run in own)
+        itself = past.as_it_ran(study, budget=math.inf)
+        ordered = sorted((plain.median(times), name) for name, times in took.items())
+        ranked = ", ".join(f"{name} {_fte(time, budget)}" for time, name in ordered)
+        said.append(
+            f"{study.name}: within {FOUND:.0%} of its best, as the median of seeds, comes {ranked}; the study itself "
+            f"({study.algorithm}) took {_fte(first(itself, FOUND), budget)} of {itself.epochs / _full(study):.1f} FTE"
+        )
+    return said
+
+
+def first(run: Run, regret: float) -> float:
+    """The FTE after which the run's regret was as low; infinity where it never was."""
+    return next((fte for fte, value in run.trace if run.scale.regret(value) <= regret), math.inf)
+
+
+def _fte(time: float, budget: float) -> str:
+    return f"{time:.1f}" if math.isfinite(time) else f"not within {budget:g}"
+
+
+def _full(study: past.PastStudy) -> int:
+    return past.model_of(study).epochs
+
+
+def _known() -> Iterable[str]:
+    return {*methods.known(), "all", "ours", "peers"}
+
+
+def _serves(cell: Cell, chosen: Sequence[methods.Method]) -> bool:
+    can = next(method.workers for method in chosen if method.name == cell.method)
+    return can is None or cell.workers in can
+
+
+def _together(titles: Sequence[str], *, partial: bool) -> Iterable[str]:
+    collections = {title.partition("/")[0] for title in titles}
+    there = [name for name in protocol.TOGETHER if name in collections]
+    if len(there) != 1:
+        return
+    missing = next(name for name in protocol.TOGETHER if name not in there)
+    if not partial:
+        raise InvalidInput(
+            f"{' and '.join(protocol.TOGETHER)} are measured together, but {missing} is not there",
+            remedy=f"add its tasks, or say --partial, and it is said on the output ({ALONE[there[0]]})",
+        )
+    yield f"PARTIAL: {ALONE[there[0]]}; measure {missing} too before concluding anything"
