@@ -5,10 +5,11 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Mapping
 
 from hpo_service.core import algorithm_specs as specs
-from hpo_service.core import auto, blocks
+from hpo_service.core import auto, blocks, populations
 from hpo_service.core.algorithm import Algorithm
 from hpo_service.core.budget import Ledger, Standing
 from hpo_service.core.definition import StudyDefinition
@@ -20,7 +21,7 @@ from hpo_service.core.roles import Ask, Batch, Sampler, Scheduler
 from hpo_service.core.rounds import Rounds
 from hpo_service.core.suitability import check, check_change, segment_target
 from hpo_service.core.tables import HalvingTable, HyperbandTable, halving, hyperband_round, levels_up
-from hpo_service.samplers import cmaes, nsga2
+from hpo_service.samplers import cmaes, exploring, nsga2
 from hpo_service.samplers.differential import DifferentialSampler
 from hpo_service.samplers.enqueued import NothingSampler
 from hpo_service.samplers.generations import GenerationSampler
@@ -31,6 +32,8 @@ from hpo_service.samplers.surrogate import STARTUP_TRIALS, SurrogateSampler
 from hpo_service.schedulers.asynchronous import AsynchronousHalving
 from hpo_service.schedulers.evolving import EvolvingBrackets
 from hpo_service.schedulers.median import MedianStopping
+from hpo_service.schedulers.population import Population
+from hpo_service.schedulers.population_async import AsynchronousPopulation
 from hpo_service.schedulers.progressive import ProgressiveHalving
 from hpo_service.schedulers.single import SingleSegment
 from hpo_service.schedulers.synchronous import SynchronousHalving
@@ -46,6 +49,7 @@ __all__ = [
     "segment_target",
     "startup_trials",
     "surrogate",
+    "synchronous",
 ]
 
 VERSIONS: Mapping[str, int] = {
@@ -54,15 +58,16 @@ VERSIONS: Mapping[str, int] = {
     "random": 1,
     "sobol": 1,
     "bayesian": 2,
-    "successive_halving": 2,
     "cmaes": 1,
     "nsga2": 1,
+    "successive_halving": 2,
     "hyperband": 2,
     "bohb": 2,
     "dehb": 1,
     "asha": 2,
     "pasha": 1,
     "median": 2,
+    "pbt": 1,
 }
 """Counts up when an algorithm would propose something else from the same log; stored with every decision.
 
@@ -97,13 +102,13 @@ def fold(definition: StudyDefinition, picked: str | None = None) -> StudyFold:
     state = State(
         definition=definition,
         history=history,
-        ledger=Ledger(gives_back=name not in SYNCHRONOUS),
+        ledger=Ledger(gives_back=not synchronous(definition)),
         standing=Standing(
             definition.objective,
-            judged_at_rest=isinstance(spec, specs.AshaSpec | specs.PashaSpec | specs.AutoSpec),
+            judged_at_rest=isinstance(spec, specs.PbtSpec | specs.AshaSpec | specs.PashaSpec | specs.AutoSpec),
             adapts=_adapts(spec),
         ),
-        synchronous=name in SYNCHRONOUS,
+        synchronous=synchronous(definition),
         rounds=Rounds() if goes_in_rounds(definition) else None,
     )
     sampler = _sampler(state, concrete, picked)
@@ -117,6 +122,12 @@ def fold(definition: StudyDefinition, picked: str | None = None) -> StudyFold:
     )
 
 
+def synchronous(definition: StudyDefinition) -> bool:
+    """Whether its algorithm reserves resource in canonical order: see `SYNCHRONOUS`."""
+    spec = definition.algorithm
+    return spec.synchronous if isinstance(spec, specs.PbtSpec) else spec.name in SYNCHRONOUS
+
+
 def _adapts(spec: specs.AlgorithmSpec) -> bool:
     """Whether later configurations are chosen by what earlier ones came to."""
     return getattr(spec, "sampler", spec.name) not in ("grid", "random", "sobol")
@@ -127,7 +138,7 @@ def goes_in_rounds(definition: StudyDefinition) -> bool:
     `deterministic`, needed where proposals hang on who finished first, and possible where a controller places them."""
     if not definition.deterministic or definition.trainer.external:
         return False
-    return definition.algorithm.name not in SYNCHRONOUS or surrogate(definition) is not None
+    return not synchronous(definition) or surrogate(definition) is not None
 
 
 def surrogate(definition: StudyDefinition) -> str | None:
@@ -203,6 +214,11 @@ def _scheduler(state: State, definition: StudyDefinition, sampler: Sampler) -> S
         return ProgressiveHalving(state, levels, spec.eta, epsilon=epsilon)
     if isinstance(spec, specs.MedianSpec):
         return MedianStopping(state, spec)
+    if isinstance(spec, specs.PbtSpec):
+        explore = functools.partial(exploring.explore, names=populations.mutated(definition), resample=spec.resample)
+        if spec.synchronous:
+            return Population(state, spec, explore, _used_up(state, sampler))
+        return AsynchronousPopulation(state, spec, explore)
     if isinstance(spec, specs.AutoSpec):
         return AsynchronousHalving(state, auto.levels(definition), auto.ETA)
     varies = spec.max_resource is None and "epochs" in definition.space

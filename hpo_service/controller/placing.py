@@ -175,4 +175,4 @@ class Placing:
 
 def _in_cohorts(definition: StudyDefinition) -> bool:
     """Whether who shares a launch follows from the log alone: nothing joins one later, or goes on in another."""
-    return definition.algorithm.name in algorithms.SYNCHRONOUS or algorithms.goes_in_rounds(definition)
+    return algorithms.synchronous(definition) or algorithms.goes_in_rounds(definition)

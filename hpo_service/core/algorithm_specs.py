@@ -223,8 +223,8 @@ class PbtSpec(_Spec):
     )
     synchronous: bool = Field(
         default=True,
-        description="Exchange when the whole population has come to a level: the same study with any number of workers. "
-        "false: each trial as it comes, against those that came before it; nobody waits.",
+        description="Exchange when the whole population has come to a level: the same study with any number of "
+        "workers. false: each trial as it comes, against those that came before it; nobody waits.",
     )
 
 

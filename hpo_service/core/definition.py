@@ -537,7 +537,7 @@ def _patience_problems(definition: StudyDefinition) -> list[FieldProblem]:
 def _bound_problems(definition: StudyDefinition) -> list[FieldProblem]:
     if definition.trainer.external or definition.budget.bounded:
         return []
-    if definition.algorithm.name in ("grid", "successive_halving"):
+    if definition.algorithm.name in ("grid", "successive_halving", "pbt"):
         return []
     return [
         FieldProblem(

@@ -12,13 +12,13 @@ from typing import Any
 
 from hpo_service.core import auto
 from hpo_service.core.algorithm import Plan
-from hpo_service.core.algorithm_specs import AutoSpec, BohbSpec, GridSpec, HyperbandSpec, SuccessiveHalvingSpec
+from hpo_service.core.algorithm_specs import AutoSpec, BohbSpec, GridSpec, HyperbandSpec, PbtSpec, SuccessiveHalvingSpec
 from hpo_service.core.definition import StudyDefinition
 from hpo_service.core.evolution import evolving_round
 from hpo_service.core.history import EXACT_CARDINALITY
 from hpo_service.core.proposals import UNLIMITED
 from hpo_service.core.suitability import check, first_levels, segment_target
-from hpo_service.core.tables import TOLERANCE, BracketPlan, halving, hyperband_round
+from hpo_service.core.tables import TOLERANCE, BracketPlan, exchanges, halving, hyperband_round
 
 
 def plan(definition: StudyDefinition) -> Plan:
@@ -43,6 +43,8 @@ def _plan(definition: StudyDefinition) -> Plan:
     if isinstance(spec, HyperbandSpec | BohbSpec):
         brackets = hyperband_round(spec.min_resource, spec.max_resource, spec.eta)
         return _bracketed(definition, brackets, repeated=True)
+    if isinstance(spec, PbtSpec):
+        return _population(definition, spec)
     brackets = evolving_round(definition)
     if brackets:
         return _evolving(definition, brackets)
@@ -137,6 +139,29 @@ def _asynchronous(definition: StudyDefinition, levels: Sequence[float]) -> Plan:
         total_resource=definition.budget.resource,
         notes=tuple(notes),
         most_resource=min(bounds, default=None),
+    )
+
+
+def _population(definition: StudyDefinition, spec: PbtSpec) -> Plan:
+    """One rung for each interval that the budget holds, of the whole population."""
+    resource, size = _limit(definition.budget.resource), spec.population
+    levels = [level for level in exchanges(spec) if size * level <= resource * (1 + TOLERANCE)]
+    share = math.floor(spec.quantile * size + TOLERANCE)
+    most = size + share * (len(levels) - 1)
+    limit = definition.budget.trials
+    notes = _notes(definition)
+    notes.append(f"at each level up to {share} of {size} trials give up their places to new ones")
+    if limit is not None and limit < most:
+        notes.append(f"budget.trials: after {limit - size} new ones everyone stays")
+    if len(levels) < len(exchanges(spec)):
+        notes.append(f"budget.resource ends it at resource {levels[-1]:g} of {spec.max_resource:g}")
+    rungs = [{"rung": i, "trials": size, "resource": level} for i, level in enumerate(levels)]
+    return Plan(
+        brackets=({"bracket": 0, "label": "population", "rungs": rungs},),
+        trials=None,
+        total_resource=size * levels[-1],
+        notes=tuple(notes),
+        most_resource=size * levels[-1],
     )
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 
-from hpo_service.core import auto, blocks
+from hpo_service.core import auto, blocks, populations
 from hpo_service.core.algorithm_specs import (
     AshaSpec,
     AutoSpec,
@@ -18,13 +18,14 @@ from hpo_service.core.algorithm_specs import (
     HyperbandSpec,
     MedianSpec,
     PashaSpec,
+    PbtSpec,
     SuccessiveHalvingSpec,
 )
 from hpo_service.core.auto import full_resource
 from hpo_service.core.definition import StudyDefinition
 from hpo_service.core.evolution import first_bracket_problems
 from hpo_service.core.proposals import UNLIMITED
-from hpo_service.core.tables import TOLERANCE, halving, hyperband_round, judgements, levels_up, rung_count
+from hpo_service.core.tables import TOLERANCE, exchanges, halving, hyperband_round, judgements, levels_up, rung_count
 from hpo_service.errors import FieldProblem, InvalidInput, Unsupported
 from search_spaces import SpaceError
 
@@ -43,6 +44,7 @@ def check(definition: StudyDefinition) -> None:
     problems = [*_levels(definition), *_grid(definition), *_horizon(definition), *_defaults(definition)]
     problems += blocks.problems(definition)
     problems += first_bracket_problems(definition)
+    problems += populations.problems(definition)
     if not problems:
         problems = list(_budget(definition))
     if problems:
@@ -53,6 +55,14 @@ def check_change(old: StudyDefinition, new: StudyDefinition) -> None:
     """Raise Unsupported for a changed definition that a running study cannot go on with; `check` the new one too."""
     problems = []
     changed_space = old.space != new.space or old.forbid != new.forbid
+    if changed_space and isinstance(old.algorithm, PbtSpec):
+        problems.append(
+            FieldProblem(
+                path="space",
+                rule="the space of a population cannot change: its trials go on with values of it",
+                remedy="submit a new study",
+            )
+        )
     if changed_space and auto.stands_for(old).algorithm.name == "grid":
         problems.append(
             FieldProblem(
@@ -111,6 +121,8 @@ def _levels(definition: StudyDefinition) -> Iterator[FieldProblem]:
         yield from _whole_hyperband(spec)
     elif isinstance(spec, MedianSpec):
         yield from _median(spec, whole=whole)
+    elif isinstance(spec, PbtSpec):
+        yield from _whole_population(spec) if whole else ()
     elif whole:
         for name in ("min_resource", "max_resource"):
             value = getattr(spec, name, None)
@@ -172,6 +184,13 @@ def _median(spec: MedianSpec, *, whole: bool) -> Iterator[FieldProblem]:
     for name in ("max_resource", "grace_resource", "interval"):
         value = getattr(spec, name)
         if whole and value != int(value):
+            yield _fractional(f"algorithm.{name}", value, _around(value, 1))
+
+
+def _whole_population(spec: PbtSpec) -> Iterator[FieldProblem]:
+    for name in ("interval", "max_resource"):
+        value = getattr(spec, name)
+        if value != int(value):
             yield _fractional(f"algorithm.{name}", value, _around(value, 1))
 
 
@@ -281,6 +300,8 @@ def first_levels(definition: StudyDefinition) -> Sequence[float]:
     spec = definition.algorithm
     if isinstance(spec, MedianSpec):
         return judgements(spec)
+    if isinstance(spec, PbtSpec):
+        return exchanges(spec)
     if isinstance(spec, AshaSpec | PashaSpec):
         return levels_up(spec.min_resource, spec.max_resource, spec.eta)
     if isinstance(spec, AutoSpec) and isinstance(auto.stands_for(definition).algorithm, AutoSpec):

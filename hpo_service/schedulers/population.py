@@ -204,7 +204,7 @@ class Population:
                     f.params for f in self._forks.values()
                 ]
                 self._forks[position] = self._selection.fork(
-                    number, parents, level=self._level, resource=lambda _: here, known=known
+                    number, parents, level=self._level, resource=lambda n: trials[n].resource, known=known
                 )
 
     def _continue(self, number: int, standing: str) -> Continue:

@@ -44,6 +44,7 @@ class AsynchronousPopulation:
         self._ranks: list[dict[int, Rank]] = [{} for _ in self._levels]
         self._stayed: list[list[int]] = [[] for _ in self._levels]
         self._newest: dict[int, int] = {}  # trials that can be gone on from, and the highest level that they came to
+        self._resource: dict[int, float] = {}  # that they had there
         self._first = 0  # places that were taken first
         self._vacant: list[_Vacancy] = []
         self._going: dict[int, Continue] = {}  # in the order in which they came
@@ -136,7 +137,7 @@ class AsynchronousPopulation:
             self._due[trial.number] = Stop(trial=trial.number, reason=reason)
             self._vacant.append(vacancy)
             return
-        self._newest[trial.number] = level
+        self._newest[trial.number], self._resource[trial.number] = level, trial.resource
         self._stayed[level].append(trial.number)
         target = self._levels[level + 1]
         reason = f"{standing}: goes on to resource {target:g}"
@@ -213,5 +214,5 @@ class AsynchronousPopulation:
         if not parents:
             return None
         return self._selection.fork(
-            vacancy.loser, parents, level=vacancy.level, resource=lambda n: self._levels[self._newest[n]]
+            vacancy.loser, parents, level=vacancy.level, resource=self._resource.__getitem__
         )

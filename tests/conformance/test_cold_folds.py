@@ -33,6 +33,7 @@ SPECS: dict[str, dict[str, Any]] = {
     "dehb": {"max_resource": 9},
     "asha": {"min_resource": 1, "max_resource": 9, "eta": 3},
     "pasha": {"min_resource": 1, "max_resource": 9, "eta": 3},
+    "pbt": {"population": 8, "max_resource": 6},
     "median": {"grace_resource": 2, "interval": 2, "max_resource": 8, "min_trials": 3},
 }
 TRIALS = 24
