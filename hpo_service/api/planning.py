@@ -12,7 +12,7 @@ from hpo_service.core.definition import StudyDefinition, parse
 from hpo_service.errors import FieldProblem, Forbidden, InvalidInput, NotFound
 from hpo_service.settings import Settings
 from hpo_service.storage import bundle_path
-from hpo_service.store import bundles
+from hpo_service.store import bundles, warm_starts
 from hpo_service.store.database import Database
 
 
@@ -87,16 +87,18 @@ def _known(db: Database, settings: Settings, definition: StudyDefinition, *, use
 def validated(db: Database, settings: Settings, definition: StudyDefinition) -> Validated:
     """What `definition` would run: the normalised document, the plan and an estimate of its cost.
 
-    Raises InvalidInput for code that is not there."""
+    Raises InvalidInput for code that is not there, and for past studies that it could not begin from."""
     require_code(db, settings, definition, use=False)
     plan = algorithms.plan(definition)
+    warm = warm_starts.begun_from(db, definition)
+    notes = [*plan.notes, *([] if warm is None else [f"begins from {warm.text}"])]
     return Validated(
         definition=definition.to_document(),
         plan=PlanAnswer(
             brackets=[dict(bracket) for bracket in plan.brackets],
             trials=plan.trials,
             total_resource=plan.total_resource,
-            notes=list(plan.notes),
+            notes=notes,
         ),
         estimate=estimating.estimate(
             definition,

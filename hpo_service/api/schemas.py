@@ -70,6 +70,31 @@ class BudgetRow(Answer):
     unit: str
 
 
+class Chosen(Answer):
+    """What `algorithm: auto` picked when the study was made."""
+
+    method: str = Field(examples=["gp"])
+    reason: str
+    text: str
+
+
+class WarmSource(Answer):
+    study: str
+    name: str
+    trials: int = Field(description="Results that were taken of it.")
+    shared: list[str] = Field(description="The parameters that both have.")
+    likeness: float = Field(description="How alike the spaces are, 0 to 1.")
+
+
+class WarmStart(Answer):
+    """What the study began from."""
+
+    mode: str = Field(examples=["auto"])
+    text: str
+    sources: list[WarmSource]
+    portfolio: list[dict[str, Any]] = Field(description="Configurations that are tried after the defaults.")
+
+
 class Sparkline(Answer):
     """Best so far: when it changed, in hours since the first dispatch, and to what."""
 
@@ -119,6 +144,8 @@ class Study(Answer):
     last_report_at: datetime | None = Field(default=None, description="Null in lists.")
     notes_html: str | None = Field(default=None, description="The notes' Markdown as safe HTML. Null in lists.")
     sparkline: Sparkline | None = Field(default=None, description="In lists, with ?sparkline=1.")
+    chosen: Chosen | None = Field(default=None, description="What `auto` picked; null for other algorithms, in lists.")
+    warm_start: WarmStart | None = Field(default=None, description="Past studies that it began from. Null in lists.")
 
 
 class Trial(Answer):

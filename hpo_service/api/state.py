@@ -57,6 +57,7 @@ class Shared:
     replayed: dict[str, list[int]] = field(default_factory=dict)  # how far they came
     projects: Projects = field(default_factory=lambda: Projects())
     params: BestParams = field(default_factory=lambda: BestParams())
+    beginnings: BestParams = field(default_factory=lambda: BestParams(keep=256))
     paces: Paces = field(default_factory=Paces)
 
     @functools.cached_property
@@ -84,7 +85,7 @@ class Projects:
 
 
 class BestParams:
-    """Parameters of best trials by (study, trial). They never change, so that they can be kept; at most `keep`."""
+    """Parameters of best trials by (study, trial), or what else never changes, so that it can be kept; at most `keep`."""
 
     def __init__(self, keep: int = 4096) -> None:
         self._keep = keep

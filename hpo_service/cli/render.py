@@ -73,6 +73,8 @@ def study_sheet(study: StudySnapshot, rungs: Sequence[Rung], methods: Methods, u
         ("state", Text.assemble(state(study.state), f"  {study.reason}" if study.reason else "")),
         ("objective", f"{study.objective.get('direction', 'minimize')} {study.metric}"),
         ("algorithm", _options(study.definition.get("algorithm"))),
+        ("picked", study.chosen.text if study.chosen else ""),
+        ("begins from", study.warm_start.text if study.warm_start else ""),
         ("trainer", _options(study.definition.get("trainer"))),
         ("budget", _options(study.definition.get("budget")) + (f"  ({text.percent(done[1])} used)" if done else "")),
         ("trials", f"{study.trials:,}: {text.state_counts(study.counts)}"),

@@ -83,6 +83,33 @@ class Sparkline(Result):
     value: tuple[float, ...] = ()
 
 
+class Chosen(Result):
+    """What `algorithm: auto` picked when the study was made, and why; `text` says both."""
+
+    method: str
+    reason: str = ""
+    text: str = ""
+
+
+class WarmSource(Result):
+    """A past study that a study began from."""
+
+    study: str
+    name: str = ""
+    trials: int = 0
+    shared: tuple[str, ...] = ()
+    likeness: float = 0.0
+
+
+class WarmStart(Result):
+    """What a study began from: past studies, and configurations of theirs that are tried after the defaults."""
+
+    mode: str
+    text: str = ""
+    sources: tuple[WarmSource, ...] = ()
+    portfolio: tuple[Mapping[str, Any], ...] = ()
+
+
 class StudySnapshot(Result):
     """A study as it stood when the server answered."""
 
@@ -118,6 +145,8 @@ class StudySnapshot(Result):
     last_report_at: datetime | None = None
     notes_html: str | None = None
     sparkline: Sparkline | None = None  # in lists, where it was asked for
+    chosen: Chosen | None = None  # what `auto` picked; None in lists, as is the next one
+    warm_start: WarmStart | None = None
 
     @property
     def ended(self) -> bool:

@@ -79,9 +79,8 @@ def choose(definition: StudyDefinition) -> Choice:
     if whole is None:
         if wide is not None:
             return Choice(method="rungs", reason=f"trials can be judged early, and {wide}")
-        return Choice(
-            method="curves", reason=f"one objective, trials of up to {_resource(definition):g} that can pause"
-        )
+        far = _resource(definition)
+        return Choice(method="curves", reason=f"one objective, and trials of up to {far:g} that can be judged early")
     if wide is None and LARGE_BUDGET < most < math.inf:
         wide = f"the budget holds {most:g} trainings, more than a process can take in"
     if wide is not None:

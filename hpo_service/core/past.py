@@ -57,10 +57,10 @@ class Kernel:
         scaled, against = one * inverse, other * inverse
         ordered = ~self.unordered
         a, b = scaled[:, ordered], against[:, ordered]
-        squares = np.asarray((a**2).sum(1)[:, None] + (b**2).sum(1)[None] - 2.0 * a @ b.T, dtype=np.float64)
+        squares: Floats = np.asarray((a**2).sum(1)[:, None] + (b**2).sum(1)[None] - 2.0 * a @ b.T, dtype=np.float64)
         for column in np.flatnonzero(self.unordered & np.isfinite(self.lengths)):
             apart = np.abs(one[:, None, column] - other[None, :, column]) > 1e-9
-            squares = squares + apart * float(inverse[column]) ** 2
+            squares = np.asarray(squares + apart * inverse[column] ** 2, dtype=np.float64)
         root = np.sqrt(np.maximum(5.0 * squares, 0.0))
         return np.asarray((1.0 + root + root * root / 3.0) * np.exp(-root), dtype=np.float64)
 
@@ -75,7 +75,8 @@ class PastModel:
         self.scale = float(told.std()) or 1.0
         covariance = kernel.correlation(points, points)
         covariance[np.diag_indices(len(points))] += kernel.noise
-        self._weights: Floats = np.linalg.solve(covariance, (told - self.shift) / self.scale)
+        standard = (told - self.shift) / self.scale
+        self._weights: Floats = np.asarray(np.linalg.solve(covariance, standard), dtype=np.float64)
 
     def at(self, points: Floats) -> Floats:
         """Scores expected at points (m, d), shape (m,); in units of the deviation among the study's results, from

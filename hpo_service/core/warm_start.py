@@ -54,6 +54,19 @@ class WarmStarted:
     portfolio: tuple[Mapping[str, Any], ...] = ()
     prior: tuple[PastResults, ...] = ()
 
+    @property
+    def text(self) -> str:
+        """For people: what it begins from."""
+        if not self.sources:
+            return "nothing: no past study of the project has the same objective and enough parameters in common"
+        named = ", ".join(source.name for source in self.sources[:3])
+        more = f" and {len(self.sources) - 3} more" if len(self.sources) > 3 else ""
+        first = {0: "", 1: "; 1 configuration of theirs is tried first"}.get(
+            len(self.portfolio), f"; {len(self.portfolio)} configurations of theirs are tried first"
+        )
+        count = f"{len(self.sources)} past studies" if len(self.sources) > 1 else "1 past study"
+        return f"{count} ({named}{more}){first}"
+
     def to_json(self) -> dict[str, Any]:
         return {
             "mode": self.mode,

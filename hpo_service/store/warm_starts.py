@@ -17,9 +17,11 @@ from sqlalchemy import Row, func, select
 from hpo_service.core import auto, likeness, portfolio
 from hpo_service.core.algorithm_specs import AutoSpec
 from hpo_service.core.definition import StudyDefinition
+from hpo_service.core.events import StudyCreated
 from hpo_service.core.states import Origin, TrialState
 from hpo_service.core.warm_start import MOST_RESULTS, MOST_STUDIES, PastResults, Source, WarmStarted
 from hpo_service.errors import FieldProblem, InvalidInput
+from hpo_service.store import decisions
 from hpo_service.store.database import Database
 from hpo_service.store.tables import studies, trials
 from hpo_service.store.tx import Tx
@@ -72,6 +74,14 @@ def begun_from(db: Database, definition: StudyDefinition) -> WarmStarted | None:
             found = [_named(tx, definition, study, at) for at, study in enumerate(listed)]
         told = [(past, *_results(tx, past, definition.search_space)) for past in found]
     return _made("auto" if listed is None else "named", definition, told)
+
+
+def beginning(db: Database, study_id: str) -> tuple[Mapping[str, str], WarmStarted | None]:
+    """What a study's `auto` picked (empty for an algorithm that was named), and what it began from. Neither changes."""
+    events = decisions.load_events(db, study_id, limit=2)
+    payloads = [event.payload for event in events]
+    chosen = next((one.chosen for one in payloads if isinstance(one, StudyCreated)), {})
+    return chosen, next((one for one in payloads if isinstance(one, WarmStarted)), None)
 
 
 def _made(

@@ -15,7 +15,7 @@ import numpy as np
 from hpo_service.store import looking
 from hpo_service.store.database import Database
 from hpo_service.views.columns import STATES, Bools, Floats, Ints, StudyColumns
-from hpo_service.views.ladders import Ladder, has_rungs, ladders
+from hpo_service.views.ladders import Ladder, has_rungs, ladders, without_rungs
 from hpo_service.views.rung_values import at_levels
 from hpo_service.views.rung_words import Rung, reason
 from hpo_service.views.sampling import best_first
@@ -73,7 +73,7 @@ def brackets(columns: StudyColumns, reads: Reads) -> dict[str, Any]:
         "note": "",
     }
     if not has_rungs(definition):
-        found["note"] = f"The algorithm {definition.algorithm.name} trains every trial to its end: it has no rungs."
+        found["note"] = without_rungs(definition)
         return found
     whole = standing(columns, _levels_of(columns), reads.reasons)
     begun, coming = _ladders(columns, whole)

@@ -102,7 +102,9 @@ def _shortened(payload: dict[str, Any]) -> dict[str, Any]:
     of how many kinds they all are, where they have any: of proposals and methods, and states of attempts that ended."""
     found: dict[str, Any] = {}
     for name, value in payload.items():
-        if isinstance(value, list) and len(value) > MAX_LISTED:
+        if name == "prior":  # results of past studies, for models alone
+            found["prior_more"] = len(value)
+        elif isinstance(value, list) and len(value) > MAX_LISTED:
             found |= {name: value[:MAX_LISTED], f"{name}_more": len(value) - MAX_LISTED}
             counts = Counter(kind for kind in map(_kind_of, value) if kind is not None)
             found |= {f"{name}_counts": dict(counts)} if counts else {}

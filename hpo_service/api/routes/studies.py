@@ -8,7 +8,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Body, Query, Request, Response
 
 from hpo_service import storage
-from hpo_service.api import patching, planning, schemas, standing
+from hpo_service.api import beginning, patching, planning, schemas, standing
 from hpo_service.api.access import ANY_PROJECT, Principal, Role
 from hpo_service.api.notes import notes_html
 from hpo_service.api.requests import Because, PatchStudy
@@ -55,6 +55,8 @@ def answer(shared: Shared, row: StudyRow, *, definition: bool = True, listed: bo
     if not listed:
         reason = shared.paces.reason(row, lambda: pulse.decision_reason(shared.db, row.id))
         found.decision_reason = reason or row.reason
+        began = shared.beginnings.get((row.id, 0), lambda: beginning.told(shared.db, row))
+        found.chosen, found.warm_start = began["chosen"], began["warm_start"]
         found.last_report_at = pulse.last_report_at(shared.db, row.id)
         found.notes_html = notes_html(row.notes)
     return found

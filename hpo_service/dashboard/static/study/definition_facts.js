@@ -5,6 +5,7 @@ import { number } from "../core/format.js";
 const LOG = new Set(["loguniform", "qloguniform", "log_integer", "power_of_two", "lognormal"]);
 const WHOLE = new Set(["integer", "log_integer", "power_of_two"]);
 const LISTED = new Set(["choice", "ordinal", "constant"]);
+const MODELS = new Set(["gp", "tpe", "curves", "rungs"]);
 const RUNGS = new Set(["successive_halving", "hyperband", "bohb", "dehb", "asha", "pasha"]);
 
 export function objectives(definition) {
@@ -54,7 +55,8 @@ export const resourceName = (definition) => (definition?.trainer?.recipe ? "epoc
 export const resourceText = (definition, x) =>
   definition?.trainer?.recipe ? `${number(x)} ${x === 1 ? "epoch" : "epochs"}` : `resource ${number(x)}`;
 export const hasRungs = (definition) => RUNGS.has(definition?.algorithm?.name);
-export const hasModel = (definition) => {
+// `chosen`: what the study's `auto` picked, as the API tells it.
+export const hasModel = (definition, chosen) => {
   const { name, sampler } = definition?.algorithm ?? {};
-  return name === "bayesian" || sampler === "tpe" || sampler === "gp";
+  return name === "bayesian" || sampler === "tpe" || sampler === "gp" || (name === "auto" && MODELS.has(chosen?.method));
 };

@@ -14,13 +14,13 @@ const SHOWN = [
     id: "all",
     label: "All",
     kinds:
-      "study_created,definition_changed,study_state_changed,ending_declared,trials_enqueued,trials_imported,methods_chosen,decided,attempts_reopened,attempts_ended",
+      "study_created,warm_started,definition_changed,study_state_changed,ending_declared,trials_enqueued,trials_imported,methods_chosen,decided,attempts_reopened,attempts_ended",
     title: "Everything except reports",
   },
   {
     id: "study",
     label: "Study",
-    kinds: "study_created,definition_changed,study_state_changed,ending_declared,trials_enqueued,trials_imported",
+    kinds: "study_created,warm_started,definition_changed,study_state_changed,ending_declared,trials_enqueued,trials_imported",
     title: "What people did, and the study's states",
   },
   {

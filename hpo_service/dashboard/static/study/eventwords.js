@@ -50,7 +50,28 @@ const NOW = {
 };
 
 const KINDS = {
-  study_created: () => ({ label: "created", sentence: ["The study was created."] }),
+  study_created: ({ chosen }) => ({
+    label: "created",
+    sentence: chosen ? ["The study was created. ", h("bdi", null, "auto"), " picks ", h("bdi", null, chosen.text), "."] : ["The study was created."],
+  }),
+
+  warm_started: ({ sources, portfolio }) => ({
+    label: "begins from",
+    sentence: sources.length
+      ? [
+          `It begins from ${plural(sources.length, "past study", "past studies")}`,
+          portfolio.length ? `; ${plural(portfolio.length, "configuration")} of theirs ${portfolio.length === 1 ? "is" : "are"} tried first.` : ".",
+        ]
+      : ["It begins from nothing: no past study of the project has the same objective and enough parameters in common."],
+    lines: [
+      ...sources.map(({ study, name, trials, shared }) => [
+        h("a", { href: `/studies/${study}`, dir: "auto" }, cut(name, 100)),
+        `: ${plural(trials, "result")}, sharing `,
+        h("bdi", null, cut(shared.join(", "), 200)),
+      ]),
+      ...portfolio.map((params) => ["tried first: ", h("bdi", null, cut(parameters(params)))]),
+    ],
+  }),
 
   definition_changed: ({ changed, space_version: version, reason }) => ({
     label: "changed",

@@ -41,7 +41,7 @@ function frame(page) {
   replace(
     parts.sub,
     h("span", null, h("code", null, study.id), copyButton(study.id)),
-    h("span", null, page.definition().algorithm.name.replaceAll("_", " ")),
+    algorithm(page),
     h("span", null, "project ", h("bdi", null, study.project)),
     h("span", null, "by ", h("bdi", null, study.created_by)),
     parts.age,
@@ -66,6 +66,16 @@ function frame(page) {
     h("div", { class: "facts" }, parts.best, parts.bounds, parts.states, parts.spend),
   );
   return parts;
+}
+
+// `auto` says what it picked; why, and what it began from, where one points at it.
+function algorithm(page) {
+  const name = page.definition().algorithm.name.replaceAll("_", " ");
+  const { chosen, warm_start: warm } = page.study();
+  if (!chosen) return h("span", null, name);
+  const text = chosen.text.slice(0, chosen.text.length - chosen.reason.length).replace(/: $/, "");
+  const why = [`Picked because: ${chosen.reason}.`, warm ? `Begins from ${warm.text}.` : ""].join("\n").trim();
+  return h("span", { title: why, dataset: { test: "algorithm" } }, `${name}: ${text}`);
 }
 
 function patchAll(parts, page) {
@@ -141,6 +151,7 @@ function patchBest(parts, page) {
       term(`Best ${name}`),
       h("p", { class: "fact-big quiet" }, "–"),
       h("p", { class: "quiet small" }, "no trial has a value yet"),
+      kept(page),
     );
     return;
   }
@@ -159,8 +170,19 @@ function patchBest(parts, page) {
       h("a", { href: page.trialUrl(best.trial) }, `trial ${best.trial}`),
       !best.resource ? null : h("span", { class: "quiet" }, ` at ${page.resourceText(best.resource)}`),
     ),
+    best.breaks
+      ? h("p", { class: "small breaks", dataset: { test: "best-breaks" } }, `No trial is known to keep all constraints; this one ${best.breaks}.`)
+      : kept(page),
     h("p", { class: "small quiet clip", title: format.params(best.params) }, format.params(best.params)),
   );
+}
+
+// What trials have to keep to.
+function kept(page) {
+  const words = page.constraints.map(({ metric, sign, bound }) => `${metric} ${sign} ${format.metric(metric, bound)}`);
+  return words.length
+    ? h("p", { class: "small quiet clip", title: words.join(", "), dataset: { test: "constraints" } }, `with ${words.join(", ")}`)
+    : null;
 }
 
 function patchStates(parts, page) {

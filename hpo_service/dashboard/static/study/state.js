@@ -21,6 +21,7 @@ export function makePage(id) {
     filter = "",
     parameters = [],
     objectives = [],
+    constraints = [],
     running = [],
     pace = PACE_MS;
 
@@ -38,8 +39,9 @@ export function makePage(id) {
     if (row.definition) {
       definition = row.definition;
       objectives = facts.objectives(definition);
+      constraints = facts.constraints(definition);
       parameters = facts.parameters(definition);
-      objectives.forEach(({ metric }) => metrics.add(metric));
+      [...objectives, ...constraints].forEach(({ metric }) => metrics.add(metric));
     }
     study = { ...study, ...row, definition };
   }
@@ -52,6 +54,9 @@ export function makePage(id) {
     seq: () => seq,
     get objectives() {
       return objectives;
+    },
+    get constraints() {
+      return constraints;
     },
     get metricName() {
       return objectives[0]?.metric ?? "value";
@@ -73,7 +78,7 @@ export function makePage(id) {
       return facts.hasRungs(definition);
     },
     get hasModel() {
-      return facts.hasModel(definition);
+      return facts.hasModel(definition, page.study()?.chosen);
     },
     get filter() {
       return filter;
