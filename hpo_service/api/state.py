@@ -85,7 +85,7 @@ class Projects:
 
 
 class BestParams:
-    """Parameters of best trials by (study, trial), or what else never changes, so that it can be kept; at most `keep`."""
+    """Parameters of best trials by (study, trial), or what else never changes, and so can be kept; at most `keep`."""
 
     def __init__(self, keep: int = 4096) -> None:
         self._keep = keep
