@@ -13,6 +13,14 @@ export function objectives(definition) {
   return (Array.isArray(given) ? given : [given]).map(({ metric, direction }) => ({ metric, direction: direction ?? "minimize" }));
 }
 
+// Bounds on metrics: {metric, sign, bound}, sign as it is read.
+export const constraints = (definition) =>
+  (definition?.constraints ?? []).map(({ metric, at_most: most = null, at_least: least = null }) => ({
+    metric,
+    sign: most === null ? "≥" : "≤",
+    bound: most ?? least,
+  }));
+
 export function parameters(definition) {
   return Object.entries(definition?.space ?? {}).map(([name, one]) => parameter(name, one));
 }
