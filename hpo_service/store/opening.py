@@ -126,6 +126,7 @@ def _opened(
         width=placement.width,
         method=placement.method,
         checkpoints=usable,
+        parent=opening.parent,
     )
 
 

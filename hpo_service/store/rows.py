@@ -219,6 +219,7 @@ class OpenAttempt:
     width: int
     method: str
     checkpoints: tuple[CheckpointRow, ...] = ()  # newest first; a parent's where the trial has none
+    parent: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
