@@ -98,11 +98,12 @@ def fold(definition: StudyDefinition, picked: str | None = None) -> StudyFold:
         keep_curves=isinstance(spec, specs.MedianSpec | specs.PashaSpec) or definition.budget.patience == "auto",
         others=definition.objectives[1:],
         constraints=definition.constraints,
+        resumes=definition.resumes,
     )
     state = State(
         definition=definition,
         history=history,
-        ledger=Ledger(gives_back=not synchronous(definition)),
+        ledger=Ledger(gives_back=not synchronous(definition), resumes=definition.resumes),
         standing=Standing(
             definition.objective,
             judged_at_rest=isinstance(spec, specs.PbtSpec | specs.AshaSpec | specs.PashaSpec | specs.AutoSpec),
@@ -200,7 +201,8 @@ def _scheduler(state: State, definition: StudyDefinition, sampler: Sampler) -> S
     if isinstance(spec, specs.SuccessiveHalvingSpec):
         return SynchronousHalving(state, HalvingTable(halving(spec)), _used_up(state, sampler))
     if isinstance(spec, specs.HyperbandSpec | specs.BohbSpec):
-        table = HyperbandTable(hyperband_round(spec.min_resource, spec.max_resource, spec.eta))
+        anew = not definition.resumes
+        table = HyperbandTable(hyperband_round(spec.min_resource, spec.max_resource, spec.eta, anew=anew))
         return SynchronousHalving(
             state, table, _used_up(state, sampler), fits_at_starts=isinstance(spec, specs.BohbSpec)
         )

@@ -14,6 +14,8 @@ from typing import Any
 CONTRACT_VERSION = 3
 PLAIN = "plain"
 FUSED = "fused"
+EPOCHS = "epochs"
+"""The fidelity that is training time: what is trained so far goes on. Any other is a size, and begins from zero."""
 
 
 class Outcome(StrEnum):
@@ -136,6 +138,12 @@ class WorkOrder:
     )
     ends_at: int | None = None  # of what is trained again: the first report at this step or beyond ends it as `ends_as`
     ends_as: CancelMode = CancelMode.STOP
+    fidelity: str = EPOCHS  # what resource is; of another one `target_resource` is the size to train at, from zero
+
+    @property
+    def size(self) -> float | None:
+        """The size to train at, where resource is no training time: then nothing is resumed, and one report counts."""
+        return None if self.fidelity == EPOCHS else self.target_resource
 
     @property
     def longest_s(self) -> float | None:

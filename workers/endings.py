@@ -16,6 +16,8 @@ from workers.trial import Ending, Resumed, Trial
 
 def newest_readable(order: WorkOrder, *, weights_only: bool, log: Callable[[str], None]) -> Resumed | None:
     """The first of the order's checkpoints that reads and matches its digest; None: from zero."""
+    if order.size is not None:
+        return None  # of another size, it is no beginning of this one
     for ref in order.checkpoints:
         try:
             state = checkpoints.load(order.storage_root, ref, weights_only=weights_only)
@@ -82,6 +84,8 @@ def storage_failed(error: StorageError) -> Ending:
 
 
 def _returned(order: WorkOrder, trial: Trial) -> Ending:
+    if order.size is not None and trial.finish():
+        return Ending(outcome=Outcome.REACHED)
     if trial.reported or trial.resource > 0:
         return Ending(outcome=Outcome.COMPLETED, reason="the trainable ended on its own")
     return Ending(

@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from workers.contract import FUSED, PLAIN, TrainerSpec
+from workers.contract import EPOCHS, FUSED, PLAIN, TrainerSpec
 from workers.errors import InvalidOrderError
 
 FORMAT = "hpo-trial-record"
@@ -99,6 +99,7 @@ class Record:
     environments: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     texts: Mapping[str, str] = field(default_factory=dict)
     parents: Mapping[int, Record] = field(default_factory=dict)
+    fidelity: str = EPOCHS
 
     def segment(self, fence: int) -> Segment:
         """The attempt under this fence. Raises InvalidOrderError."""
@@ -255,6 +256,7 @@ def _record(d: Mapping[str, Any]) -> Record:
         environments=dict(d.get("environments") or {}),
         texts=dict(d.get("texts") or {}),
         parents={int(name): _record(one) for name, one in (d.get("parents") or {}).items()},
+        fidelity=str(d.get("fidelity", EPOCHS)),
     )
 
 

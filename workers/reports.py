@@ -93,6 +93,14 @@ def diverged(name: str, value: float, step: int | None) -> str:
     )
 
 
+def size_not_read(order: WorkOrder) -> str:
+    """Why a preflight fails whose trainable cannot know the size that it is to train at."""
+    return (
+        f"a study with fidelity: {order.fidelity} trains trials at several sizes, but the function never asked for "
+        f"its own ({order.size:g} here); read trial.fidelity and train at that size, or set fidelity to epochs"
+    )
+
+
 def timed_out(seconds: float, order: WorkOrder) -> str:
     """Why an attempt that takes too long fails."""
     lanes = f" for each of {order.width} lanes" if order.width > 1 else ""

@@ -169,6 +169,7 @@ class Trainings:
             width=segment.width,
             processes=told.processes,
             test=told.test,
+            fidelity=told.fidelity,
             ends_at=run.until + run.natural,  # one beyond, where it has to end by itself
             ends_as=CancelMode.PAUSE if run.keeps else CancelMode.STOP,
         )

@@ -20,6 +20,7 @@ ORDER = "order"
 AUGMENTATION = "augmentation"
 DROPOUT = "dropout"
 SPLIT = "split"
+SUBSET = "subset"
 
 
 def stream_seed(root: int, name: str, *parts: int) -> int:

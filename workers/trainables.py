@@ -61,7 +61,8 @@ class RecipeTrainable:
         from workers import recipes  # lazy: recipes need torch, functions may not
 
         given = {**order.trainer.params, **order.params}
-        task = recipes.build(self._name, given, device=device, test=order.test)
+        size = None if order.size is None else recipes.Size(fidelity=order.fidelity, level=order.size)
+        task = recipes.build(self._name, given, device=device, test=order.test, size=size)
 
         def run(trial: Trial) -> None:
             recipes.train(task, trial)
@@ -124,6 +125,11 @@ def resolve(order: WorkOrder) -> Trainable:
             f"a trainer must name exactly one of {', '.join(_KINDS)}, but got {given or 'none'}; give one"
         )
     ((kind, path),) = given.items()
+    if order.size is not None and kind not in ("recipe", "function"):
+        raise InvalidOrderError(
+            f"fidelity must be epochs for {kind}, which cannot be told another size to train at, but got "
+            f"{order.fidelity!r}; write a def train(trial) that reads trial.fidelity"
+        )
     return _KINDS[kind](path)
 
 
@@ -143,7 +149,9 @@ def lane_names(order: WorkOrder) -> tuple[str, ...]:
 def structure_of(order: WorkOrder) -> dict[str, Any]:
     """The order's parameters without its lanes: equal for all trials of a fused launch."""
     lanes = lane_names(order)
-    return {name: value for name, value in {**order.trainer.params, **order.params}.items() if name not in lanes}
+    size = {} if order.size is None else {order.fidelity: order.size}
+    given = {**order.trainer.params, **order.params, **size}
+    return {name: value for name, value in given.items() if name not in lanes}
 
 
 def require_equal_structure(first: WorkOrder, other: WorkOrder) -> None:

@@ -102,6 +102,8 @@ class Trial:
         self._artifacts = 0
         self._uses_checkpoints = False
         self._saves_before_report = False
+        self._held: dict[str, float] | None = None  # where a size is trained: what was reported last
+        self._read_size = False
         self.ending: Ending | None = None
 
     # What the trainable reads
@@ -138,13 +140,21 @@ class Trial:
 
     @property
     def resource_target(self) -> float:
-        """Train up to here; the attempt ends by itself at the report that reaches it."""
-        return self._order.target_resource
+        """Train up to here; the attempt ends by itself at the report that reaches it. Infinite where resource is no
+        training time: train at `fidelity`, and return when done."""
+        return self._order.target_resource if self._order.size is None else math.inf
 
     @property
     def resource_horizon(self) -> float:
         """The resource at which learning-rate schedules end; never changes within a trial."""
-        return self._order.horizon
+        return self._order.horizon if self._order.size is None else math.inf
+
+    @property
+    def fidelity(self) -> float | None:
+        """The size to train at: the share of the data, the width, the resolution that this segment is to have. None
+        where the study's resource is training time (the algorithm's `fidelity` is epochs)."""
+        self._read_size = True
+        return self._order.size
 
     @property
     def preflight(self) -> bool:
@@ -175,7 +185,7 @@ class Trial:
     @property
     def should_save(self) -> bool:
         """True when a checkpoint saved now is worth its cost: the segment ends here, or the last one is 30 s old."""
-        if self._order.preflight:
+        if self._order.preflight or self._order.size is not None:
             return False
         return self.ending is not None or time.monotonic() - self._saved_at >= CHECKPOINT_EVERY_S
 
@@ -214,7 +224,7 @@ class Trial:
         saves first and reports after, and each checkpoint belongs to the report that follows it.
         """
         self._uses_checkpoints = True
-        if self._order.preflight:
+        if self._order.preflight or self._order.size is not None:
             return
         if self.ending is not None and self.ending.outcome not in (Outcome.REACHED, Outcome.PAUSED):
             raise AttemptEnd
@@ -262,16 +272,11 @@ class Trial:
         level = float(step) if resource is None else reports.checked_resource(resource, after=after)
         values = {name: reports.number(name, value) for name, value in metrics.items()}
         now = time.monotonic()
-        self._emit(
-            Reported(
-                key=self._order.key,
-                step=step,
-                resource=level,
-                metrics=values,
-                seconds=now - self._started,
-                sent_at=time.time(),
-            )
-        )
+        if self._order.size is not None:
+            self._step = step
+            self._hold(values, now - self._started, over=resource is not None and level >= self._order.size)
+            return
+        self._say(step, level, values, now - self._started)
         self._step, self._resource = step, level
         self._commit_staged()
         if state is not None:
@@ -299,9 +304,49 @@ class Trial:
         self._artifacts += 1
         self._emit(stored)
 
+    def _say(self, step: int, level: float, values: Mapping[str, float], seconds: float) -> None:
+        self._emit(
+            Reported(
+                key=self._order.key, step=step, resource=level, metrics=values, seconds=seconds, sent_at=time.time()
+            )
+        )
+
+    # Where resource is a size
+
+    def _hold(self, values: dict[str, float], seconds: float, *, over: bool) -> None:
+        """Keep the newest values: the last ones are what the size came to, and the others a line in the log."""
+        order = self._order
+        self._check_values(values)
+        self._held = values
+        if order.preflight and order.trainer.function is not None and not self._read_size:
+            self._end(_failed(FailureKind.INVALID, reports.size_not_read(order)))
+        if order.preflight or over:
+            self.finish()
+            self._end(Ending(outcome=Outcome.REACHED))
+        shown = ", ".join(f"{name}={values[name]:.6g}" for name in dict.fromkeys((order.metric, *order.metrics)))
+        self.log(f"step {self._step} at {order.fidelity} {order.size:g}: {shown}")
+        if order.longest_s is not None and seconds > order.longest_s:
+            self._end(_failed(FailureKind.TIMED_OUT, reports.timed_out(seconds, order)))
+        match self._cancelled():
+            case CancelMode.STOP:
+                self._end(Ending(outcome=Outcome.CANCELLED, reason="stopped at a report"))
+            case CancelMode.PAUSE:
+                self._end(Ending(outcome=Outcome.PAUSED, reason="paused at a report; it begins again from zero"))
+
+    def finish(self) -> bool:
+        """The trainable is through with its size: its last values are the segment's one report, whose step is the
+        attempt's fence, for sizes come one after another. False where there are none."""
+        if self._held is None or self._order.size is None:
+            return False
+        values, self._held = self._held, None
+        self._say(self._order.key.fence, self._order.size, values, time.monotonic() - self._started)
+        self._resource = self._order.size
+        return True
+
     # How a segment ends
 
-    def _decide(self, values: Mapping[str, float], seconds: float) -> None:
+    def _check_values(self, values: Mapping[str, float]) -> None:
+        """End the attempt where an objective is missing or no finite number."""
         order = self._order
         missing = [name for name in (order.metric, *order.metrics) if name not in values]
         if missing:
@@ -310,6 +355,10 @@ class Trial:
         for name in dict.fromkeys((order.metric, *order.metrics)):
             if not math.isfinite(values[name]):
                 self._end(_failed(FailureKind.DIVERGED, reports.diverged(name, values[name], self._step)))
+
+    def _decide(self, values: Mapping[str, float], seconds: float) -> None:
+        order = self._order
+        self._check_values(values)
         if order.preflight:
             self._end(Ending(outcome=Outcome.REACHED))
         if self._resource >= order.target_resource:

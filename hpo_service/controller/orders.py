@@ -138,12 +138,12 @@ def work_order(
         metric=definition.objective.metric,
         metrics=tuple(o.metric for o in definition.objectives),
         directions=tuple(o.direction for o in definition.objectives),
-        from_resource=opened.from_resource,
+        from_resource=opened.from_resource if definition.resumes else 0.0,
         target_resource=opened.target,
         horizon=opened.horizon,
         storage_root=str(storage_root),
         deterministic=definition.deterministic,
-        checkpoints=tuple(_ref(c) for c in opened.checkpoints),
+        checkpoints=tuple(_ref(c) for c in opened.checkpoints) if definition.resumes else (),
         launch=opened.launch,
         lane=opened.lane,
         width=opened.width,
@@ -153,6 +153,7 @@ def work_order(
         test=definition.confirms is not None,
         artifacts_root=artifacts.root,
         artifact_most_bytes=artifacts.most_bytes,
+        fidelity=definition.fidelity,
     )
 
 
@@ -226,7 +227,7 @@ def preflight_launch(
         metrics=tuple(o.metric for o in definition.objectives),
         directions=tuple(o.direction for o in definition.objectives),
         from_resource=0.0,
-        target_resource=target,
+        target_resource=target if definition.resumes else getattr(definition.algorithm, "min_resource", target),
         horizon=target,
         storage_root=str(storage_root),
         trial_timeout_s=definition.trial_timeout_s or longest_preflight_s(definition),
@@ -235,6 +236,7 @@ def preflight_launch(
         calibrate=calibrate,
         processes=definition.resources.processes,
         test=definition.confirms is not None,
+        fidelity=definition.fidelity,
     )
     return Launch(
         launch_id=uuid.uuid4().hex,

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Mapping
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 StudyId = Annotated[str, Field(min_length=1, max_length=200)]
 SamplerName = Literal["random", "tpe", "gp"]
+Fidelity = Literal["epochs", "data_fraction", "width", "resolution"]
 
 
 class _Spec(BaseModel):
@@ -38,6 +40,46 @@ class _Blocks(_Spec):
     )
 
 
+def _with_levels(data: Any, fields: Collection[str]) -> Any:
+    """The levels of a fidelity that is no training time, checked: of `data_fraction` from 1/27 to 1 where the document
+    does not say; of the others both ends, in the user's own units."""
+    fidelity = data.get("fidelity", "epochs") if isinstance(data, Mapping) else "epochs"
+    if fidelity == "data_fraction":
+        given = {name: value for name, value in data.items() if value is not None}
+        most = given.get("max_resource", 1.0)
+        known = isinstance(most, int | float)
+        least = {"min_resource": most / 27 if known else 1 / 27} if "min_resource" in fields else {}
+        data = {**least, "max_resource": most, **given}
+        if known and most > 1:
+            raise ValueError(
+                f"a share of the data is at most 1, but got max_resource={most:g}; write max_resource: 1, and the "
+                "smallest share as min_resource"
+            )
+    elif fidelity in ("width", "resolution"):
+        missing = [name for name in ("min_resource", "max_resource") if name in fields and data.get(name) is None]
+        if missing:
+            raise ValueError(
+                f"fidelity: {fidelity} has levels in units of your own, so both ends are needed, but got no "
+                f"{' and no '.join(missing)}; write the smallest and the largest {fidelity}"
+            )
+    return data
+
+
+class _Sized(BaseModel):
+    """An algorithm whose levels may be sizes."""
+
+    fidelity: Fidelity = Field(
+        default="epochs",
+        exclude_if=lambda name: name == "epochs",
+        description="What resource is: time that a trial goes on in, or a size that it is trained at, anew each time.",
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _sized(cls, data: Any) -> Any:
+        return _with_levels(data, cls.model_fields)
+
+
 class AutoSpec(_Spec):
     """Reads the definition and picks (`core.auto`): the algorithm to use when one does not want to choose."""
 
@@ -48,13 +90,18 @@ class AutoSpec(_Spec):
         description="How far a trial is trained at most. Left out: the recipe's `epochs`, or until a function returns.",
     )
     min_resource: float = Field(default=1.0, gt=0, description="Resource of a trial's first segment, at least.")
-    fidelity: Literal["epochs", "data_fraction", "width", "resolution"] = Field(
+    fidelity: Fidelity = Field(
         default="epochs", description="What resource is: time that a trial goes on in, or a size that it is trained at."
     )
     warm_start: Literal["auto", "off"] | Annotated[tuple[StudyId, ...], Field(max_length=16)] = Field(
         default="auto",
         description="Past studies of the project to begin from: those that are most alike, none, or these ids.",
     )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _sized(cls, data: Any) -> Any:
+        return _with_levels(data, cls.model_fields)
 
     @field_validator("warm_start", mode="before")
     @classmethod
@@ -84,7 +131,7 @@ class GridSpec(_SingleSegment):
     points: int = Field(default=5, ge=2, le=1000, description="Values per continuous parameter.")
 
 
-class RandomSpec(_SingleSegment, _Blocks):
+class RandomSpec(_SingleSegment, _Blocks, _Sized):
     """Independent draws (Bergstra & Bengio 2012)."""
 
     name: Literal["random"] = "random"
@@ -139,7 +186,7 @@ class _Halving(_Rungs):
     sampler: SamplerName = Field(default="random", description="Who chooses new configurations.")
 
 
-class SuccessiveHalvingSpec(_Halving, _Blocks):
+class SuccessiveHalvingSpec(_Halving, _Blocks, _Sized):
     """Train many a little and few a lot, in synchronous rungs (Jamieson & Talwalkar 2016)."""
 
     name: Literal["successive_halving"] = "successive_halving"
@@ -147,13 +194,13 @@ class SuccessiveHalvingSpec(_Halving, _Blocks):
     keep: int = Field(default=1, ge=1, description="At least this many reach max_resource.")
 
 
-class HyperbandSpec(_Halving, _Blocks):
+class HyperbandSpec(_Halving, _Blocks, _Sized):
     """Brackets of successive halving from bold to careful, repeated until the budget ends (Li et al. 2018)."""
 
     name: Literal["hyperband"] = "hyperband"
 
 
-class BohbSpec(_Halving):
+class BohbSpec(_Halving, _Sized):
     """Hyperband whose configurations come from TPE on completed brackets (Falkner et al. 2018)."""
 
     name: Literal["bohb"] = "bohb"
@@ -172,7 +219,7 @@ class DehbSpec(_Rungs):
     )
 
 
-class AshaSpec(_Halving, _Blocks):
+class AshaSpec(_Halving, _Blocks, _Sized):
     """Asynchronous successive halving: promotes whenever a rung allows it, never waits (Li et al. 2020)."""
 
     name: Literal["asha"] = "asha"

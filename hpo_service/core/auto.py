@@ -76,6 +76,9 @@ def choose(definition: StudyDefinition) -> Choice:
     tuned, conditional = _tuned(space)
     wide = _why_wide(len(tuned), len(conditional))
     whole = _why_whole(definition)
+    if whole is None and not definition.resumes:
+        sizes = f"{len(levels(definition))} {_sizes(definition)}"
+        return Choice(method="rungs", reason=f"trials begin anew at each of {sizes}")
     if whole is None:
         if wide is not None:
             return Choice(method="rungs", reason=f"trials can be judged early, and {wide}")
@@ -139,12 +142,17 @@ def levels(definition: StudyDefinition) -> tuple[float, ...]:
     least = spec.min_resource if isinstance(spec, AutoSpec) else 1.0
     found = [exact(far)]
     while (level := far / ETA ** len(found)) >= least * (1 - TOLERANCE):
-        found.append(float(math.ceil(exact(level))) if definition.trainer.recipe else exact(level))
+        whole = definition.trainer.recipe is not None and definition.resumes
+        found.append(float(math.ceil(exact(level))) if whole else exact(level))
     return tuple(reversed(found))
 
 
+def _sizes(definition: StudyDefinition) -> str:
+    return {"data_fraction": "shares of the data", "width": "widths"}.get(definition.fidelity, "resolutions")
+
+
 def _resource(definition: StudyDefinition) -> float:
-    return UNLIMITED if "epochs" in definition.space else full_resource(definition, {})
+    return UNLIMITED if "epochs" in definition.space and definition.resumes else full_resource(definition, {})
 
 
 def _tuned(space: SearchSpace) -> tuple[list[BaseParameter], list[BaseParameter]]:
@@ -166,7 +174,7 @@ def _why_whole(definition: StudyDefinition) -> str | None:
     """Why trials are trained in one piece, or None where they can be judged early."""
     spec, far = definition.algorithm, _resource(definition)
     least = spec.min_resource if isinstance(spec, AutoSpec) else 1.0
-    if "epochs" in definition.space:
+    if "epochs" in definition.space and definition.resumes:
         return "epochs are tuned, so each trial has its own length"
     if far == UNLIMITED:
         return "nothing says how far a trial can be trained (max_resource)"

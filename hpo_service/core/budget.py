@@ -47,8 +47,9 @@ class Ledger:
     get back what a segment did not use, but for failed trials: else a study whose trials all fail would never end.
     """
 
-    def __init__(self, *, gives_back: bool) -> None:
+    def __init__(self, *, gives_back: bool, resumes: bool = True) -> None:
         self.gives_back = gives_back
+        self.resumes = resumes
         self.reserved = 0.0
         self.prepaid = 0.0  # of segments that are sure to come, and were not given out yet
 
@@ -61,6 +62,8 @@ class Ledger:
         used = max(0.0, trial.resource - trial.segment_from)
         if trial.target == UNLIMITED:
             self.reserved += used
+        elif not self.resumes:
+            return  # begun at a size, it is paid for
         elif self.gives_back and trial.state is not TrialState.FAILED:
             self.reserved -= max(0.0, progress_of(trial) - used)
 

@@ -47,10 +47,11 @@ def definition_of(
     document = original.to_document()
     for name in ("trial_timeout_s", "notes"):
         document.pop(name, None)  # a limit for one segment says nothing of a whole training
-    scheduled = original.has_scheduler
+    scheduled = original.has_scheduler or not original.resumes
     if not scheduled and original.trial_timeout_s is not None:
         document["trial_timeout_s"] = original.trial_timeout_s
     far = resource if scheduled else getattr(original.algorithm, "max_resource", None)
+    sized = {} if original.resumes else {"fidelity": original.fidelity}
     confirms: dict[str, Any] = {"study": study, "trials": [one.trial for one in candidates], "seeds": seeds}
     if scheduled and horizon is not None and far is not None and horizon > far:
         confirms["horizon"] = horizon
@@ -58,7 +59,7 @@ def definition_of(
         {
             **document,
             "name": original.name[: 200 - len(SUFFIX)] + SUFFIX,
-            "algorithm": {"name": "random"} | ({} if far is None else {"max_resource": far}),
+            "algorithm": {"name": "random"} | sized | ({} if far is None else {"max_resource": far}),
             "budget": {"trials": count},
             "parallel": _parallel(original, count),
             "seed": _seed(original.seed, nth),

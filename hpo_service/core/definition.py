@@ -306,6 +306,16 @@ class StudyDefinition(_Model):
             return self.algorithm.max_resource is not None
         return self.algorithm.name in WITH_SCHEDULER
 
+    @property
+    def fidelity(self) -> str:
+        """What resource is: `epochs` (training time), or the name of a size that trials are trained at."""
+        return str(getattr(self.algorithm, "fidelity", "epochs"))
+
+    @property
+    def resumes(self) -> bool:
+        """Whether a trial goes on from where it was. At another size it begins from zero, and pays for the whole."""
+        return self.fidelity == "epochs"
+
     @functools.cached_property
     def search_space(self) -> SearchSpace:
         return SearchSpace.from_definition(self.space, self.forbid)
@@ -338,7 +348,7 @@ def parse(document: Any) -> StudyDefinition:
     if not problems:
         told = [*_test_problems(definition), *_constraint_problems(definition)]
         problems = [*(told or _trainer_problems(definition)), *_bound_problems(definition)]
-        problems += _patience_problems(definition)
+        problems += [*_patience_problems(definition), *_fidelity_problems(definition)]
     if problems:
         raise InvalidInput.of(*problems)
     return definition
@@ -516,14 +526,33 @@ def _trainer_problems(definition: StudyDefinition) -> list[FieldProblem]:
             definition.space,
             metrics=[o.metric for o in definition.objectives],
             constrained=[c.metric for c in definition.constraints],
-            has_scheduler=definition.has_scheduler,
+            has_scheduler=definition.has_scheduler and definition.resumes,
         )
         return [FieldProblem(path=p.path, rule=p.rule, value=p.value, remedy=p.remedy) for p in found]
-    if definition.has_scheduler and ("epochs" in definition.space or "epochs" in trainer.params):
+    if definition.has_scheduler and definition.resumes and ("epochs" in definition.space or "epochs" in trainer.params):
         where = "space.epochs" if "epochs" in definition.space else "trainer.params.epochs"
         rule = f"the algorithm {definition.algorithm.name} decides how far each trial is trained"
         return [FieldProblem(path=where, rule=rule, remedy="remove epochs and set algorithm.max_resource")]
     return []
+
+
+def _fidelity_problems(definition: StudyDefinition) -> list[FieldProblem]:
+    """Who can be trained at sizes: functions, which read `trial.fidelity`; recipes on shares of their data; own recipes
+    that declare more. Of those only a worker knows."""
+    trainer, fidelity = definition.trainer, definition.fidelity
+    if definition.resumes:
+        return []
+    path, rule, remedy = "algorithm.fidelity", "", ""
+    if trainer.kind not in ("recipe", "function"):
+        rule = f"the trainer {trainer.kind} cannot be told a size to train at"
+        remedy = "write a function that reads trial.fidelity, or set fidelity: epochs"
+    elif trainer.recipe is not None and trainer.code is None and fidelity != "data_fraction":
+        rule = f"the recipe {trainer.recipe} has no {fidelity} to be trained at"
+        remedy = "use fidelity: data_fraction, or a recipe of your own that declares it"
+    elif definition.resources.processes > 1:
+        rule = "sizes are trained by one process"
+        path, remedy = "resources.processes", "set resources.processes to 1"
+    return [FieldProblem(path=path, rule=rule, value=fidelity, remedy=remedy)] if rule else []
 
 
 def _patience_problems(definition: StudyDefinition) -> list[FieldProblem]:

@@ -214,7 +214,7 @@ class StudyFold:
 
     def seats(self, proposals: Sequence[Proposal], vacancies: Sequence[Vacancy], *, alone: bool) -> dict[int, Seat]:
         """Lanes of launches under way for the first of the newest proposals, by trial."""
-        if self.state.synchronous or self.state.rounds is not None:
+        if self.state.synchronous or self.state.rounds is not None or not self.state.definition.resumes:
             return {}
         candidates = [self._candidate(p) for p in proposals if isinstance(p, Start | Continue)]
         more = self.state.trials_left - sum(isinstance(p, Start) for p in proposals)
@@ -229,7 +229,8 @@ class StudyFold:
             way = proposal.target - (proposal.parent_resource or 0.0)
             return Candidate(trial=proposal.trial, params=proposal.params, way=way)
         trial = self.history[proposal.trial]
-        return Candidate(trial=trial.number, params=trial.params, way=proposal.target - trial.resource)
+        begins = trial.resource if self.history.resumes else 0.0
+        return Candidate(trial=trial.number, params=trial.params, way=proposal.target - begins)
 
     def ending(self) -> str | None:
         """Why no new trial will be started, or None while there may be more."""

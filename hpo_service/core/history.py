@@ -126,7 +126,7 @@ class TrialRecord:
 
 class History:
     """The trials of a study. `keep_curves`: whether whole curves are wanted, or the last values are enough. `others`:
-    the objectives after the first."""
+    the objectives after the first. `resumes`: whether a segment goes on from the one before, or begins from zero."""
 
     def __init__(
         self,
@@ -136,6 +136,7 @@ class History:
         keep_curves: bool = False,
         others: Sequence[Objective] = (),
         constraints: Sequence[Constraint] = (),
+        resumes: bool = True,
     ) -> None:
         self.objective = objective
         self.objectives = (objective, *others)
@@ -152,6 +153,7 @@ class History:
         self.space_version = 1
         self.keys: set[str] = set()
         self._inside: dict[int, int] = {}
+        self.resumes = resumes
 
     @property
     def progress(self) -> float:
@@ -306,7 +308,7 @@ class History:
             record.violation = constrained.total(self.constraints, record.violations)
 
     def _segment(self, record: TrialRecord, target: float, bracket: int | None, rung: int | None) -> None:
-        record.segment_from = record.resource
+        record.segment_from = record.resource if self.resumes else 0.0
         record.target = target
         record.bracket = bracket
         record.rung = rung

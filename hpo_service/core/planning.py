@@ -41,7 +41,7 @@ def _plan(definition: StudyDefinition) -> Plan:
     if isinstance(spec, SuccessiveHalvingSpec):
         return _bracketed(definition, (halving(spec),), repeated=False)
     if isinstance(spec, HyperbandSpec | BohbSpec):
-        brackets = hyperband_round(spec.min_resource, spec.max_resource, spec.eta)
+        brackets = hyperband_round(spec.min_resource, spec.max_resource, spec.eta, anew=not definition.resumes)
         return _bracketed(definition, brackets, repeated=True)
     if isinstance(spec, PbtSpec):
         return _population(definition, spec)

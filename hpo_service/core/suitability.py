@@ -37,11 +37,13 @@ SEVERAL_OBJECTIVES = frozenset({"grid", "random", "sobol", "nsga2"})
 
 def check(definition: StudyDefinition) -> None:
     """Raise InvalidInput, or Unsupported where only the algorithm is in the way, naming each broken field."""
+    resumes = definition.resumes
     definition = auto.stands_for(definition)
     unsupported = list(_several_objectives(definition))
     if unsupported:
         raise Unsupported.of(*unsupported)
-    problems = [*_levels(definition), *_grid(definition), *_horizon(definition), *_defaults(definition)]
+    problems = [*_levels(definition, resumes=resumes), *_grid(definition), *_defaults(definition)]
+    problems += _horizon(definition) if resumes else []
     problems += blocks.problems(definition)
     problems += first_bracket_problems(definition)
     problems += populations.problems(definition)
@@ -104,8 +106,8 @@ def _several_objectives(definition: StudyDefinition) -> Iterator[FieldProblem]:
         )
 
 
-def _levels(definition: StudyDefinition) -> Iterator[FieldProblem]:
-    spec, whole = definition.algorithm, definition.trainer.recipe is not None
+def _levels(definition: StudyDefinition, *, resumes: bool) -> Iterator[FieldProblem]:
+    spec, whole = definition.algorithm, definition.trainer.recipe is not None and resumes
     if isinstance(spec, SuccessiveHalvingSpec | AshaSpec | PashaSpec):
         yield from _powers(spec)
         if whole and spec.min_resource != int(spec.min_resource):
@@ -286,7 +288,7 @@ def least_resource(definition: StudyDefinition) -> float | None:
     if isinstance(spec, SuccessiveHalvingSpec):
         return halving(spec).cost(1)
     if isinstance(spec, HyperbandSpec | BohbSpec | DehbSpec):
-        return hyperband_round(spec.min_resource, spec.max_resource, spec.eta)[0].cost(1)
+        return hyperband_round(spec.min_resource, spec.max_resource, spec.eta, anew=not definition.resumes)[0].cost(1)
     if isinstance(spec, AshaSpec | PashaSpec | MedianSpec | AutoSpec):
         return first_levels(definition)[0]
     if spec.max_resource is None and "epochs" in definition.space:

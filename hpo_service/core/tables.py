@@ -106,6 +106,7 @@ def halving(spec: SuccessiveHalvingSpec) -> BracketPlan:
         trials=spec.trials,
         eta=spec.eta,
         keep=min(spec.keep, spec.trials),
+        anew=spec.fidelity != "epochs",
     )
 
 

@@ -19,6 +19,7 @@ from workers.contract import (
     Ended,
     FailureKind,
     Launch,
+    Logged,
     Message,
     Narrowed,
     Outcome,
@@ -142,6 +143,10 @@ class Flight:
         if isinstance(message, Reported):
             self._resource[message.key] = message.resource
             self._heard_at = now
+        elif isinstance(message, Logged):
+            order = self.unfinished.get(message.key)
+            if order is not None and order.size is not None:
+                self._heard_at = now  # of a size the one report comes last; the steps until then are lines of the log
         elif isinstance(message, Started):
             self.taken_up(now)
             self._resource[message.key] = message.resumed_from

@@ -53,7 +53,7 @@ class Attempt:
     def __init__(self, order: WorkOrder, rules: Rules, *, now: float) -> None:
         self.order = order
         self.started = now
-        self.saved = order.checkpoints[0] if order.checkpoints else None
+        self.saved = order.checkpoints[0] if order.checkpoints and order.size is None else None
         self.resource = self.saved.resource if self.saved else 0.0
         self.step = self.saved.step if self.saved else 0
         self.ending: Ending | None = None
@@ -70,6 +70,8 @@ class Attempt:
         if self.resource >= order.target_resource:
             self.ending = (Outcome.REACHED, None, "")
             return now
+        if order.size is not None:
+            step = order.size  # one report, of the whole
         goal = (math.floor(self.resource / step + 1e-9) + 1) * step
         self._goal = goal if goal < order.target_resource else order.target_resource
         due = now + (self._goal - self.resource) * self._rate
@@ -95,7 +97,7 @@ class Attempt:
         """Reach the next report. Sets `ending` where the attempt ends here; `mode` is what it was asked."""
         order = self.order
         self.resource = self._goal
-        self.step += 1
+        self.step = self.step + 1 if order.size is None else order.key.fence
         try:
             metrics = self._rules.curve(order.params, self.resource, order.seed)
         except Exception:
@@ -122,7 +124,7 @@ class Attempt:
 
     def _save(self) -> list[Message]:
         """Store a checkpoint, in name only, where the segment ends well or one is due."""
-        if self.order.preflight:
+        if self.order.preflight or self.order.size is not None:
             return []
         if self.ending is not None:
             due = self.ending[0] in (Outcome.REACHED, Outcome.PAUSED)

@@ -99,7 +99,7 @@ class AsynchronousHalving:
         for level in range(self._top - 1, -1, -1):
             rung, target = self._rungs[level], self._levels[level + 1]
             for number in rung.promotable(self._eta):
-                price = target - rung.resource
+                price = target - rung.resource if self._state.history.resumes else target
                 if len(found) >= slots or not purse.take(price):
                     break
                 found.append(self._promotion(number, level, target))

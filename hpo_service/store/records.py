@@ -90,6 +90,7 @@ def _how(study: StudyRow, definition: StudyDefinition, trial: TrialRow) -> dict[
         "objectives": [{"metric": o.metric, "direction": o.direction} for o in definition.objectives],
         "deterministic": definition.deterministic,
         "test": definition.confirms is not None,
+        **({} if definition.fidelity == "epochs" else {"fidelity": definition.fidelity}),
         "resources": {
             "cpu": definition.resources.cpu,
             "gpu": definition.resources.gpu,

@@ -94,7 +94,7 @@ def _table(definition: StudyDefinition) -> tuple[HalvingTable | HyperbandTable, 
     if isinstance(spec, SuccessiveHalvingSpec):
         return HalvingTable(halving(spec)), 1
     assert isinstance(spec, HyperbandSpec | BohbSpec)
-    brackets = hyperband_round(spec.min_resource, spec.max_resource, spec.eta)
+    brackets = hyperband_round(spec.min_resource, spec.max_resource, spec.eta, anew=not definition.resumes)
     return HyperbandTable(brackets), len(brackets)
 
 

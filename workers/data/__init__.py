@@ -5,5 +5,6 @@ models.
 """
 
 from workers.data.prepare import Fold, TaskData, load_task
+from workers.data.subset import share_of
 
-__all__ = ["Fold", "TaskData", "load_task"]
+__all__ = ["Fold", "TaskData", "load_task", "share_of"]

@@ -11,12 +11,17 @@ from workers.streams import split_rng
 
 
 def sequence(y: Array, *, classes: int, split_seed: int) -> Array:
+    """The rows in the random order that the split is cut from."""
+    return in_random_order(y, classes=classes, rng=split_rng(split_seed))
+
+
+def in_random_order(y: Array, *, classes: int, rng: np.random.Generator) -> Array:
     """The rows in a random order, any stretch of which holds the classes in nearly their overall proportions.
 
     Each row is placed at its random rank within its class divided by the size of the class.
     """
     count = len(y)
-    order = split_rng(split_seed).permutation(count)
+    order = rng.permutation(count)
     if classes == 0:
         return order
     place = np.empty(count)

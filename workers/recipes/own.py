@@ -38,7 +38,8 @@ class OwnRecipe(Protocol):
     that differ in `lanes` alone share their data, and their modules differ in nothing but the numbers in their tensors.
     May also have `loss` (one of `LOSSES`, or a `RowLoss`; `cross_entropy` where there is none), `scores` (name →
     `RowLoss`, reported beside the loss as `train_<name>` and `val_<name>`) and `target_scale` (of `mse`: what turns an
-    error back into the target's unit).
+    error back into the target's unit), and `fidelities`, the sizes besides training time that it can be trained at
+    (`width`, `resolution`): `params` then hold the level under that name.
     """
 
     parameters: Mapping[str, Any]
@@ -85,6 +86,15 @@ def find(path: str) -> tuple[OwnRecipe, RecipeDeclaration]:
                 + (nearest(lane, parameters) or "; add it to parameters, with its default")
             )
     return recipe, catalog.own_declaration(path, parameters=parameters, lanes=lanes)
+
+
+def fidelities(recipe: OwnRecipe) -> tuple[str, ...]:
+    """The sizes besides training time that the recipe reads from its parameters. Raises InvalidOrderError for anything
+    but a tuple of names."""
+    declared = getattr(recipe, "fidelities", ())
+    if isinstance(declared, str) or not all(isinstance(one, str) for one in declared):
+        raise InvalidOrderError(f"a recipe's fidelities must be a tuple of names, but got {declared!r}; write ('w',)")
+    return tuple(declared)
 
 
 def build(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 import torch
@@ -12,7 +13,7 @@ from torch import Tensor
 from search_spaces import catalog
 from search_spaces.catalog import RecipeDeclaration
 from workers import environment, functions
-from workers.data import Fold, TaskData
+from workers.data import Fold, TaskData, share_of
 from workers.errors import InvalidOrderError, nearest
 from workers.loops import fused, single
 from workers.loops.single import Task
@@ -27,6 +28,17 @@ class Recipe(Protocol):
         """A task from complete, checked parameters, with the test rows if `test`. Raises InvalidOrderError for unfit
         data."""
         ...
+
+
+DATA_FRACTION = "data_fraction"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Size:
+    """What a segment is trained at, where resource is no training time: `fidelity` names it."""
+
+    fidelity: str
+    level: float
 
 
 _RECIPES: dict[str, Recipe] = {"image_classifier": image_classifier.build, "tabular": tabular.build}
@@ -71,12 +83,13 @@ def code_of(name: str) -> dict[str, Any]:
     return {"recipe": name, **functions.describe(name), "loops_sha256": ours}
 
 
-def build(name: str, params: Mapping[str, Any], *, device: str, test: bool = False) -> Task:
+def build(name: str, params: Mapping[str, Any], *, device: str, test: bool = False, size: Size | None = None) -> Task:
     """The task of a recipe, its parameters checked against its declaration and completed by its defaults. `test`: with
-    the rows that no search may see, for a confirmation.
+    the rows that no search may see, for a confirmation. `size`: what it is trained at, where that is no matter of time:
+    a share of the training rows, or what the recipe itself declares (`fidelities`), given to it beside its parameters.
 
     Raises:
-        InvalidOrderError: unknown recipe or parameter, a value out of its range, unfit data.
+        InvalidOrderError: unknown recipe or parameter, a value out of its range, unfit data, a size that it lacks.
     """
     recipe, declared = get(name)
     problems = catalog.check_params(declared, params)
@@ -85,7 +98,25 @@ def build(name: str, params: Mapping[str, Any], *, device: str, test: bool = Fal
     full = catalog.complete(declared, params)
     # A default must not end a trial before its scheduler does: it counts where nothing else says how far to train.
     full |= {"epochs": params.get("epochs"), "default_epochs": full["epochs"]}
-    return recipe(full, device=device, test=test)
+    if size is None:
+        return recipe(full, device=device, test=test)
+    own_size = size.fidelity in fidelities(name)
+    if own_size:
+        full[size.fidelity] = size.level
+    elif size.fidelity != DATA_FRACTION:
+        raise InvalidOrderError(
+            f"the recipe {name!r} has no {size.fidelity} to be trained at; declare it "
+            f"(fidelities = ({size.fidelity!r},)) and read params[{size.fidelity!r}], or use data_fraction"
+        )
+    task = recipe(full, device=device, test=test)
+    if own_size:
+        return task
+    return replace(task, data=share_of(task.data, size.level, split_seed=int(full.get("split_seed") or 0)))
+
+
+def fidelities(name: str) -> tuple[str, ...]:
+    """The sizes that a recipe of the user's own declares to be trained at; ours are trained on shares of their data."""
+    return own.fidelities(own.find(name)[0]) if ":" in name else ()
 
 
 def train(task: Task, trial: Trial) -> None:

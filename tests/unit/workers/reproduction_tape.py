@@ -39,6 +39,7 @@ class Tape:
     metric: str = "loss"
     width: int = 1
     processes: int = 1
+    fidelity: str = "epochs"
     segments: list[dict[str, Any]] = field(default_factory=list)
     curve: dict[int, dict[str, Any]] = field(default_factory=dict)
     environments: dict[str, Any] = field(default_factory=dict)
@@ -53,7 +54,7 @@ class Tape:
             key=AttemptKey(study_id="s", trial=17, fence=self.fence), trainer=self.trainer, params=self.params,
             seed=1234, metric=self.metric, metrics=(self.metric,), directions=("minimize",), from_resource=0.0,
             target_resource=target, horizon=9.0, storage_root=str(self.storage), width=self.width,
-            processes=self.processes, checkpoints=tuple(reversed(self.checkpoints)),
+            processes=self.processes, checkpoints=tuple(reversed(self.checkpoints)), fidelity=self.fidelity,
         )  # fmt: skip
         messages: list[Message] = []
         asked: list[CancelMode] = []
@@ -113,5 +114,6 @@ class Tape:
             "deterministic": False, "resources": {"cpu": 1.0, "gpu": 0.0, "processes": self.processes}, "limits": {},
             "segments": self.segments,
             "curve": [self.curve[step] for step in sorted(self.curve)], "environments": self.environments,
+            "fidelity": self.fidelity,
         }  # fmt: skip
         return {**made, "digest": record.digest(made)}

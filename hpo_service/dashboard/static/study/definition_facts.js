@@ -59,9 +59,14 @@ function parameter(name, one) {
 // As the filter language writes it.
 const word = (value) => (typeof value === "string" ? value : value === null ? "null" : String(value));
 
-export const resourceName = (definition) => (definition?.trainer?.recipe ? "epochs" : "resource");
+// Where resource is a size that trials are trained at: its name, else null.
+const size = (definition) => {
+  const fidelity = definition?.algorithm?.fidelity ?? "epochs";
+  return fidelity === "epochs" ? null : fidelity.replace("_", " ");
+};
+export const resourceName = (definition) => size(definition) ?? (definition?.trainer?.recipe ? "epochs" : "resource");
 export const resourceText = (definition, x) =>
-  definition?.trainer?.recipe ? `${number(x)} ${x === 1 ? "epoch" : "epochs"}` : `resource ${number(x)}`;
+  resourceName(definition) === "epochs" ? `${number(x)} ${x === 1 ? "epoch" : "epochs"}` : `${resourceName(definition)} ${number(x)}`;
 export const hasRungs = (definition) => RUNGS.has(definition?.algorithm?.name);
 // `chosen`: what the study's `auto` picked, as the API tells it.
 export const hasModel = (definition, chosen) => {

@@ -118,7 +118,7 @@ function figures(page) {
   return [
     figure(metricName, metric(metricName, trial.value), rank(page)),
     ...others,
-    figure(page.facts.resourceName === "epochs" ? "Epochs" : "Resource", num(trial.resource), reach(trial, page.open())),
+    figure(page.facts.resourceName.replace(/^./, (first) => first.toUpperCase()), num(trial.resource), reach(trial, page.open())),
     trial.bracket === null ? null : figure("Bracket", integer(trial.bracket), trial.rung === null ? null : `rung ${trial.rung}`),
     figure("Origin", trial.origin, origin(page, trial)),
     figure(
