@@ -18,6 +18,7 @@ _ORDER = (
     "name",
     "objective",
     "objectives",
+    "constraints",
     "space",
     "forbid",
     "algorithm",

@@ -2,7 +2,8 @@
 
 A sort is a chain of stretches, each one walk along an index: trials whose value is a number, then (parameters) those
 whose value is text, then those without one, by number. Failed trials and values that are not finite count as without
-one wherever a metric or the objective is the key. A page is filled from the stretch that its cursor names onwards.
+one wherever a metric or the objective is the key. By the objective what keeps all constraints comes first, and what
+does not, or is not known to, after all of it. A page is filled from the stretch that its cursor names onwards.
 """
 
 from __future__ import annotations
@@ -12,7 +13,21 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import ColumnElement, Double, FromClause, Select, and_, exists, false, func, literal, not_, or_, select
+from sqlalchemy import (
+    ColumnElement,
+    Double,
+    FromClause,
+    Row,
+    Select,
+    and_,
+    exists,
+    false,
+    func,
+    literal,
+    not_,
+    or_,
+    select,
+)
 
 from hpo_service.core.states import TrialState
 from hpo_service.errors import FieldProblem, InvalidInput, NotFound
@@ -96,12 +111,13 @@ def trials_page(
     operator that does not fit or a broken cursor."""
     limit = max(1, min(limit, MAX_LIMIT))
     descending, field = sort.startswith("-"), sort.removeprefix("-")
-    stretches = _stretches(study_id, field)
     conditions = [_condition(study_id, f) for f in filters]
-    begin, key, number = _position(cursor, _listing(sort), stretches)
     rows: list[tuple[int, Any]] = []
     with db.read() as tx:
-        total = _total(tx, study_id, filters)
+        study = _study(tx, study_id)
+        stretches = _stretches(study_id, field, constrained=study.constraints is not None)
+        begin, key, number = _position(cursor, _listing(sort), stretches)
+        total = _total(study, filters)
         if total == 0:
             return Page(rows=(), next_cursor=None, total=0)
         if filters and total is not None and total <= FEW:
@@ -210,7 +226,7 @@ def _descend(
     return [row for group in groups.values() for row in reversed(group)]
 
 
-def _stretches(study_id: str, field: str) -> list[_Stretch]:
+def _stretches(study_id: str, field: str, *, constrained: bool) -> list[_Stretch]:
     t = trials.c
     mine = t.study_id == study_id
     if field == "number":
@@ -220,6 +236,13 @@ def _stretches(study_id: str, field: str) -> list[_Stretch]:
         kinds = (str,) if field in ("state", "origin") else _NUMBER
         if field not in _NULLABLE:
             return [_Stretch(trials, column, t.number, (mine,), kinds)]
+        if field == "value" and constrained:
+            known = (mine, column.is_not(None))
+            return [
+                _Stretch(trials, column, t.number, (*known, t.violation == 0), kinds),
+                _Stretch(trials, column, t.number, (*known, or_(t.violation > 0, t.violation.is_(None))), kinds),
+                _Stretch(trials, None, t.number, (mine, column.is_(None))),
+            ]
         return [
             _Stretch(trials, column, t.number, (mine, column.is_not(None)), kinds),
             _Stretch(trials, None, t.number, (mine, column.is_(None))),
@@ -318,14 +341,18 @@ def _compare(column: ColumnElement[Any], f: Filter) -> ColumnElement[bool]:
     return found
 
 
-def _total(tx: Tx, study_id: str, filters: Sequence[Filter]) -> int | None:
-    """How many trials there are, where the study's counters know it: without filters, or by one state."""
-    row = tx.first(
-        select(*(studies.c[s] for s in TRIAL_STATES)).where(studies.c.id == study_id, studies.c.deleted_at.is_(None))
-    )
+def _study(tx: Tx, study_id: str) -> Row[Any]:
+    """Its counts of trials by state, and its constraints."""
+    columns = (*(studies.c[state] for state in TRIAL_STATES), studies.c.constraints)
+    row = tx.first(select(*columns).where(studies.c.id == study_id, studies.c.deleted_at.is_(None)))
     if row is None:
         raise NotFound(f"there is no study {study_id!r}", remedy="list the studies with `hpo studies`")
-    counts = dict(row._mapping)
+    return row
+
+
+def _total(study: Row[Any], filters: Sequence[Filter]) -> int | None:
+    """How many trials there are, where the study's counters know it: without filters, or by one state."""
+    counts = {state: getattr(study, state) for state in TRIAL_STATES}
     if not filters:
         return int(sum(counts.values()))
     only = filters[0] if len(filters) == 1 else None

@@ -81,6 +81,10 @@ def test_filters_and_sorts(db: Database) -> None:
     assert listed(world, Filter(field="feasible", op="in", value=("no", "unknown"))) == [a, c, d]
     assert listed(world, Filter(field="violation", op="<", value=0.5)) == [b, c]
     assert listed(world, sort="violation") == [b, c, a, d]
+    assert (listed(world, sort="value"), listed(world, sort="-value")) == ([b, a, c, d], [b, c, d, a])
+    first = trials_page(db, world.id, sort="value", limit=2)
+    rest = trials_page(db, world.id, sort="value", cursor=first.next_cursor)
+    assert [row.number for row in (*first.rows, *rest.rows)] == [b, a, c, d]
 
 
 @given(st.data())

@@ -55,7 +55,7 @@ export function mount(panel, page) {
   async function refresh() {
     if (names.length < 2) return panel.empty("This study has one objective; the best trial needs no front.");
     data = await page.get("/pareto", {});
-    if (!data.front.number.length)
+    if (!data.front.number.length && !data.infeasible)
       return panel.empty(
         emptyState({
           title: "No front yet",
@@ -115,6 +115,7 @@ export function mount(panel, page) {
         noun: "trials that came to their end",
         more: [
           `${plural(data.front.size ?? data.front.number.length, "trial")} on the front`,
+          data.infeasible ? `${data.infeasible} not known to keep all constraints` : "",
           data.note,
           outsideNote(rx.outside + ry.outside, "the axes"),
         ],
@@ -161,10 +162,12 @@ function planeTraces({ data, px, py, fx, fy, on, names, matches }) {
   const colour = colours();
   const front = new Set(data.front.number);
   const text = (n, a, b) => `Trial ${n}<br>${safe(names[0])} ${metricText(names[0], a)}<br>${safe(names[1])} ${metricText(names[1], b)}`;
+  const drawn = data.points.number.map((_, i) => i).filter((i) => px[i] !== null && py[i] !== null);
+  const broken = drawn.filter((i) => !data.points.feasible[i]);
   const cloud = (wanted, more) => {
-    const some = data.points.number
-      .map((_, i) => i)
-      .filter((i) => !front.has(data.points.number[i]) && Boolean(data.points.matches[i]) === wanted && px[i] !== null && py[i] !== null);
+    const some = drawn.filter(
+      (i) => data.points.feasible[i] && !front.has(data.points.number[i]) && Boolean(data.points.matches[i]) === wanted,
+    );
     return dots({
       x: some.map((i) => px[i]),
       y: some.map((i) => py[i]),
@@ -179,6 +182,27 @@ function planeTraces({ data, px, py, fx, fy, on, names, matches }) {
     cloud(false, { opacity: 0.18 }),
     cloud(true, { opacity: 0.7, template: names.map((name, k) => hoverPart(name, k ? "y" : "x", { share: isShare(name) })).join("<br>") }),
     { type: "scatter", mode: "markers", name: "other trials", x: [null], y: [null], marker: { color: colour.quiet, size: 7 } },
+    ...(broken.length
+      ? [
+          {
+            type: "scatter",
+            mode: "markers",
+            name: "do not keep all constraints",
+            x: broken.map((i) => px[i]),
+            y: broken.map((i) => py[i]),
+            customdata: broken.map((i) => data.points.number[i]),
+            marker: {
+              symbol: "circle-open",
+              size: 7,
+              color: colour.quiet,
+              line: { width: 1.2 },
+              opacity: broken.map((i) => (data.points.matches[i] ? 0.8 : 0.25)),
+            },
+            text: broken.map((i) => text(data.points.number[i], px[i], py[i])),
+            hovertemplate: "%{text}<br>does not keep all constraints<extra></extra>",
+          },
+        ]
+      : []),
     {
       type: "scatter",
       mode: data.objectives.length === 2 ? "lines+markers" : "markers",

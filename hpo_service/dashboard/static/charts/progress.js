@@ -20,6 +20,7 @@ export const info = {
 const MARGIN = { l: 62, r: 16, t: 34, b: 44 };
 const HEIGHT = 384; // as high as the learning curves beside it with their controls
 const MOST = 1000;
+const BROKEN = { word: "do not keep all constraints", symbol: "circle-open" };
 const DRAWN = ["finished", "stopped", "paused", "running", "waiting", "failed"];
 
 export function mount(p, page) {
@@ -163,15 +164,15 @@ function bestTrace(page, { best, x }) {
 function pointTraces(page, { points }, { places, selected }) {
   const groups = new Map();
   points.number.forEach((_, i) => {
-    const name = selected && !points.matches[i] ? "no match" : points.state[i];
+    const name = selected && !points.matches[i] ? "no match" : points.feasible[i] ? points.state[i] : "broken";
     if (!groups.has(name)) groups.set(name, []);
     groups.get(name).push(i);
   });
-  const order = ["no match", ...DRAWN].filter((name) => groups.has(name));
+  const order = ["no match", "broken", ...DRAWN].filter((name) => groups.has(name));
   return order.map((name) => {
     const rows = groups.get(name);
-    const fate = FATES[name];
-    const colour = fate ? markColour(name) : colours().line;
+    const fate = name === "broken" ? BROKEN : FATES[name];
+    const colour = name === "broken" ? colours().quiet : fate ? markColour(name) : colours().line;
     return {
       type: "scatter",
       mode: "markers",

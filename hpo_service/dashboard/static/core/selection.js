@@ -18,6 +18,7 @@ const TERM = /([^\s:=!<>"',]+)\s*(!=|<=|>=|==|[:=<>])\s*("[^"]*"|'[^']*'|[^\s"'<
 const RANGE = new Set(["<", "<=", ">", ">="]);
 
 // A bare name is a field first; a parameter or metric that is called like one needs its prefix.
+export const OF_CONSTRAINTS = ["feasible", "violation"]; // fields too, where the study has constraints
 export const FIELDS = ["state", "number", "origin", "bracket", "rung", "value", "resource", "cost", "seconds", "tag"];
 const PLAIN = /^[^\s"'<>=!,]+$/;
 const LOOKS_OTHERWISE = /^(true|false|[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?)$/i;

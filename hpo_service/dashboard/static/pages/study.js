@@ -9,6 +9,7 @@
 // page.id                      the study's id
 // page.study()                 the newest Study row; page.definition() its definition. Both are there before anything is mounted.
 // page.seq()                   the log position of what is shown
+// page.constraints             [{metric, sign: "≤" | "≥", bound}], which trials have to keep; mostly none
 // page.objectives              [{metric, direction}], the first one decides; page.metricName, page.direction and page.maximize are those of the first
 // page.parameters              [{name, type: "number"|"category", log: bool, integer: bool, low, high, labels: [text], values: […], when}] in the definition's order
 // page.metrics()               names of the metrics seen so far, the objectives first

@@ -142,6 +142,9 @@ function best(study) {
       study.metric,
       study.direction === "maximize" ? " ↑" : study.direction ? " ↓" : "",
     ),
+    study.best.breaks
+      ? h("span", { class: "small breaks", title: `No trial is known to keep all constraints; this one ${study.best.breaks}` }, "not feasible")
+      : null,
   );
 }
 

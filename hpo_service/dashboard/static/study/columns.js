@@ -1,12 +1,12 @@
 // The columns of the trial table: fields of trials, parameters, metrics and what a metric's curve comes to. Pure: no requests, no DOM.
 //
 // allColumns(page) → [column] in the chooser's order; find(page, id) → column|null
-// column = {id, label, group: "Trial"|"Parameters"|"Metrics", kind: "number"|"text"|"state"|"tags"|"time", sort: name for ?sort= | null,
+// column = {id, label, group: "Trial"|"Parameters"|"Metrics", kind: "number"|"text"|"state"|"kept"|"tags"|"time", sort: name for ?sort= | null,
 //           field: name in the filter language | null, raw(row), text(raw, row), metric, stat, log, goodIsHigh: bool|null, heat: bool}
 // ids in the URL: number, state, value, …; param.NAME; metric.NAME (its last value); first.NAME, best.NAME, min.NAME, max.NAME
 
 import { duration, integer, isShare, metric as asMetric, money, NONE, value, when } from "../core/format.js";
-import { FIELDS } from "../core/selection.js";
+import { FIELDS, OF_CONSTRAINTS } from "../core/selection.js";
 
 const STATS = ["best", "first", "min", "max"];
 export const STAT_WORDS = { last: "last", best: "best", first: "first", min: "lowest", max: "highest" };
@@ -38,6 +38,15 @@ function fields(page) {
       metric: names,
       goodIsHigh: page.maximize,
     },
+    ...(page.constraints.length
+      ? [
+          field("violation", "Constraints", "kept", {
+            raw: (row) => row.breaks || (row.feasible ? "kept" : null),
+            filter: null,
+            hint: "whether it keeps them, or by how much it breaks them",
+          }),
+        ]
+      : []),
     field("resource", page.resourceName === "resource" ? "Resource" : sentence(page.resourceName), "number", {
       hint: "how far it was trained",
     }),
@@ -113,7 +122,9 @@ function metricColumns(page, name) {
 
 // A bare name is a field of trials first, then a parameter, then a metric; what is meant otherwise carries its kind.
 const unambiguous = (page, name) =>
-  !FIELDS.includes(name) && page.parameters.some((one) => one.name === name) !== page.metrics().includes(name);
+  !fieldsOf(page).includes(name) && page.parameters.some((one) => one.name === name) !== page.metrics().includes(name);
+
+export const fieldsOf = (page) => (page.constraints.length ? [...FIELDS, ...OF_CONSTRAINTS] : FIELDS);
 
 const sentence = (word) => word.charAt(0).toUpperCase() + word.slice(1);
 
@@ -138,7 +149,8 @@ export function defaultColumns(page, { compact = false } = {}) {
     .filter((one) => !one.constant)
     .slice(0, compact ? 5 : MOST_PARAMETERS)
     .map((one) => `param.${one.name}`);
-  const others = page.objectives.slice(1).map(({ metric }) => `metric.${metric}`);
+  const more = [...page.objectives.slice(1), ...page.constraints].map(({ metric }) => `metric.${metric}`);
+  const others = [...new Set(more), ...(page.constraints.length ? ["violation"] : [])];
   const rungs = page.hasRungs && !compact ? ["rung"] : [];
   return ["state", "value", ...others, "resource", ...rungs, ...params, ...(compact ? [] : ["seconds"]), "reason"];
 }

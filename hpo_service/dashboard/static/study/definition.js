@@ -40,7 +40,7 @@ export function mount(node, page) {
 const fact = (label, ...values) => h("div", null, h("dt", null, label), h("dd", null, values));
 
 // As people write them: what it is and what it is for first, the knobs later. What is not named here follows in the server's order.
-const ORDER = ["name", "objective", "objectives", "space", "forbid", "algorithm", "trainer", "budget", "resources", "parallel"];
+const ORDER = ["name", "objective", "objectives", "constraints", "space", "forbid", "algorithm", "trainer", "budget", "resources", "parallel"];
 const LAST = ["tags", "notes"];
 const FIRST = ["type", "name", "metric", "recipe"];
 

@@ -1,13 +1,15 @@
 // The filter language as far as the page can tell without the server: terms, whether a text surely parses, completions. Pure: no requests, no DOM.
 // The server has the last word (hpo_service/api/filters.py); what is unsure here is asked there.
 
-import { FIELDS, quoted } from "../core/selection.js";
+import { quoted } from "../core/selection.js";
+import { fieldsOf } from "./columns.js";
 
 const STATES = ["waiting", "running", "paused", "finished", "stopped", "failed"];
 const ORIGINS = ["baseline", "sampled", "enqueued", "retry", "imported", "portfolio", "confirm"];
 const TERM = /([^\s:=!<>"',]+)\s*(!=|<=|>=|==|[:=<>])\s*("[^"]*"|'[^']*'|[^\s"'<>=!]+)(?=\s|$)/y;
 const NUMBER = /^[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?$/i;
-const TEXTUAL = new Set(["state", "origin", "tag"]);
+const KEPT = ["yes", "no", "unknown"];
+const TEXTUAL = new Set(["state", "origin", "tag", "feasible"]);
 
 // [{name, op, value, raw, start, end}] of the terms, or null where some part is none.
 function termsOf(text) {
@@ -35,7 +37,7 @@ export function check(text, page) {
 }
 
 function sure({ name, op, value }, page) {
-  const isField = FIELDS.includes(name);
+  const isField = fieldsOf(page).includes(name);
   const bare = name.replace(/^(param|metric)\./, "");
   const isParam = !name.startsWith("metric.") && page.parameters.some((one) => one.name === bare);
   if (!isField && !isParam && !page.metrics().includes(bare)) return false;
@@ -48,6 +50,7 @@ function sure({ name, op, value }, page) {
 
 function known(name, values) {
   if (name === "state") return values.every((one) => STATES.includes(one));
+  if (name === "feasible") return values.every((one) => KEPT.includes(one));
   return name !== "origin" || values.every((one) => ORIGINS.includes(one));
 }
 
@@ -75,7 +78,7 @@ export function complete(text, caret, page) {
 function namesOf(page) {
   const params = page.parameters.filter((one) => !one.constant);
   return [
-    ...FIELDS.map((name) => ({ text: name + (TEXTUAL.has(name) ? ":" : ""), hint: "field of trials" })),
+    ...fieldsOf(page).map((name) => ({ text: name + (TEXTUAL.has(name) ? ":" : ""), hint: "field of trials" })),
     ...params.map((one) => ({ text: one.name + (one.type === "category" ? ":" : ""), hint: "parameter" })),
     ...page.metrics().map((name) => ({ text: name, hint: "metric" })),
   ];
@@ -84,6 +87,7 @@ function namesOf(page) {
 function valuesOf(name, page) {
   if (name === "state") return STATES;
   if (name === "origin") return ORIGINS;
+  if (name === "feasible" && page.constraints.length) return KEPT;
   if (name === "tag") return page.study()?.tags ?? [];
   const one = page.parameters.find((parameter) => parameter.name === name.replace(/^param\./, ""));
   return one ? one.labels.map((label) => quoted(label)) : [];

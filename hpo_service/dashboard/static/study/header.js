@@ -157,10 +157,10 @@ function patchBest(parts, page) {
   }
   replace(
     parts.best,
-    term(`Best ${name}`),
+    term(best.breaks ? `Nearest to feasible: ${name}` : `Best ${name}`),
     h(
       "p",
-      { class: "fact-big", title: String(best.value) },
+      { class: ["fact-big", best.breaks && "quiet"], title: String(best.value) },
       format.metric(name, best.value),
       h("span", { class: "fact-arrow quiet", title: page.maximize ? "higher is better" : "lower is better" }, page.maximize ? " ↑" : " ↓"),
     ),
@@ -181,7 +181,7 @@ function patchBest(parts, page) {
 function kept(page) {
   const words = page.constraints.map(({ metric, sign, bound }) => `${metric} ${sign} ${format.metric(metric, bound)}`);
   return words.length
-    ? h("p", { class: "small quiet clip", title: words.join(", "), dataset: { test: "constraints" } }, `with ${words.join(", ")}`)
+    ? h("p", { class: "small quiet study-constraints", title: words.join(", "), dataset: { test: "constraints" } }, `with ${words.join(", ")}`)
     : null;
 }
 

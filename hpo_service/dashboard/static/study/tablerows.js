@@ -78,6 +78,7 @@ export function makeRows(page, { isPicked }) {
     entry.tick.checked = picked;
     entry.node.classList.toggle("picked", picked);
     entry.node.setAttribute("aria-selected", String(picked));
+    entry.node.classList.toggle("infeasible", Boolean(row.breaks) && row.value !== null);
     entry.node.classList.toggle("best", page.study()?.best?.trial === row.number);
     return entry.node;
   }
@@ -86,6 +87,9 @@ export function makeRows(page, { isPicked }) {
     const [td, column] = [entry.cells[i], columns[i]];
     if (column.kind === "state") {
       if (!before || before.state !== row.state) td.replaceChildren(badge(row.state));
+    } else if (column.kind === "kept") {
+      if (before && before.breaks === row.breaks && before.feasible === row.feasible) return;
+      td.replaceChildren(keptMark(column.raw(row)));
     } else if (column.kind === "tags") {
       if (!before || before.tags.join("\n") !== row.tags.join("\n")) td.replaceChildren(...tagChips(row.tags));
     } else {
@@ -143,6 +147,12 @@ export function makeRows(page, { isPicked }) {
     rows: () => [...body.children].map((node) => known.get(Number(node.dataset.trial)).row),
     columnOf: (td) => columns[[...td.parentNode.children].indexOf(td) - 2] ?? null,
   };
+}
+
+function keptMark(words) {
+  if (words === null) return document.createTextNode(NONE);
+  const broken = words.startsWith("breaks");
+  return h("span", { class: broken ? "breaks" : words === "kept" ? "kept" : "quiet", title: words }, words);
 }
 
 function tagChips(tags) {

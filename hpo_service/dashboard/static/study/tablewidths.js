@@ -5,8 +5,8 @@
 import { shown } from "./columns.js";
 
 const PADDING = 20;
-const LEAST = { state: 104, tags: 130, time: 130, text: 60, number: 52 };
-const MOST = { state: 104, tags: 300, time: 150, text: 230, number: 170 };
+const LEAST = { state: 104, kept: 90, tags: 130, time: 130, text: 60, number: 52 };
+const MOST = { state: 104, kept: 300, tags: 300, time: 150, text: 230, number: 170 };
 const PICK = 38;
 const ARROW = 16;
 let pen = null;

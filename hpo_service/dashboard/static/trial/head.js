@@ -118,6 +118,7 @@ function figures(page) {
   return [
     figure(metricName, metric(metricName, trial.value), rank(page)),
     ...others,
+    ...page.facts.constraints.map((one) => bounded(one, trial, figure)),
     figure(page.facts.resourceName.replace(/^./, (first) => first.toUpperCase()), num(trial.resource), reach(trial, page.open())),
     trial.bracket === null ? null : figure("Bracket", integer(trial.bracket), trial.rung === null ? null : `rung ${trial.rung}`),
     figure("Origin", trial.origin, origin(page, trial)),
@@ -136,6 +137,14 @@ function figures(page) {
       `${trial.attempts === 1 ? "1 attempt" : `${trial.attempts} attempts`}${trial.losses ? `, ${trial.losses} lost` : ""}`,
     ),
   ];
+}
+
+function bounded({ metric: name, sign, bound }, trial, figure) {
+  const by = trial.violations[name] ?? null;
+  const most = `${sign} ${metric(name, bound)}`;
+  const words = by === null ? `${most}: not known` : by > 0 ? `breaks ${most} by ${metric(name, by)}` : `keeps ${most}`;
+  const mark = h("span", { class: by > 0 ? "breaks" : by === null ? "quiet" : "kept" }, words);
+  return figure(name, metric(name, trial.values[name] ?? null), mark);
 }
 
 function rank(page) {

@@ -2,7 +2,7 @@
 
 import { get } from "../core/api.js";
 import { watch } from "../core/live.js";
-import { hasRungs, objectives, parameters, resourceName } from "../study/definition_facts.js";
+import { constraints, hasRungs, objectives, parameters, resourceName } from "../study/definition_facts.js";
 
 const LEAST_MS = 1500; // between two looks at a trial that changes
 const AGAIN_MS = 5000; // after a look that failed
@@ -98,6 +98,7 @@ export function makePage(studyId, number) {
     state.trial = trial;
     page.facts = {
       objectives: objectives(row.definition),
+      constraints: constraints(row.definition),
       parameters: parameters(row.definition),
       resourceName: resourceName(row.definition),
       hasRungs: hasRungs(row.definition),
