@@ -11,7 +11,18 @@ from typing import Annotated
 
 import typer
 
-from hpo_service.cli import artifacts, discovering, importing, repeating, reproducing, sending, server, studies, trials
+from hpo_service.cli import (
+    artifacts,
+    benching,
+    discovering,
+    importing,
+    repeating,
+    reproducing,
+    sending,
+    server,
+    studies,
+    trials,
+)
 from hpo_service.cli import confirming as of_confirming
 from hpo_service.cli.base import HpoGroup, Session
 
@@ -79,6 +90,7 @@ for _command in _COMMANDS:
     app.command()(_command)
 app.command("import")(importing.bring)
 app.add_typer(server.tokens, name="token")
+app.add_typer(benching.bench, name="bench")
 
 
 def main() -> None:

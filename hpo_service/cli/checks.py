@@ -44,6 +44,7 @@ EXTRAS = {
     "worker": ("ray", "sklearn", "torch"),
     "gp": ("scipy", "torch"),
     "dataframe": ("pandas",),
+    "bench": ("onnxruntime",),
 }
 PACKAGES = ("httpx", "numpy", "pydantic", "fastapi", "sqlalchemy", "optuna", "ray", "torch", "scikit-learn", "pandas")
 LEAST_FREE = 1 << 30
