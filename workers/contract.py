@@ -138,6 +138,8 @@ class WorkOrder:
     )
     ends_at: int | None = None  # of what is trained again: the first report at this step or beyond ends it as `ends_as`
     ends_as: CancelMode = CancelMode.STOP
+    parent: int | None = None  # the trial whose checkpoint its first attempt goes on from; without one it fails
+    forks: bool = False  # of a preflight: trials go on from others' checkpoints, so the trainable must ask for one
     fidelity: str = EPOCHS  # what resource is; of another one `target_resource` is the size to train at, from zero
 
     @property

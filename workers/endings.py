@@ -15,7 +15,11 @@ from workers.trial import Ending, Resumed, Trial
 
 
 def newest_readable(order: WorkOrder, *, weights_only: bool, log: Callable[[str], None]) -> Resumed | None:
-    """The first of the order's checkpoints that reads and matches its digest; None: from zero."""
+    """The first of the order's checkpoints that reads and matches its digest; None: from zero.
+
+    Raises:
+        StorageError: there is none, and the trial goes on from another one's weights.
+    """
     if order.size is not None:
         return None  # of another size, it is no beginning of this one
     for ref in order.checkpoints:
@@ -25,6 +29,11 @@ def newest_readable(order: WorkOrder, *, weights_only: bool, log: Callable[[str]
             log(f"{error}; going on from the one before\n")
             continue
         return Resumed(ref=ref, state=state)
+    if order.parent is not None:
+        raise StorageError(
+            f"trial {order.key.trial} goes on from trial {order.parent}'s weights, but none of the "
+            f"{len(order.checkpoints)} checkpoints that are stored can be read; see that every node reads HPO_STORAGE"
+        )
     return None
 
 

@@ -93,6 +93,15 @@ def diverged(name: str, value: float, step: int | None) -> str:
     )
 
 
+def never_resumes(order: WorkOrder) -> str:
+    """Why a preflight fails whose trainable cannot go on from another trial's weights."""
+    asked = "trial.load_checkpoint()" if order.trainer.function else "its checkpoint (tune.get_checkpoint)"
+    return (
+        "population based training copies weights from trial to trial, but the trainable never asked for "
+        f"{asked} before its first report; load and save checkpoints (docs/own-function.md), or use asha"
+    )
+
+
 def size_not_read(order: WorkOrder) -> str:
     """Why a preflight fails whose trainable cannot know the size that it is to train at."""
     return (

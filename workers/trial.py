@@ -104,6 +104,7 @@ class Trial:
         self._saves_before_report = False
         self._held: dict[str, float] | None = None  # where a size is trained: what was reported last
         self._read_size = False
+        self.asked_for_state = False  # whether it looked for a checkpoint to go on from
         self.ending: Ending | None = None
 
     # What the trainable reads
@@ -214,7 +215,7 @@ class Trial:
 
     def load_checkpoint(self) -> Any:
         """The state that was last saved for this trial, on the CPU; None when there is nothing to go on from."""
-        self._uses_checkpoints = True
+        self._uses_checkpoints = self.asked_for_state = True
         return self._resumed.state if self._resumed else None
 
     def save_checkpoint(self, state: Any) -> None:
@@ -359,6 +360,8 @@ class Trial:
     def _decide(self, values: Mapping[str, float], seconds: float) -> None:
         order = self._order
         self._check_values(values)
+        if order.preflight and order.forks and not self.asked_for_state:
+            self._end(_failed(FailureKind.INVALID, reports.never_resumes(order)))
         if order.preflight:
             self._end(Ending(outcome=Outcome.REACHED))
         if self._resource >= order.target_resource:

@@ -261,6 +261,7 @@ def _loop(made: Any, order: WorkOrder, trial: Trial, folder: Path) -> None:
 
     reporter = Reporter(trial, order, iteration=made.iteration)
     saves = type(made).save_checkpoint is not Trainable.save_checkpoint
+    trial.asked_for_state = saves
     while True:
         result = _trained(made)
         try:

@@ -94,11 +94,18 @@ class Session:
         self.trial_id = trial_id(order)
         self.trial_name = trial_name(order)
         self.trial_dir = str(folder)
-        self.loaded_checkpoint: Any = None
+        self._trial = trial
+        self._loaded: Any = None
         if trial.restored is not None:
             self._latest = folder / "restored"
             reporter.iteration = int(unpacked(trial.restored, self._latest)["iteration"])
-            self.loaded_checkpoint = _checkpoint(self._latest)
+            self._loaded = _checkpoint(self._latest)
+
+    @property
+    def loaded_checkpoint(self) -> Any:
+        """What `tune.get_checkpoint` returns."""
+        self._trial.asked_for_state = True
+        return self._loaded
 
     @property
     def trial_resources(self) -> Any:
@@ -141,7 +148,7 @@ class Session:
         before, self._latest = self._latest, copy
         if before is not None:
             shutil.rmtree(before, ignore_errors=True)
-        self.loaded_checkpoint = _checkpoint(copy)
+        self._loaded = _checkpoint(copy)
         return copy
 
 

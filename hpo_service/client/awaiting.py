@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Self, overload
 
 import httpx
 
-from hpo_service.client import artifacts, asking, importing, operations, repeats, reproductions, training
+from hpo_service.client import artifacts, asking, importing, lineage, operations, repeats, reproductions, training
 from hpo_service.client import confirming as of_confirming
 from hpo_service.client import study_operations as of_study
 from hpo_service.client.artifacts import ArtifactInfo
@@ -42,6 +42,7 @@ class AsyncTrial(asking.AskedTrial):
     stop = awaiting_chain(of_study.stop_trial)
     reports = awaiting(of_study.reports)
     launch = awaiting(training.launch)
+    lineage = awaiting(lineage.lineage)
     record = awaiting(reproductions.record)
     save_record = awaiting(reproductions.save_record)
     reproduce = awaiting(reproductions.reproduce)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Self, overload
 
 import httpx
 
-from hpo_service.client import artifacts, asking, importing, operations, repeats, reproductions, training
+from hpo_service.client import artifacts, asking, importing, lineage, operations, repeats, reproductions, training
 from hpo_service.client import confirming as of_confirming
 from hpo_service.client import study_operations as of_study
 from hpo_service.client.artifacts import ArtifactInfo
@@ -47,6 +47,7 @@ class Trial(asking.AskedTrial):
     stop = blocking_chain(of_study.stop_trial)
     reports = blocking(of_study.reports)
     launch = blocking(training.launch)
+    lineage = blocking(lineage.lineage)
     record = blocking(reproductions.record)
     save_record = blocking(reproductions.save_record)
     reproduce = blocking(reproductions.reproduce)

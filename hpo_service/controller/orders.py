@@ -153,6 +153,7 @@ def work_order(
         test=definition.confirms is not None,
         artifacts_root=artifacts.root,
         artifact_most_bytes=artifacts.most_bytes,
+        parent=opened.parent,
         fidelity=definition.fidelity,
     )
 
@@ -234,6 +235,7 @@ def preflight_launch(
         stall_timeout_s=definition.stall_timeout_s or longest_preflight_s(definition),
         preflight=True,
         calibrate=calibrate,
+        forks=definition.algorithm.name == "pbt",
         processes=definition.resources.processes,
         test=definition.confirms is not None,
         fidelity=definition.fidelity,

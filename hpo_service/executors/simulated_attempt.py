@@ -63,6 +63,9 @@ class Attempt:
         self._rules = rules
         self._goal = self.resource
         self._fault = self._draw_fault()
+        if order.parent is not None and self.saved is None:
+            reason = f"none of the checkpoints of trial {order.parent} can be read"
+            self._fault = (0.0, (Outcome.FAILED, FailureKind.STORAGE, reason))
 
     def next_due(self, now: float) -> float:
         """When the next event comes: a report; or a fault or limit of time that comes first, set as `ending`."""

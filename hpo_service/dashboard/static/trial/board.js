@@ -9,6 +9,7 @@ import { mount as curves } from "./curves.js";
 import { mount as diagnosis } from "./diagnosis.js";
 import { mount as environment } from "./environment.js";
 import { mount as head } from "./head.js";
+import { mount as lineage } from "./lineage.js";
 import { mount as log } from "./log.js";
 import { mount as neighbours } from "./neighbours.js";
 import { mount as notes } from "./notes.js";
@@ -19,6 +20,7 @@ import { makePage } from "./state.js";
 const PARTS = [
   [diagnosis, "wide"],
   [curves, "wide"],
+  [lineage, "wide"],
   [parameters, ""],
   [notes, ""],
   [attempts, "wide"],
