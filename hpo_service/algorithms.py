@@ -22,6 +22,7 @@ from hpo_service.core.rounds import Rounds
 from hpo_service.core.suitability import check, check_change, segment_target
 from hpo_service.core.tables import HalvingTable, HyperbandTable, halving, hyperband_round, levels_up
 from hpo_service.samplers import cmaes, exploring, nsga2
+from hpo_service.samplers.bohb import BohbSampler
 from hpo_service.samplers.differential import DifferentialSampler
 from hpo_service.samplers.enqueued import NothingSampler
 from hpo_service.samplers.generations import GenerationSampler
@@ -62,7 +63,7 @@ VERSIONS: Mapping[str, int] = {
     "nsga2": 1,
     "successive_halving": 2,
     "hyperband": 2,
-    "bohb": 2,
+    "bohb": 3,
     "dehb": 1,
     "asha": 2,
     "pasha": 1,
@@ -72,7 +73,8 @@ VERSIONS: Mapping[str, int] = {
 """Counts up when an algorithm would propose something else from the same log; stored with every decision.
 
 2: the Gaussian process, whoever samples from it, is fitted by our own search; of more than 2,000 results TPE is fed the
-best 25 and an even spread of all others, which shows it the same as all of them.
+best 25 and an even spread of all others, which shows it the same as all of them. 3: bohb has the paper's densities
+and draws a third of its trials at random.
 """
 
 SYNCHRONOUS = frozenset({"grid", "random", "sobol", "cmaes", "nsga2", "successive_halving", "hyperband", "bohb"})
@@ -155,6 +157,8 @@ def surrogate(definition: StudyDefinition) -> str | None:
 def startup_trials(definition: StudyDefinition) -> int:
     """How many trials are drawn at random before the model is asked."""
     spec = auto.stands_for(definition).algorithm
+    if isinstance(spec, specs.BohbSpec):
+        return 0
     return spec.startup_trials if isinstance(spec, specs.BayesianSpec) else STARTUP_TRIALS
 
 
@@ -167,6 +171,14 @@ def _sampler(state: State, definition: StudyDefinition, picked: str | None) -> S
         return GridSampler(seed, definition.search_space, spec.points, state.history)
     if isinstance(spec, specs.SobolSpec):
         return SobolSampler(seed, state.history, repeats=repeats)
+    if isinstance(spec, specs.BohbSpec):
+        return BohbSampler(
+            seed,
+            state.history,
+            repeats=repeats,
+            random_fraction=spec.random_fraction,
+            widened=spec.bandwidth_factor,
+        )
     if isinstance(spec, specs.DehbSpec):
         return DifferentialSampler(
             seed,

@@ -205,6 +205,20 @@ class BohbSpec(_Halving, _Sized):
 
     name: Literal["bohb"] = "bohb"
     sampler: Literal["tpe"] = "tpe"
+    random_fraction: float = Field(
+        default=1 / 3,
+        ge=0,
+        le=1,
+        exclude_if=lambda share: share == 1 / 3,
+        description="How likely a trial is drawn at random although there is a model.",
+    )
+    bandwidth_factor: float = Field(
+        default=3.0,
+        gt=0,
+        le=100,
+        exclude_if=lambda factor: factor == 3,
+        description="So much wider than the density of the good trials is what candidates are drawn from.",
+    )
 
 
 class DehbSpec(_Rungs):

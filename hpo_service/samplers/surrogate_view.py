@@ -132,10 +132,23 @@ class ProcessModel:
         }
 
 
+class Cuts(Protocol):
+    """Two densities over parameters that are drawn together, of the good trials and of the rest, along each of them."""
+
+    @property
+    def distributions(self) -> Mapping[str, Any]:
+        """The parameters, by name."""
+        ...
+
+    def along(self, name: str, codes: Sequence[Any]) -> tuple[Floats, Floats]:
+        """Their natural logarithms where the parameter `name` has these codes, and the others stay."""
+        ...
+
+
 class DensityModel:
     """TPE: a pair of densities for each group of parameters that are drawn together."""
 
-    def __init__(self, levels: Sequence[Densities]) -> None:
+    def __init__(self, levels: Sequence[Cuts]) -> None:
         self._levels = levels
 
     def columns(self, name: str, codes: Sequence[dict[str, Any]], places: Floats) -> dict[str, Floats] | None:

@@ -41,6 +41,7 @@ STUDIES: dict[str, dict[str, Any]] = {
         "budget": {},
     },
     "hyperband": {"algorithm": {"name": "hyperband", "max_resource": 9}, "budget": {"resource": 200}},
+    "bohb": {"algorithm": {"name": "bohb", "max_resource": 9}, "budget": {"trials": 45}},
     "dehb": {"algorithm": {"name": "dehb", "max_resource": 9}, "budget": {"trials": 45}},
     "asha": {"algorithm": {"name": "asha", "max_resource": 9}, "budget": {"trials": 30}},
     "pasha": {"algorithm": {"name": "pasha", "max_resource": 27}, "budget": {"trials": 60}},

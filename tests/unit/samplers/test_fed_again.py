@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from hpo_service.core.definition import StudyDefinition, parse
-from hpo_service.samplers import surrogate
+from hpo_service.samplers import bohb, surrogate
 from hpo_service.samplers.levels import Rule
 from tests.conformance.driver import Driver, Nature
 from tests.unit.samplers.test_samplers import FORBID, NESTED
@@ -43,6 +43,7 @@ def narrowed(driver: Driver) -> None:
 def test_folded_again_is_kept_alive(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(surrogate, "FED", {"tpe": Rule(limit=13, best=3, newest=2)})
     monkeypatch.setattr(surrogate, "RUNNING_FED", {"tpe": 3})
+    monkeypatch.setattr(bohb, "FED", Rule(limit=13, best=3, newest=0))
     definition = study(*STUDIES[name])
     nature = Nature(horizon=9, failing=0.15, early=0.1)
     driver = Driver(definition, nature, workers=4, seed=5, losing=0.05, crashing=0.02, check_every=23)
