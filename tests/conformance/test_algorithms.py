@@ -32,10 +32,12 @@ ALGORITHMS: dict[str, dict[str, Any]] = {
     "successive_halving": {"name": "successive_halving", "trials": 27, "max_resource": 9, "keep": 2},
     "successive_halving-tpe": {"name": "successive_halving", "trials": 27, "max_resource": 9, "sampler": "tpe"},
     "hyperband": {"name": "hyperband", "max_resource": 9},
+    "hyperband-sized": {"name": "hyperband", "fidelity": "resolution", "min_resource": 1, "max_resource": 9},
     "hyperband-tpe": {"name": "hyperband", "max_resource": 9, "sampler": "tpe"},
     "bohb": {"name": "bohb", "max_resource": 9},
     "dehb": {"name": "dehb", "max_resource": 9},
     "asha": {"name": "asha", "max_resource": 9},
+    "asha-sized": {"name": "asha", "fidelity": "width", "min_resource": 1, "max_resource": 9},
     "asha-tpe": {"name": "asha", "max_resource": 9, "sampler": "tpe"},
     "pasha": {"name": "pasha", "max_resource": 9},
     "pasha-tpe": {"name": "pasha", "max_resource": 9, "sampler": "tpe", "epsilon": 0.01},
@@ -48,7 +50,7 @@ MODELLED = {name for name, spec in ALGORITHMS.items() if "tpe" in name or "gp" i
 SLOW = {"auto", "bayesian-gp"}  # a draw of a Gaussian process takes its time
 QUICK = sorted(set(ALGORITHMS) - SLOW)
 POPULATIONS = {"pbt", "pbt-async"}  # a configuration may come again, with other weights; trained out, they are over
-CANONICAL = ("grid", "random", "sobol", "cmaes", "nsga2", "successive_halving", "hyperband", "pbt")
+CANONICAL = ("grid", "random", "sobol", "cmaes", "nsga2", "successive_halving", "hyperband", "hyperband-sized", "pbt")
 
 
 def definition(name: str, *, trials: int | None = 45, resource: float | None = None, **more: Any) -> StudyDefinition:

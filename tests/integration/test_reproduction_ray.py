@@ -10,6 +10,7 @@ import random
 import signal
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,7 +25,7 @@ from hpo_service.core.definition import parse
 from hpo_service.core.states import StudyState
 from hpo_service.executors.ray import RayExecutor
 from hpo_service.settings import Settings
-from hpo_service.store import reading, records, reproductions, studies, workers
+from hpo_service.store import lineage, reading, records, reproductions, studies, workers
 from hpo_service.store.database import Database, open_database
 from hpo_service.store.reproductions import ReproductionRow
 from hpo_service.store.rows import StudyRow
@@ -278,3 +279,61 @@ def test_a_bundled_recipe_comes_out_the_same_as_a_lane(lab: Lab, bundle: str) ->
     same(rows)
     told = records.trial_record(lab.db, study.id, winner)
     assert {e["code"]["bundle"] for e in told["environments"].values()} == {bundle}
+
+
+def test_trials_are_trained_at_shares_of_their_data_and_come_out_the_same(lab: Lab) -> None:
+    """Every size begins from zero; trials of one size share a launch."""
+    study = lab.study(
+        objective={"metric": "val_loss"},
+        space={"lr": {"type": "loguniform", "low": 1e-4, "high": 1e-1}},
+        algorithm={"name": "successive_halving", "trials": 9, "fidelity": "data_fraction", "min_resource": 1 / 9},
+        trainer={"recipe": "tabular", "params": {"data": "digits", "epochs": 2, "batch_size": 64}},
+        resources={"lanes": 4},
+    )
+    winner = study.best_trial
+    assert winner is not None
+    attempts = reading.attempts(lab.db, study.id, winner)
+    assert [a.target for a in attempts] == pytest.approx([1 / 9, 1 / 3, 1.0])
+    assert [(a.from_resource, a.resumed_from, a.outcome) for a in attempts] == [(0.0, 0.0, "reached")] * 3
+    assert [report.resource for report in reading.reports(lab.db, study.id, winner)] == [a.target for a in attempts]
+    assert reading.checkpoints(lab.db, study.id, winner) == []
+    assert [a.method for a in attempts[:2]] == ["fused", "fused"]
+    assert attempts[2].method == "plain", "it went on alone"
+    first = reading.trial(lab.db, study.id, winner)
+    assert (first.resource, first.value) == (1.0, study.best_value)
+    same(lab.reproduce(study, [winner]))
+
+
+def test_a_population_goes_on_from_the_weights_of_the_best_and_comes_out_the_same(lab: Lab) -> None:
+    study = lab.study(
+        objective={"metric": "val_loss"},
+        space={"lr": {"type": "loguniform", "low": 1e-4, "high": 1.0}},
+        algorithm={"name": "pbt", "population": 4, "interval": 2, "max_resource": 8, "resample": 0.0},
+        trainer={
+            "recipe": "image_classifier",
+            "params": {"data": "digits", "model": "mlp", "hidden_units": 16, "lr_schedule": "cosine"},
+        },
+        resources={"lanes": 4},
+    )
+    rows = [reading.trial(lab.db, study.id, n) for n in range(study.next_trial)]
+    forks = [row for row in rows if row.parent is not None]
+    assert 1 <= len(forks) <= 3
+    assert study.resource == 4 * 8, "a trial that goes on from another one's weights trained what it trained"
+    assert study.reason == "the population was trained to resource 8"
+    for fork in forks:
+        first = reading.attempts(lab.db, study.id, fork.number)[0]
+        assert first.from_resource == first.resumed_from == fork.parent_resource
+        assert f"/{fork.parent}/" in (first.resumed_path or ""), "it began with its parent's checkpoint"
+        assert first.horizon == 8, "a schedule goes on where it was"
+        mine = reading.reports(lab.db, study.id, fork.number)
+        assert [report.resource for report in mine] == list(
+            range(int(fork.parent_resource or 0) + 1, int(fork.resource) + 1)
+        )
+        before = reading.reports(lab.db, study.id, fork.parent or 0)[int(fork.parent_resource or 0) - 1]
+        assert mine[0].metrics["train_loss"] < 1.5 * before.metrics["train_loss"] + 0.1, "the weights came along"
+    launches = Counter(a.launch for row in rows for a in reading.attempts(lab.db, study.id, row.number))
+    assert set(launches.values()) == {4}, "who goes on and who is new train together"
+    stages = lineage.of(lab.db, study.id, forks[-1].number)
+    assert [s.to_resource for s in stages[:-1]] == [s.from_resource for s in stages[1:]]
+    assert all(stage.changed == ("lr",) for stage in stages[1:])
+    same(lab.reproduce(study, [forks[-1].number]))
