@@ -145,7 +145,7 @@ def test_it_grows_no_further_than_the_ranking_changes() -> None:
 
 def test_an_epsilon_that_is_given_is_kept() -> None:
     def close(number: int, resource: float) -> float:
-        return shuffled(number) / 100 * (-1) ** round(math.log(resource, 3))
+        return float(shuffled(number) / 100 * (-1) ** round(math.log(resource, 3)))
 
     assert highest(study(close, epsilon=0.05)) == 3
     assert highest(study(close, epsilon=0.0001)) == 27
