@@ -32,9 +32,10 @@ def wanted(text: str, known: Sequence[str], definition: Mapping[str, Any]) -> di
 
 
 def declared(definition: Mapping[str, Any]) -> dict[str, bool]:
-    """Whether more is better, of the objectives' metrics and the recipe's."""
+    """Whether more is better, of the objectives' metrics, those that are bounded, and the recipe's."""
     recipe = RECIPES.get(str(definition["trainer"].get("recipe")))
     found = {metric.name: metric.direction == "maximize" for metric in recipe.metrics} if recipe else {}
+    found |= {str(one["metric"]): "at_least" in one for one in definition.get("constraints", ())}
     objective = definition["objective"]
     objectives = [objective] if isinstance(objective, Mapping) else objective
     return found | {str(o["metric"]): o["direction"] == "maximize" for o in objectives}

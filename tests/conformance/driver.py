@@ -35,6 +35,7 @@ class Nature:
     early: float = 0.0  # share that end by themselves before their horizon
     horizon: float = 27.0
     losses: Callable[[int, float], float] | None = None  # instead of synthetic values
+    others: Callable[[int, float], tuple[float, ...]] | None = None  # other objectives' and constraints' metrics
     failures: Callable[[int], float] | None = None  # instead of random failures
     ends: Callable[[int], float] | None = None  # instead of random early endings
 
@@ -47,6 +48,11 @@ class Nature:
             return self.losses(number, resource)
         floor, speed = self._draw(number, 0), 0.2 + 2 * self._draw(number, 1)
         return round(floor + math.exp(-speed * resource / self.horizon * 5), 6)
+
+    def values(self, number: int, resource: float, objectives: int) -> tuple[float, ...]:
+        """Of every objective and constraint, in the definition's order."""
+        first = self.value(number, resource)
+        return (first,) * objectives if self.others is None else (first, *self.others(number, resource))
 
     def fails_at(self, number: int) -> float:
         """The resource from which on the trial fails."""
@@ -319,7 +325,7 @@ class Driver:
                 fence=attempt.fence,
                 step=math.ceil(level * 64),
                 resource=level,
-                values=(self.nature.value(attempt.trial, level),) * len(self.definition.objectives),
+                values=self.nature.values(attempt.trial, level, len(self.definition.objectives)),
             )
             for level in levels
             if level > attempt.reached

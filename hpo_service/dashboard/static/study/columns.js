@@ -88,13 +88,16 @@ function parameterColumn(page, one) {
 function metricColumns(page, name) {
   const id = `metric.${name}`;
   const known = page.objectives.find((one) => one.metric === name);
+  const bound = page.constraints.find((one) => one.metric === name);
   const goodIsHigh = known
     ? known.direction === "maximize"
-    : isShare(name)
-      ? true
-      : /(^|_)(loss|error|rmse|mse|mae)(_|$)/i.test(name)
-        ? false
-        : null;
+    : bound
+      ? bound.sign === "≥"
+      : isShare(name)
+        ? true
+        : /(^|_)(loss|error|rmse|mse|mae)(_|$)/i.test(name)
+          ? false
+          : null;
   const shared = { group: "Metrics", kind: "number", metric: name, log: false, goodIsHigh, heat: true, text: (one) => asMetric(name, one) };
   const clear = unambiguous(page, name);
   const last = {
