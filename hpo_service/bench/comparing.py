@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from hpo_service.bench import methods, past, protocol, statistics, tables
+from hpo_service.bench import elsewhere, methods, past, protocol, statistics, tables
 from hpo_service.bench.protocol import Cell, Profile
 from hpo_service.bench.recording import Bench, Records
 from hpo_service.bench.runs import Run
@@ -42,6 +42,7 @@ class Asked:
     budget: float | None = None
     reference: str = "auto"
     partial: bool = False
+    portfolio: bool = False  # also with past studies of the other problems, where a method begins from such
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,7 +90,7 @@ def prepare(asked: Asked) -> Comparison:
         titles=titles,
         seeds=asked.profile.seeds if asked.seeds is None else asked.seeds,
         workers=asked.workers or asked.profile.workers,
-        variants=("", *asked.variants),
+        variants=("", *asked.variants, *([elsewhere.VARIANT] if asked.portfolio else [])),
         budget=asked.budget,
     )
     cells = tuple(cell for cell in found if _serves(cell, chosen))
@@ -175,6 +176,8 @@ def _known() -> Iterable[str]:
 
 
 def _serves(cell: Cell, chosen: Sequence[methods.Method]) -> bool:
+    if cell.variant == elsewhere.VARIANT and cell.method not in elsewhere.METHODS:
+        return False
     can = next(method.workers for method in chosen if method.name == cell.method)
     return can is None or cell.workers in can
 

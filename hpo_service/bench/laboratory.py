@@ -21,17 +21,18 @@ from hpo_service.bench.problems.base import Problem
 from hpo_service.bench.runs import Recorder
 from hpo_service.controller.loop import Controller
 from hpo_service.core.algorithm import Algorithm
+from hpo_service.core.algorithm_specs import RandomSpec
 from hpo_service.core.definition import StudyDefinition
 from hpo_service.core.events import Event
 from hpo_service.core.proposals import Continue, Proposal, Start
-from hpo_service.core.states import StudyState
+from hpo_service.core.states import StudyState, TrialState
 from hpo_service.decider import Decider, Fold
 from hpo_service.executors.base import Need
 from hpo_service.executors.simulated import SimulatedExecutor
 from hpo_service.settings import load_settings
-from hpo_service.store import studies
+from hpo_service.store import importing, studies
 from hpo_service.store.database import Database, open_database
-from hpo_service.store.rows import StudyRow
+from hpo_service.store.rows import GivenTrial, StudyRow
 from workers.contract import Ended, Message, Reported
 
 EPOCH_US = 1_767_225_600_000_000
@@ -169,6 +170,27 @@ class Laboratory:
         raised = definition.model_copy(update={"budget": budget})
         studies.patch_study(self.db, study_id, raised, changed=("budget.resource",), reason="there is time left")
         return True
+
+    def remember(self, problem: Problem, definition: StudyDefinition) -> None:
+        """Store what was found elsewhere as past studies of the definition's project."""
+        for found in problem.elsewhere:
+            objective = definition.objective.model_copy(
+                update={"direction": "maximize" if found.maximize else "minimize"}
+            )
+            past = definition.model_copy(
+                update={"name": found.title, "objectives": (objective,), "algorithm": RandomSpec()}
+            )
+            row = studies.create_study(self.db, past, created_by="bench", state=StudyState.PAUSED)
+            given = [
+                GivenTrial(
+                    params=params,
+                    state=TrialState.FINISHED if value is not None and math.isfinite(value) else TrialState.FAILED,
+                    resource=resource,
+                    reports=() if value is None else [(0, resource, {METRIC: value})],
+                )
+                for params, value, resource in found.trials
+            ]
+            importing.import_trials(self.db, row.id, given)
 
     def close(self) -> None:
         """Let go of the database."""

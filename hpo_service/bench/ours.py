@@ -63,6 +63,7 @@ def search(problem: Problem, seed: int, workers: int, budget: float, *, name: st
         problem, spec(problem.max_resource), seed=own_seed(problem, seed), workers=workers, budget=budget
     )
     with laboratory() as place:
+        place.remember(problem, study)
         row = place.run(problem, study, recorder, workers=workers, budget=budget)
     note = row.reason if row.state is StudyState.FINISHED else ""
     return recorder.run(name, problem, seed=seed, workers=workers, budget=budget, note=note)

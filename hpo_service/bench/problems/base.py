@@ -19,6 +19,15 @@ Curves = Callable[[Mapping[str, Any]], Floats]
 
 
 @dataclass(frozen=True, kw_only=True)
+class Found:
+    """What a search on another problem found: (configuration, value, resource), value None where it failed."""
+
+    title: str
+    maximize: bool
+    trials: tuple[tuple[Mapping[str, Any], float | None, float], ...]
+
+
+@dataclass(frozen=True, kw_only=True)
 class Problem:
     """A search problem. `space` is a study definition's space document, `max_resource` the epochs of one full training.
 
@@ -39,6 +48,7 @@ class Problem:
     speed: Callable[[Mapping[str, Any]], float] = lambda params: 1.0
     fails_after: Callable[[Mapping[str, Any]], int | None] = lambda params: None
     variant: str = ""
+    elsewhere: tuple[Found, ...] = field(default=(), repr=False, compare=False)  # searches on other problems
     _known: dict[str, Floats] = field(default_factory=dict, repr=False, compare=False)
 
     @property
