@@ -10,11 +10,11 @@ import sys
 import traceback
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import BrokenExecutor, Future, ProcessPoolExecutor, as_completed
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from multiprocessing import get_context
 from pathlib import Path
 
-from hpo_service.bench import methods
+from hpo_service.bench import elsewhere, methods
 from hpo_service.bench.problems.base import Problem
 from hpo_service.bench.protocol import Cell
 from hpo_service.bench.runs import Run
@@ -81,6 +81,9 @@ class Bench:
     def problem(self, title: str, variant: str) -> Problem:
         """The problem of this title."""
         self.titles()
+        if variant == elsewhere.VARIANT and (title, variant) not in self._problems:
+            everything = replace(self.source, tasks=(), limits={}).load()
+            self._problems[title, variant] = elsewhere.beginning(self._problems[title, ""], everything)
         if (title, variant) not in self._problems:
             self._problems[title, variant] = vary(self._problems[title, ""], variant)
         return self._problems[title, variant]
