@@ -221,7 +221,7 @@ class BohbSpec(_Halving, _Sized):
     )
 
 
-class DehbSpec(_Rungs):
+class DehbSpec(_Rungs, _Sized):
     """Hyperband whose configurations evolve: a population for each level (Awad, Mallik & Hutter 2021)."""
 
     name: Literal["dehb"] = "dehb"
@@ -239,7 +239,7 @@ class AshaSpec(_Halving, _Blocks, _Sized):
     name: Literal["asha"] = "asha"
 
 
-class PashaSpec(_Halving, _Blocks):
+class PashaSpec(_Halving, _Blocks, _Sized):
     """ASHA that trains further only while the ranking of trials still changes (Bohdal et al. 2023)."""
 
     name: Literal["pasha"] = "pasha"

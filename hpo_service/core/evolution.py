@@ -86,7 +86,9 @@ class Subpopulations:
 def evolving_round(definition: StudyDefinition) -> tuple[BracketPlan, ...]:
     """DEHB's brackets, which are Hyperband's and are repeated; none for other algorithms."""
     spec = definition.algorithm
-    return hyperband_round(spec.min_resource, spec.max_resource, spec.eta) if isinstance(spec, DehbSpec) else ()
+    if not isinstance(spec, DehbSpec):
+        return ()
+    return hyperband_round(spec.min_resource, spec.max_resource, spec.eta, anew=not definition.resumes)
 
 
 def first_bracket_problems(definition: StudyDefinition) -> Iterator[FieldProblem]:

@@ -95,7 +95,7 @@ class EvolvingBrackets:
         """Promotions in the first bracket, best first."""
         found: list[Continue] = []
         for number, promotion in self._going_on.items():
-            begins = self._state.history[number].resource
+            begins = self._state.history[number].resource if self._state.history.resumes else 0.0
             if len(found) >= slots or not purse.take(promotion.target - begins):
                 break
             found.append(promotion)
