@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Row, func, select
+from sqlalchemy import Row, func, or_, select
 
 from hpo_service.core import auto, likeness, portfolio
 from hpo_service.core.algorithm_specs import AutoSpec
@@ -222,11 +222,11 @@ def _results(tx: Tx, past: _Past, own: SearchSpace) -> tuple[list[Mapping[str, A
 
 
 def _ranked(tx: Tx, past: _Past) -> list[int]:
-    """The numbers of trials that have ended or rest, best first, failed ones last."""
+    """The numbers of trials with a value, best first; then some that failed, or broke a constraint."""
     c = trials.c
     of = (c.study_id == past.row.id, c.origin != Origin.CONFIRM.value)
     order = (c.sort_value.desc() if past.maximize else c.sort_value.asc(), c.number.asc())
-    ranks = (*of, c.sort_value.is_not(None))
+    ranks = (*of, c.sort_value.is_not(None), or_(c.violation.is_(None), c.violation == 0))
     count = int(tx.execute(select(func.count()).select_from(trials).where(*ranks)).scalar_one())
     if count <= _ALL:
         good = [row.number for row in tx.all(select(c.number).where(*ranks).order_by(*order))]
@@ -234,7 +234,8 @@ def _ranked(tx: Tx, past: _Past) -> list[int]:
         best = [row.number for row in tx.all(select(c.number).where(*ranks).order_by(*order).limit(BEST))]
         every = select(c.number).where(*ranks, c.number % (count // (_ALL // 2)) == 0).order_by(*order)
         good = list(dict.fromkeys([*best, *(row.number for row in tx.all(every))]))
-    failed = select(c.number).where(*of, c.state == TrialState.FAILED.value).order_by(c.number).limit(WORST)
+    broken = or_(c.state == TrialState.FAILED.value, c.violation > 0)
+    failed = select(c.number).where(*of, broken).order_by(c.number).limit(WORST)
     return [*good, *(row.number for row in tx.all(failed))]
 
 
@@ -249,9 +250,12 @@ def _spread(ranked: Sequence[int]) -> list[int]:
 def _read(tx: Tx, past: _Past, numbers: Sequence[int]) -> Iterator[tuple[float | None, str]]:
     c = trials.c
     rows = tx.all(
-        select(c.number, c.sort_value, c.params).where(c.study_id == past.row.id, c.number.in_(list(numbers)))
+        select(c.number, c.sort_value, c.violation, c.params).where(
+            c.study_id == past.row.id, c.number.in_(list(numbers))
+        )
     )
     known = {row.number: row for row in rows}
     for number in numbers:
         if number in known:
-            yield known[number].sort_value, known[number].params
+            row = known[number]
+            yield None if row.violation else row.sort_value, row.params

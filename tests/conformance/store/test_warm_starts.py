@@ -106,6 +106,23 @@ def test_a_parameter_that_they_did_not_have_is_at_its_default(db: Database) -> N
     assert "momentum" not in found.prior[0].lengths
 
 
+def test_what_broke_a_constraint_counts_as_failed(db: Database) -> None:
+    bounds = [{"metric": "size", "at_most": 10}]
+    row = studies.create_study(db, definition(space=SPACE, constraints=bounds), created_by="ada")
+    given = []
+    for number in range(20):
+        params = {"lr": 10.0 ** (-number / 4), "momentum": 0.5, "optimizer": "sgd"}
+        metrics = {"loss": float(number), "size": 20.0 if number < 6 else 5.0}
+        given.append(GivenTrial(params=params, state=TrialState.FINISHED, resource=9.0, reports=[(0, 9.0, metrics)]))
+    importing.import_trials(db, row.id, given)
+    found = begun(db, wanted(constraints=bounds))
+    assert found is not None
+    (past,) = found.prior
+    assert sorted(value for value in past.values if math.isfinite(value)) == [float(n) for n in range(6, 20)]
+    assert sum(map(math.isnan, past.values)) == 6
+    assert all(params["lr"] <= 10 ** (-6 / 4) * 1.01 for params in found.portfolio)
+
+
 def test_off_writes_nothing_and_nothing_found_is_written(db: Database) -> None:
     empty = begun(db, wanted())
     assert empty == WarmStarted(mode="auto")
