@@ -18,8 +18,8 @@ from search_spaces.parameters import BaseParameter, Choice, Constant, Normal, Or
 
 FACTORS = (0.8, 1.2)
 LEAST = 0.1
-"""Of the range (of sigma, where there is none): a value nearer to zero moves as if it were as far away as this, for a
-multiple of zero is zero."""
+"""On a linear scale a step is a fifth of the value, counted as at least this part of the range and at most the whole of
+it (of two sigma, where there are no ends): a multiple of zero is zero, and 0.9 times 1.2 is beyond [0.85, 0.95]."""
 TRIES = 32
 
 
@@ -49,9 +49,9 @@ def _changed(parameter: BaseParameter, value: Any, rng: np.random.Generator, *, 
 def perturbed(parameter: BaseParameter, value: Any, *, up: bool) -> Any:
     """The value moved a step up or down on its scale, within its bounds.
 
-    Real numbers are multiplied by 1.2 or 0.8 (near zero of a linear scale: moved by as much as a value at a tenth of
-    the range would be). Numbers on a grid go to the nearest point of it, but at least one on. Powers of two and ordered
-    values go to their neighbour. Choices, which have no neighbours, and constants stay.
+    Real numbers are multiplied by 1.2 or 0.8; on a linear scale they move by 0.02 to 0.2 of the range. Numbers on a
+    grid go to the nearest point of it, but at least one on. Powers of two and ordered values go to their neighbour.
+    Choices, which have no neighbours, and constants stay.
     """
     scale = parameter.scale
     if isinstance(parameter, Choice | Constant):
@@ -73,9 +73,13 @@ def _moved(parameter: BaseParameter, value: float, *, up: bool) -> float:
     """The value times a factor, in effect."""
     size = abs(value)
     if not parameter.logarithmic:
-        span = parameter.sigma if isinstance(parameter, Normal) else parameter.from_unit(1.0) - parameter.from_unit(0.0)
-        size = max(size, LEAST * span)
+        span = 2 * parameter.sigma if isinstance(parameter, Normal) else _range(parameter)
+        size = min(max(size, LEAST * span), span)
     return value + (FACTORS[up] - 1.0) * size
+
+
+def _range(parameter: BaseParameter) -> float:
+    return float(parameter.from_unit(1.0)) - float(parameter.from_unit(0.0))
 
 
 def _within(index: int, count: int) -> int:

@@ -49,6 +49,7 @@ STUDIES: dict[str, dict[str, Any]] = {
         "algorithm": {"name": "median", "max_resource": 9, "min_trials": 3},
         "budget": {"trials": 15},
     },
+    "pbt": {"algorithm": {"name": "pbt", "population": 6, "max_resource": 5, "quantile": 0.34}, "budget": {}},
 }
 
 

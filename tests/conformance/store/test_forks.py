@@ -6,6 +6,7 @@ import pytest
 
 from hpo_service.store import lineage, opening, reading, retention
 from hpo_service.store.database import Database
+from hpo_service.store.rows import OpenAttempt
 from tests.storelib import World, start
 
 PBT = {"name": "pbt", "population": 4, "max_resource": 27}
@@ -48,7 +49,7 @@ def test_what_a_trial_begins_with_is_kept_until_it_has_its_own(population: World
     assert kept(population, 1) == [(1, 10)]
 
 
-def opening_of(world: World) -> list[opening.OpenAttempt]:
+def opening_of(world: World) -> list[OpenAttempt]:
     with world.db.read() as tx:
         return list(opening.load_open(tx, world.id))
 
