@@ -3,13 +3,8 @@ not, found out before a study starts."""
 
 from __future__ import annotations
 
-import sys
-import types
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
-
-import pytest
 
 from workers.contract import AttemptKey, Ended, FailureKind, Message, Outcome, Reported, TrainerSpec, WorkOrder
 from workers.session import run_order
@@ -32,17 +27,9 @@ def forgets(trial: Trial) -> None:
         trial.report(epoch, loss=1.0 / epoch)
 
 
-@pytest.fixture(autouse=True)
-def _module(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    made = types.ModuleType("forking_code")
-    made.keeps, made.forgets = keeps, forgets  # type: ignore[attr-defined]
-    monkeypatch.setitem(sys.modules, "forking_code", made)
-    yield
-
-
 def run(root: Path, name: str, trial: int, *, to: float, **more: Any) -> tuple[Ended, list[Message]]:
     order = WorkOrder(
-        key=AttemptKey(study_id="s", trial=trial, fence=1), trainer=TrainerSpec(function=f"forking_code:{name}"),
+        key=AttemptKey(study_id="s", trial=trial, fence=1), trainer=TrainerSpec(function=f"{__name__}:{name}"),
         params={"lr": 0.5 if trial else 1.0}, seed=trial, metric="loss", metrics=("loss",), from_resource=0,
         target_resource=to, horizon=9, storage_root=str(root), **more,
     )  # fmt: skip
