@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from functools import partial
 
-from hpo_service.bench.peers import halving, optuna
+from hpo_service.bench.peers import halving, hebo, optuna, smac, syne_tune
 from hpo_service.bench.peers.clock import Maker, search
 from hpo_service.bench.runs import Method
 
@@ -39,6 +39,36 @@ _METHODS: tuple[tuple[str, str, tuple[str, ...], Maker], ...] = (
         "one epoch of many, the best in full: half of the budget each",
         (),
         lambda problem, seed, workers, budget: halving.OneEpochThenBest(problem, seed),
+    ),
+    (
+        "smac",
+        "SMAC3's multi-fidelity facade",
+        ("smac", "ConfigSpace"),
+        lambda problem, seed, workers, budget: smac.SmacPeer(problem, seed),
+    ),
+    (
+        "hebo",
+        "HEBO, full trainings",
+        ("hebo", "torch", "optuna"),
+        lambda problem, seed, workers, budget: hebo.HeboPeer(problem, seed),
+    ),
+    (
+        "syne-tune-mobster",
+        "Syne Tune's MOBSTER (up to its version 0.13)",
+        ("syne_tune.optimizer.schedulers.searchers.gp_multifidelity_searcher", "autograd", "optuna"),
+        syne_tune.maker(syne_tune.mobster),
+    ),
+    (
+        "syne-tune-cqr",
+        "Syne Tune's CQR, full trainings (from its version 0.14)",
+        ("syne_tune.optimizer.schedulers.single_objective_scheduler", "xgboost", "optuna"),
+        syne_tune.maker(syne_tune.cqr),
+    ),
+    (
+        "syne-tune-asha-cqr",
+        "Syne Tune's CQR over rungs that stop trials (from its version 0.14)",
+        ("syne_tune.optimizer.schedulers.asha", "xgboost", "optuna"),
+        syne_tune.maker(syne_tune.asha_cqr),
     ),
 )
 
