@@ -7,6 +7,7 @@ an instrument should not measure the disk. The product's own settings are untouc
 
 from __future__ import annotations
 
+import heapq
 import math
 import tempfile
 import time
@@ -55,7 +56,7 @@ class Simulation(SimulatedExecutor):
     interrupts a segment; so deciding once per ended attempt is what deciding after every report would come to.
     """
 
-    def __init__(self, problem: Problem, recorder: Recorder, *, workers: int) -> None:
+    def __init__(self, problem: Problem, recorder: Recorder, *, workers: int, budget: float) -> None:
         def curve(params: Mapping[str, Any], resource: float, _: int) -> dict[str, float]:
             epoch, dies = round(resource), problem.fails_after(params)
             if dies is not None and epoch > dies:
@@ -64,19 +65,27 @@ class Simulation(SimulatedExecutor):
 
         super().__init__(curve, cpus=workers, seconds_per_resource=problem.speed if workers > 1 else 1.0)
         self.full = problem.max_resource
+        self.end = budget * self.full  # virtual seconds; nothing happens later
         self._recorder = recorder
 
     def poll(self, timeout_s: float) -> Sequence[Message]:
         found: list[Message] = []
-        while more := super().poll(timeout_s):
-            found += more
-            if any(isinstance(message, Ended) for message in more):
+        while not any(isinstance(message, Ended) for message in found):
+            more = super().poll(timeout_s) if self._more() else ()
+            if not more:
                 break
+            found += more
         for message in found:
             if isinstance(message, Reported):
                 self._recorder.tell(message.sent_at / self.full, message.metrics[METRIC])
                 self._recorder.epochs += 1
         return found
+
+    def _more(self) -> bool:
+        """Whether anything is still to happen, or to be said, before the time is over."""
+        while self._heap and self._heap[0][2].over:
+            heapq.heappop(self._heap)
+        return bool(self._outbox) or bool(self._heap and self._heap[0][0] <= self.end + 1e-9)
 
 
 class Timed:
@@ -128,7 +137,7 @@ class Laboratory:
         self, problem: Problem, definition: StudyDefinition, recorder: Recorder, *, workers: int, budget: float
     ) -> StudyRow:
         """Search until the budget (in FTE) is over or the study ends; the study as it stands then."""
-        executor = Simulation(problem, recorder, workers=workers)
+        executor = Simulation(problem, recorder, workers=workers, budget=budget)
         self._now = lambda: executor.now
         controller = Controller(
             db=self.db,
@@ -140,12 +149,9 @@ class Laboratory:
         controller.decider.chose = controller.decider.ending = lambda _: None  # nobody looks at the models' views
         _time(controller.decider, recorder)
         study = studies.create_study(self.db, definition, created_by="bench", state=StudyState.RUNNING)
-        end = budget * problem.max_resource
-        while executor.now < end:
-            if controller.step():
-                continue
-            idle = executor.free_workers(ONE) > 0
-            if idle and self._granted_more(controller.decider.fold(study.id), study.id, executor, end=end):
+        end = executor.end
+        while True:
+            if executor.now < end and (controller.step() or self._granted_more(controller, study.id, executor)):
                 continue
             if not controller.collector.collect_once():
                 break
@@ -157,15 +163,18 @@ class Laboratory:
         executor.close()
         return row
 
-    def _granted_more(self, fold: Fold, study_id: str, executor: Simulation, *, end: float) -> bool:
+    def _granted_more(self, controller: Controller, study_id: str, executor: Simulation) -> bool:
         """Raise the budget of resource where it keeps a worker idle before the time is over: trials failed, or were
         faster than the mean. A user with time left would."""
+        if executor.free_workers(ONE) == 0:
+            return False
+        fold = controller.decider.fold(study_id)
         definition = fold.definition
         if "budget.resource" not in (fold.algorithm.ending() or ""):
             return False
         full, limit = executor.full, definition.budget.resource
         assert limit is not None
-        more = max(full, math.ceil((end - executor.now) * definition.parallel))
+        more = max(full, math.ceil((executor.end - executor.now) * definition.parallel))
         budget = definition.budget.model_copy(update={"resource": limit + more})
         raised = definition.model_copy(update={"budget": budget})
         studies.patch_study(self.db, study_id, raised, changed=("budget.resource",), reason="there is time left")

@@ -3,6 +3,7 @@ goes on where it stopped. Compares nothing."""
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 import signal
@@ -46,6 +47,7 @@ class Records:
                 document = json.loads(line)
             except ValueError:
                 if number == len(lines):  # it was being written when the machine stopped
+                    self.path.write_text("".join(f"{whole}\n" for whole in lines[:-1]))
                     continue
                 raise InvalidInput(
                     f"{self.path} holds a recorded run per line, but line {number} is no JSON",
@@ -58,7 +60,7 @@ class Records:
         return self._runs.get(cell.key)
 
     def add(self, run: Run) -> None:
-        """Keep it; a torn last line is ended first."""
+        """Keep it, on a line of its own."""
         torn = self.path.exists() and self.path.stat().st_size > 0 and not self.path.read_bytes().endswith(b"\n")
         with self.path.open("a") as file:
             file.write(("\n" if torn else "") + json.dumps(run.to_json()) + "\n")
@@ -92,8 +94,10 @@ class Bench:
         """The cell's run, or what went wrong, in a few lines: one method's mistake costs nobody else anything."""
         problem = self.problem(cell.title, cell.variant)
         method = methods.known()[cell.method]
-        _one_thread()
         try:
+            for name in method.requires:  # not within its first decision
+                importlib.import_module(name)
+            _one_thread()
             return method.search(problem, cell.seed, cell.workers, cell.budget)
         except Exception as error:
             return "".join(traceback.format_exception(error, limit=-3))
