@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -72,6 +72,7 @@ def study_sheet(study: StudySnapshot, rungs: Sequence[Rung], methods: Methods, u
         ("study", Text.assemble((study.name, "bold"), f"  {study.id}")),
         ("state", Text.assemble(state(study.state), f"  {study.reason}" if study.reason else "")),
         ("objective", f"{study.objective.get('direction', 'minimize')} {study.metric}"),
+        ("constraints", "; ".join(_bound(one) for one in study.definition.get("constraints", ()))),
         ("algorithm", _options(study.definition.get("algorithm"))),
         ("picked", study.chosen.text if study.chosen else ""),
         ("begins from", study.warm_start.text if study.warm_start else ""),
@@ -111,6 +112,17 @@ def _options(value: Any) -> str:
     inner = [text.parameters(one) for one in value.values() if isinstance(one, dict) and one]
     name = str(shown.pop("name", ""))
     return " ".join(part for part in (name, text.parameters(shown), *inner) if part)
+
+
+def _bound(constraint: Mapping[str, Any]) -> str:
+    which = "at_most" if "at_most" in constraint else "at_least"
+    return f"{constraint['metric']} {which.replace('_', ' ')} {text.number(constraint[which])}"
+
+
+def usual_columns(trials: Sequence[TrialSnapshot]) -> list[str]:
+    """What is shown of trials where nobody says: fields, what they break where they have constraints, parameters."""
+    broken = ["breaks"] if any(trial.violations for trial in trials) else []
+    return [*DEFAULT_COLUMNS, *broken, *parameter_columns(trials)]
 
 
 def parameter_columns(trials: Sequence[TrialSnapshot]) -> list[str]:

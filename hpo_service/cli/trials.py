@@ -62,7 +62,7 @@ def trials(
         session.emit([row.to_json() for row in rows])
         return
     chosen = _columns(columns, found.info, rows) if columns else []
-    chosen = chosen or [*render.DEFAULT_COLUMNS, *render.parameter_columns(rows)]
+    chosen = chosen or render.usual_columns(rows)
     if format is Format.CSV:
         sys.stdout.write(render.trials_csv(rows, chosen))
         return
@@ -120,7 +120,7 @@ def _print_best(session: Session, study: Study, ranked: list[Trial]) -> None:
 
     metric = study.info.metric
     rows = [trial.info for trial in ranked]
-    columns = [*render.DEFAULT_COLUMNS, *render.parameter_columns(rows)]
+    columns = render.usual_columns(rows)
     session.console.print(render.trials_table(rows, columns, metric))
     for curve in study.curves(trials=[ranked[0].number]).trials:
         for line in render.curve_lines(curve, metric):

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 
+from hpo_service.core import constraints
 from hpo_service.core import ensemble as ensembles
 from hpo_service.core.confirmation import Spread
 from hpo_service.report import pictures
 from hpo_service.report.blocks import Block, Callout, Facts, Notes, Section, Table, Text, Tone
 from hpo_service.report.gathering import Gathered, finite
-from hpo_service.report.wording import difference, dollars, duration, metric, number, parameters, plural
+from hpo_service.report.wording import difference, dollars, duration, listed, metric, number, parameters, plural
 from hpo_service.store.rows import TrialRow
 from hpo_service.views.confirmation import Confirmed, telling
 
@@ -23,6 +24,9 @@ def verdict(found: Gathered) -> list[Block]:
         return _said(given.own)
     if found.best is None:
         return []
+    broken = constraints.breaks(found.definition.constraints, found.best.values)
+    if broken:
+        return [Callout(f"No trial is known to keep all constraints; trial {found.best.number} {broken}.", "bad")]
     if given.confirmations:
         return _said(telling(given.confirmations))
     return [
@@ -79,11 +83,18 @@ def _winner(found: Gathered, best: TrialRow) -> list[Block]:
     facts = [
         (objective.metric, metric(best.value, objective.metric)),
         *others,
+        ("Constraints", _kept(found, best)),
         ("Trained to", f"resource {number(best.resource)}{_of_horizon(best)}" if best.resource > 0 else ""),
         ("Training took", duration(best.seconds) if best.seconds >= 0.05 else ""),
         ("How far chance reaches", _chance(found)),
     ]
     return [table, Facts([(name, value) for name, value in facts if value])]
+
+
+def _kept(found: Gathered, best: TrialRow) -> str:
+    """What it keeps of what it has to, or what it breaks."""
+    bounds = found.definition.constraints
+    return constraints.breaks(bounds, best.values) or (f"keeps {listed(list(map(str, bounds)))}" if bounds else "")
 
 
 def _of_horizon(best: TrialRow) -> str:
@@ -119,7 +130,7 @@ def _chance(found: Gathered) -> str:
 
 
 def _top(found: Gathered) -> Table:
-    objective = found.definition.objective
+    objective, bounds = found.definition.objective, found.definition.constraints
     rows = [
         [str(row.number), metric(row.value, objective.metric), number(row.resource), f"{row.seconds:,.0f}",
          parameters(row.params)]
@@ -130,7 +141,8 @@ def _top(found: Gathered) -> Table:
         rows,
         numeric=frozenset({0, 1, 2, 3}),
         strong=frozenset({0}),
-        caption="Ranked are trials by the resource they came to, then by value.",
+        caption="Ranked are trials by the resource they came to, then by value"
+        + ("; those that keep all constraints, else those that break them least." if bounds else "."),
     )
 
 

@@ -131,6 +131,7 @@ def _method(found: Gathered) -> list[Block]:
     facts = [
         ("Objective", "; ".join(f"{o.direction} {o.metric}" + (" (best report)" if o.at == "best" else "")
                                 for o in definition.objectives)),
+        ("Constraints", "; ".join(map(str, definition.constraints))),
         ("Algorithm", spec.name + (f" ({parameters(options)})" if options else "")),
         ("", (type(spec).__doc__ or "").strip()),
         ("Trainer", _trainer(found)),
