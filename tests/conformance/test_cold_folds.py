@@ -50,7 +50,7 @@ def study(name: str, at: str) -> dict[str, Any]:
         },
         "algorithm": {"name": name, **SPECS[name]},
         "trainer": {"function": "benchmarks.trainables:report_once"},
-        "budget": {"trials": TRIALS, "patience": 20},
+        "budget": {"trials": 12 if name == "auto" else TRIALS, "patience": 20},
         "parallel": 5,
     }
 

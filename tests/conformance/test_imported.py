@@ -13,7 +13,7 @@ from hpo_service.core.imported import ImportedTrial, TrialsImported
 from hpo_service.core.proposals import Start
 from hpo_service.core.states import Origin, TrialState
 from tests.conformance.driver import Driver, Nature, Row
-from tests.conformance.test_algorithms import ALGORITHMS, MODELLED, definition
+from tests.conformance.test_algorithms import ALGORITHMS, MODELLED, SLOW, definition
 
 S = TrialState
 
@@ -42,7 +42,7 @@ def imported(
 
 @pytest.mark.parametrize("name", ALGORITHMS)
 def test_the_protocol_holds_and_the_fold_is_made_again(name: str) -> None:
-    trials = 6 if "gp" in name else 30
+    trials = 6 if name in SLOW else 30
     nature = Nature(seed=5, failing=0.2, early=0.2, horizon=9)
     every = 9 if name in MODELLED else 1
     driver = Driver(

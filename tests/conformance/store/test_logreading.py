@@ -49,8 +49,11 @@ def facts(fold: StudyFold) -> dict[str, Any]:
     state = fold.state
     trials = {t.number: {name: repr(getattr(t, name)) for name in t.__slots__ if name != "curve"} for t in fold.history}
     standing = {
-        name: getattr(value, "number", value) for name, value in vars(state.standing).items() if name != "best_any"
+        name: getattr(value, "number", value)
+        for name, value in vars(state.standing).items()
+        if name not in ("best_any", "_lookout")
     }
+    standing["lookout"] = repr(vars(state.standing._lookout))
     waiting, counts = list(fold.history.waiting), (fold.history.started, fold.history.sampled)
     account = (state.ledger.reserved, state.declared, repr(state.standing.best_any), fold.history.progress)
     return {"trials": trials, "standing": standing, "waiting": waiting, "counts": counts, "account": account}

@@ -29,6 +29,7 @@ const COMMON = [
   "power_of_two",
   "choice",
   "ordinal",
+  "auto",
   "hyperband",
   "asha",
   "random",
