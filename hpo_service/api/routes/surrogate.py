@@ -56,8 +56,8 @@ def _why_none(study: StudyRow) -> str:
     startup = algorithms.startup_trials(definition)
     if algorithms.surrogate(definition) is None:
         return (
-            f"{definition.algorithm.name} chooses without a model; auto mostly picks one, algorithm: {{name: bayesian}} "
-            "has one, and so do bohb and the schedulers that take sampler: tpe or gp"
+            f"{definition.algorithm.name} chooses without a model; auto picks one for most definitions, algorithm: "
+            "{name: bayesian} has one, and so do bohb and the schedulers that take sampler: tpe or gp"
         )
     if study.next_trial < startup:
         return f"trial {study.next_trial} of {startup} before the model starts"
