@@ -53,6 +53,7 @@ def begin(
             f"study {study.id} has no trial with a finite value that could be confirmed",
             remedy="wait for one, or see why its trials failed: hpo show",
         )
+    _require_whole(rows)
     _require_room(len(rows), seeds)
     candidates = [Candidate(trial=row.number, params=row.params) for row in rows]
     definition = confirming.definition_of(
@@ -141,6 +142,17 @@ def _named(shared: Shared, study: StudyRow, original: StudyDefinition, numbers: 
     if problems:
         raise InvalidInput.of(*problems)
     return [rows[number] for number in unique]
+
+
+def _require_whole(rows: Sequence[TrialRow]) -> None:
+    """Raises Conflict for trials whose weights come from others: their configuration alone never made them."""
+    forked = [row.number for row in rows if row.parent is not None]
+    if forked:
+        raise Conflict(
+            f"a confirmation trains one configuration from the start, but trial {forked[0]} went on from another one's "
+            "weights: its schedule made it",
+            remedy="name trials of the first population (`--trials 0,1`), or reproduce it: hpo reproduce",
+        )
 
 
 def _key(original: StudyDefinition, row: TrialRow) -> str | None:

@@ -31,7 +31,7 @@ FEW_EVENTS = 4_000
 FIELDS = (
     "number", "state", "origin", "bracket", "rung", "target", "resource", "value_kind", "value", "sort_value",
     "seconds", "cost_microdollars", "created_at", "started_at", "ended_at", "attempts", "losses", "retry_of",
-    "params", "metrics", "violation",
+    "params", "metrics", "violation", "parent_resource",
 )  # fmt: skip
 _SELECTED = [trials.c[name] for name in FIELDS]
 

@@ -83,7 +83,10 @@ class _Params(Mapping[str, ParamColumn]):
         return len(self._held)
 
 
-_FLOATS = ("target", "resource", "value", "sort_value", "seconds", "violation", "created_at", "started_at", "ended_at")
+_FLOATS = (
+    "target", "resource", "began", "value", "sort_value", "seconds", "violation",
+    "created_at", "started_at", "ended_at",
+)  # fmt: skip
 _INTS = ("cost", "attempts", "losses", "retry_of", "bracket", "rung")
 _SMALL = ("state", "origin", "kind")
 
@@ -92,6 +95,7 @@ class StudyColumns:
     """The columns of one study, true up to the log's `seq`. Hold `lock` while reading them.
 
     state, origin, kind: int8 codes into STATES, ORIGINS, KINDS; bracket, rung, retry_of: -1 where there is none;
+    began: the resource that a trial took over with another one's weights, else 0;
     value: the objective's, NaN where missing or not finite; sort_value: NaN where it does not rank (failed trials too);
     violation: by how much it breaks constraints (`constraints.total`), NaN without any, or where that is not known;
     times: seconds since 1970, NaN where there is none; cost: micro-dollars.
@@ -108,6 +112,7 @@ class StudyColumns:
     cost: Ints
     target: Floats
     resource: Floats
+    began: Floats
     value: Floats
     sort_value: Floats
     seconds: Floats
@@ -202,6 +207,7 @@ class StudyColumns:
         put["cost"][rows] = given["cost_microdollars"]
         for name in ("target", "resource", "value", "sort_value", "seconds", "violation"):
             put[name][rows] = np.array(given[name], dtype=np.float64)  # None becomes NaN
+        put["began"][rows] = [at or 0.0 for at in given["parent_resource"]]
         for name in ("created_at", "started_at", "ended_at"):
             put[name][rows] = np.array(given[name], dtype=np.float64) / 1e6
         self._take_params(rows, _documents(given["params"]))

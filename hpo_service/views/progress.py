@@ -52,7 +52,7 @@ def spent(columns: StudyColumns) -> tuple[Floats, Ints]:
     """Resource and micro-dollars of each trial and all that came before it by the clock. Imported ones took none."""
     order = np.argsort(clock(columns), kind="stable")
     resource, cost = np.empty(columns.n), np.empty(columns.n, dtype=np.int64)
-    trained = np.where(columns.origin == ORIGINS.index(Origin.IMPORTED), 0.0, columns.resource)
+    trained = np.where(columns.origin == ORIGINS.index(Origin.IMPORTED), 0.0, columns.resource - columns.began)
     resource[order] = np.cumsum(trained[order])
     cost[order] = np.cumsum(columns.cost[order])
     return resource, cost

@@ -28,3 +28,6 @@ def test_a_lineage_tells_stages_and_what_changed(client: httpx.Client, db: Datab
     assert found["stages"][1]["params"] == params
     assert len(client.get(f"{API}/{world.id}/trials/0/lineage").json()["stages"]) == 1
     assert client.get(f"{API}/{world.id}/trials/7/lineage").status_code == 404
+    refused = client.post(f"{API}/{world.id}/confirmations", json={"trials": [1], "seeds": 2})
+    assert refused.status_code == 409
+    assert "trial 1 went on from another one's weights" in refused.json()["detail"]

@@ -15,7 +15,7 @@ from hpo_service.views.columns import StudyColumns
 DEFAULTS: dict[str, Any] = {
     "state": "finished", "origin": "sampled", "bracket": None, "rung": None, "target": 10.0, "resource": 10.0,
     "seconds": 1.0, "cost_microdollars": 0, "created_at": 0, "started_at": None, "ended_at": None, "attempts": 1,
-    "losses": 0, "retry_of": None, "params": {}, "metrics": {}, "violation": None,
+    "losses": 0, "retry_of": None, "params": {}, "metrics": {}, "violation": None, "parent_resource": None,
 }  # fmt: skip
 SPACE: dict[str, Any] = {
     "lr": {"type": "loguniform", "low": 1e-5, "high": 1.0, "default": 1e-3},

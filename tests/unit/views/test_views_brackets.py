@@ -60,7 +60,7 @@ def columns_of(driver: Driver) -> StudyColumns:
             (
                 record.number, row.state.value, record.origin.value, record.bracket, record.rung, record.target,
                 record.resource, kind and kind.value, value, value if ranks else None, 0.0, 0, 0, None, None,
-                record.fence, 0, None, json.dumps(dict(record.params)), "{}", None,
+                record.fence, 0, None, json.dumps(dict(record.params)), "{}", None, None,
             )
         )  # fmt: skip
     found.take(list(zip(*rows, strict=True)) if rows else [[] for _ in bulk.FIELDS])
