@@ -12,6 +12,7 @@ from hpo_service.core.launches import Cohort
 from hpo_service.core.proposals import Continue, Finish, Proposal, Start, Stop
 from hpo_service.core.roles import Place
 from hpo_service.core.states import TrialState
+from hpo_service.core.values import rank_key
 from hpo_service.schedulers.ranking import Ranking
 
 Ranked = tuple[int, float, int]  # (*rank key, trial number): sorts best first, ties by number
@@ -32,7 +33,7 @@ class _Rung:
 
     def add(self, trial: TrialRecord, *, maximize: bool) -> None:
         number, value = trial.number, trial.score
-        key = (*trial.rank(maximize=maximize), number)
+        key = (*rank_key(value, maximize=maximize, violation=trial.violation), number)
         self.values[number] = value
         self.ranked.add(key)
         if value is not None:
