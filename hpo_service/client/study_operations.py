@@ -224,8 +224,9 @@ def event_log(
 ) -> Program[list[Event]]:
     """The study's event log after a sequence number, at most `limit` events (500, up to 1,000).
 
-    With `metrics` each row of a `reported` event (trial, fence, step, resource, objectives) ends with all metrics of
-    that report.
+    With `metrics` each row of a `reported` event (trial, fence, step, resource, values) ends with all metrics of that
+    report. Values: the first objective's of that report; then what the trial had come to in the other objectives and in
+    the constraints' metrics.
     """
     asked = query(after=after, limit=limit, metrics=metrics or None)
     found = yield from study._core.get(address("studies", study.id, "log"), asked)

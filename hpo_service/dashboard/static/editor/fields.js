@@ -8,6 +8,7 @@
 const FIRST = [
   "name",
   "objective",
+  "constraints",
   "space",
   "algorithm",
   "trainer",
