@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from sqlalchemy import update
 
 from hpo_service import algorithms
 from hpo_service.core.fold import StudyFold
@@ -146,3 +147,12 @@ def test_archives_hold_what_is_new_only_where_there_is_something(db: Database) -
             assert len(row) == len(columns_of(table)) - 1 + more
     stored = json.loads(json.dumps([list(row) for row in archiving.rows_of(db, world.id, reports)]))
     assert json.loads(stored[0][-1]) == [10.0, 0.95]
+
+
+def test_reports_from_before_there_were_standings_have_their_metrics(db: Database) -> None:
+    world = World(db, objective=[{"metric": "loss"}, {"metric": "size"}])
+    (n,) = world.start()
+    world.collect(world.report(n, 0, 0.5, size=3.0), world.report(n, 1, 0.4))
+    assert folded(world, curves=False).history[n].values == (0.4, 3.0)
+    db.run_write("test", lambda tx: tx.execute(update(reports).values(standing=None)))
+    assert folded(world, curves=False).history[n].values == (0.4, None)
