@@ -2,6 +2,12 @@
 
 import * as format from "../core/format.js";
 
+const OWN_END = {
+  grid: "ends with its last grid point",
+  successive_halving: "ends with its highest rung",
+  pbt: "ends where its population is trained",
+};
+
 const LABELS = { trials: "trials", resource: "resource", hours: "time", dollars: "cost", patience: "patience", target: "target" };
 
 // [{name, label, used, limit, share: 0..1|null, text, left}]; one line that says so where a study has no bound.
@@ -14,7 +20,7 @@ export function bounds(page) {
     rows.push({ name: "patience", label: LABELS.patience, used: 0, limit: 0, share: null, text, left: "" });
   }
   if (!rows.length) {
-    const text = page.definition().algorithm.name === "grid" ? "ends with its last grid point" : "runs until it is stopped";
+    const text = OWN_END[page.definition().algorithm.name] ?? "runs until it is stopped";
     return [{ name: "none", label: "no bound", used: 0, limit: 0, share: null, text, left: "" }];
   }
   return withTime(rows, study);

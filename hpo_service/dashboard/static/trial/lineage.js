@@ -81,7 +81,7 @@ function cell(stage, name) {
   return h(
     "td",
     { class: ["num", changed && "differs"] },
-    name in stage.params ? value(stage.params[name]) : NONE,
+    h("span", { class: "value" }, name in stage.params ? value(stage.params[name]) : NONE),
     changed && h("span", { class: "visually-hidden" }, " changed"),
   );
 }
