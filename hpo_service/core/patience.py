@@ -33,8 +33,11 @@ SHARE = 0.04
 worth it. A quartile, for up to three quarters of all configurations may well diverge."""
 FIRST = 20
 """So many first values tell where the search began."""
-STALE, STALE_TRIALS = 0.1, 100
-"""In any case a study of so many trials ends once its last improvement came in the first tenth of them."""
+STALE, STALE_TRIALS = 0.02, 500
+"""In any case a study of so many trials ends once its last improvement came in the first fiftieth of them: rare where
+trials are alike, and sure to come some day."""
+WITHOUT_VALUE = 100
+"""So many trials none of which gave a value end a study."""
 GAINS = 5
 """The mean of so many last expectations of a model counts."""
 JUDGED = 10
@@ -78,7 +81,7 @@ def verdict(outlook: Outlook, terms: Terms) -> str | None:
         return None
     after = f"budget.patience: auto, after trial {outlook.last}"
     if not len(outlook.scores):
-        return f"{after}: none of {outlook.trials} trials gave a value" if outlook.trials >= STALE_TRIALS else None
+        return f"{after}: none of {outlook.trials} trials gave a value" if outlook.trials >= WITHOUT_VALUE else None
     found = _gain(outlook)
     if found is not None:
         gain, unit, done = found

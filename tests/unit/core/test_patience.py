@@ -17,7 +17,7 @@ from hpo_service.core.budget import Standing
 from hpo_service.core.definition import Budget, Objective, parse
 from hpo_service.core.events import EndedAttempt, ReportRow
 from hpo_service.core.history import History
-from hpo_service.core.patience import LEAST_TRIALS, STALE_TRIALS, Outlook, Terms, expected_gain, jitter, verdict
+from hpo_service.core.patience import LEAST_TRIALS, WITHOUT_VALUE, Outlook, Terms, expected_gain, jitter, verdict
 from hpo_service.core.proposals import Start
 from hpo_service.errors import InvalidInput
 from hpo_service.store.studies import grew
@@ -79,8 +79,8 @@ def test_a_curves_end_jumps_about_but_does_not_slope() -> None:
 def test_nothing_is_judged_before_there_are_enough_trials() -> None:
     assert verdict(outlook([0.0] * (LEAST_TRIALS - 1)), Terms()) is None
     assert verdict(outlook([0.0] * 5, trials=60), Terms()) is None
-    assert verdict(outlook([], trials=STALE_TRIALS - 1), Terms()) is None
-    assert "none of 100 trials gave a value" in (verdict(outlook([], trials=STALE_TRIALS), Terms()) or "")
+    assert verdict(outlook([], trials=WITHOUT_VALUE - 1), Terms()) is None
+    assert "none of 100 trials gave a value" in (verdict(outlook([], trials=WITHOUT_VALUE), Terms()) or "")
 
 
 def test_the_reason_tells_gain_threshold_and_trial() -> None:
@@ -116,8 +116,8 @@ def test_a_models_expectation_comes_before_the_values_own() -> None:
 
 
 def test_every_study_ends() -> None:
-    falling = [1.0] * 8 + [0.5 - 0.001 * i for i in range(100)]
-    growing = outlook(falling, gains=[10.0] * 5, trials=108)
+    falling = [1.0] * 8 + [0.5 - 0.001 * i for i in range(500)]
+    growing = outlook(falling, gains=[10.0] * 5, trials=508)
     assert "no improvement by more than 0 since trial 0" in (verdict(growing, Terms()) or "")
     assert verdict(replace(growing, scores=growing.scores[::-1]), Terms()) is None
 

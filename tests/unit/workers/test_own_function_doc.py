@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -87,12 +88,21 @@ def test_the_space_in_the_text_is_what_is_discovered() -> None:
     assert load_yaml(text) == load_yaml(found.yaml)
 
 
+def test_the_example_of_a_size_trains_at_it(tmp_path: Path) -> None:
+    said: list[Message] = []
+    sized = TrainerSpec(function="sized:main")
+    given = replace(order("function", tmp_path, 1, to=0.1, fidelity="data_fraction"), trainer=sized)
+    assert run_order(given, said.append, lambda: None).outcome is Outcome.REACHED
+    assert [(m.step, m.resource, set(m.metrics)) for m in said if isinstance(m, Reported)] == [(1, 0.1, {"val_loss"})]
+
+
 def test_every_example_is_run() -> None:
-    assert {trainer.partition(":")[0] for spec, _, _ in TRAINERS.values() for trainer in spec.values()} == set(EXAMPLES)
+    trainers = {trainer.partition(":")[0] for spec, _, _ in TRAINERS.values() for trainer in spec.values()}
+    assert trainers | {"sized"} == set(EXAMPLES)
 
 
 def test_everything_that_a_trial_offers_is_documented() -> None:
-    not_for_users = {"close", "restored", "settle", "keep_predictions"}
+    not_for_users = {"close", "restored", "settle", "keep_predictions", "finish"}
     offered = {name for name in dir(Trial) if not name.startswith("_")} - not_for_users
     rows = "\n".join(line.partition(" | ")[0] for line in DOC.splitlines() if line.startswith("| `trial."))
     assert set(re.findall(r"`trial\.(\w+)", rows)) == offered | {"ending"}

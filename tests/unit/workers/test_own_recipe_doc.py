@@ -28,7 +28,7 @@ def test_lanes_are_those_of_every_recipe() -> None:
 def test_everything_that_a_recipe_offers_is_documented() -> None:
     rows = re.findall(r"^\| `(\w+)(?:\(params\))?` \|", DOC.partition("## Your own recipe")[2], re.MULTILINE)
     required = {*OwnRecipe.__annotations__, *(n for n in vars(OwnRecipe) if not n.startswith("_"))}
-    assert set(rows) == required | {"loss", "scores", "target_scale"}
+    assert set(rows) == required | {"loss", "scores", "target_scale", "fidelities"}
 
 
 def test_the_suite_is_named_as_it_is() -> None:
