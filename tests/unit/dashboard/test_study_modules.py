@@ -19,10 +19,11 @@ from tests.unit.dashboard.test_core import ORIGIN, _serve
 
 pytestmark = pytest.mark.browser
 
-NAMES = known_names(["lr", "optimizer", "value"], ["loss"])
+NAMES = known_names(["lr", "optimizer", "value"], ["loss"], constrained=True)
 STUDY = """{parameters: [{name: "lr", type: "number", low: 1e-6, high: 1, log: true},
   {name: "optimizer", type: "category", labels: ["sgd", "two words"]},
   {name: "value", type: "number", low: 0, high: 1}],
+  constraints: [{metric: "ms", sign: "≤", bound: 20}],
   metrics: () => ["loss"], metricName: "loss", study: () => ({tags: ["vision"]})}"""
 
 
@@ -44,12 +45,40 @@ def checked(page: Page, text: str) -> bool:
 
 TERMS = st.tuples(
     st.sampled_from(
-        ["lr", "optimizer", "param.lr", "metric.loss", "loss", "state", "origin", "tag", "number", "value", "nope"]
+        [
+            "lr",
+            "optimizer",
+            "param.lr",
+            "metric.loss",
+            "loss",
+            "state",
+            "origin",
+            "tag",
+            "number",
+            "value",
+            "nope",
+            "feasible",
+            "violation",
+        ]
     ),
     st.sampled_from([":", "=", "==", "!=", "<", "<=", ">", ">="]),
     st.one_of(
         st.sampled_from(
-            ["sgd", "failed", "failed,stopped", "1e-3", "1,2,3", '"a b"', "nan", "1_0", ",", "retry", "-.5e3"]
+            [
+                "sgd",
+                "failed",
+                "failed,stopped",
+                "1e-3",
+                "1,2,3",
+                '"a b"',
+                "nan",
+                "1_0",
+                ",",
+                "retry",
+                "-.5e3",
+                "yes",
+                "no,unknown",
+            ]
         ),
         st.text("ab1-.,e_\"'é", min_size=1, max_size=5),
     ),
@@ -69,7 +98,15 @@ def test_what_the_page_is_sure_of_the_server_reads(page: Page, text: str) -> Non
 
 
 @pytest.mark.parametrize(
-    "text", ["", "lr>1e-3", "state:failed,stopped optimizer:sgd", "metric.loss<=0.5 tag:x", "number:1,2"]
+    "text",
+    [
+        "",
+        "lr>1e-3",
+        "state:failed,stopped optimizer:sgd",
+        "metric.loss<=0.5 tag:x",
+        "number:1,2",
+        "feasible:yes,unknown violation<0.5",
+    ],
 )
 def test_plain_filters_need_no_question(page: Page, text: str) -> None:
     assert checked(page, text)
@@ -78,7 +115,8 @@ def test_plain_filters_need_no_question(page: Page, text: str) -> None:
 @pytest.mark.parametrize(
     ("text", "offered"),
     [("opt", "optimizer:"), ("lr>1 st", "state:"), ("state:fa", "failed"), ("state:failed,sto", "stopped"),
-     ("optimizer:two", '"two words"'), ("tag:v", "vision"), ("lo", "loss")],
+     ("optimizer:two", '"two words"'), ("tag:v", "vision"), ("lo", "loss"),
+     ("feas", "feasible:"), ("feasible:u", "unknown")],
 )  # fmt: skip
 def test_names_and_values_are_completed(page: Page, text: str, offered: str) -> None:
     script = f"""async (t) => (await import("/static/study/filter_check.js")).complete(t, t.length, {STUDY}).items"""
