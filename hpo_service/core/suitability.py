@@ -20,6 +20,7 @@ from hpo_service.core.algorithm_specs import (
     PashaSpec,
     PbtSpec,
     SuccessiveHalvingSpec,
+    model_of,
 )
 from hpo_service.core.auto import full_resource
 from hpo_service.core.definition import StudyDefinition
@@ -32,7 +33,9 @@ from search_spaces import SpaceError
 MAX_GRID = 100_000
 COUNTED = 2 * MAX_GRID
 """Combinations tied by conditions that are counted one by one, at most."""
-SEVERAL_OBJECTIVES = frozenset({"grid", "random", "sobol", "nsga2"})
+SEVERAL_OBJECTIVES = frozenset({"grid", "random", "sobol", "bayesian", "nsga2"})
+MAX_PROCESSES = 4
+"""Objectives that Gaussian processes serve, at most."""
 
 
 def check(definition: StudyDefinition) -> None:
@@ -102,7 +105,15 @@ def _several_objectives(definition: StudyDefinition) -> Iterator[FieldProblem]:
             path="objective",
             rule=f"the algorithm {name} serves one objective",
             value=[o.metric for o in definition.objectives],
-            remedy=f"keep one, or use one of {', '.join(sorted(SEVERAL_OBJECTIVES))}",
+            remedy="keep one, or use one of the algorithms for several: bayesian, nsga2; grid, random, sobol",
+        )
+    elif len(definition.objectives) > MAX_PROCESSES and model_of(definition.algorithm) == "gp":
+        yield FieldProblem(
+            path="objective",
+            rule=f"Gaussian processes serve at most {MAX_PROCESSES} objectives: the volume before a front of more is "
+            "cut into too many pieces",
+            value=[o.metric for o in definition.objectives],
+            remedy="set algorithm.surrogate: tpe, or use nsga2",
         )
 
 

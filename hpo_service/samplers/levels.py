@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from bisect import insort
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -97,23 +97,30 @@ class Level:
         self._new.append(number)
         self._fed.clear()
 
-    def fed(self, rule: Rule) -> Fed:
-        """What the rule gives a model. One of the level's values must be finite."""
+    def fed(self, rule: Rule, best: Iterable[int] | None = None) -> Fed:
+        """What the rule gives a model. One of the level's values must be finite. `best`: who else than those with the
+        best values counts as the best."""
+        if best is not None:
+            return self._given(rule, [number for number in best if number in self])
         if rule not in self._fed:
-            self._place()
-            numbers = np.array(self._numbers) if len(self) <= rule.limit else self._chosen(rule)
-            worst = self._values[self._ranked[self.finite - 1]]
-            self._fed[rule] = Fed(numbers=numbers, values=self._values[numbers], worst=float(worst))
+            self._fed[rule] = self._given(rule, None)
         return self._fed[rule]
 
-    def _chosen(self, rule: Rule) -> Integers:
+    def _given(self, rule: Rule, best: Sequence[int] | None) -> Fed:
+        self._place()
+        first = self._ranked[: rule.best] if best is None else np.array(best[: rule.best], dtype=np.int64)
+        numbers = np.array(self._numbers) if len(self) <= rule.limit else self._chosen(rule, first)
+        worst = self._values[self._ranked[self.finite - 1]]
+        return Fed(numbers=numbers, values=self._values[numbers], worst=float(worst))
+
+    def _chosen(self, rule: Rule, best: Integers) -> Integers:
         chosen = np.zeros(len(self._has), dtype=np.bool_)
-        chosen[self._ranked[: rule.best]] = True
+        chosen[best] = True
         newest = np.array(self._numbers[-(rule.best + rule.newest) :])
         others = newest[~chosen[newest]]
         chosen[others[len(others) - rule.newest :]] = True
         left = np.flatnonzero(self._has & ~chosen)
-        room = rule.limit - rule.best - rule.newest
+        room = rule.limit - int(chosen.sum())
         chosen[left[(2 * np.arange(room) + 1) * len(left) // (2 * room)]] = True
         return np.flatnonzero(chosen)
 

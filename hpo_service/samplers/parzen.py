@@ -16,7 +16,7 @@ import optuna
 from optuna.distributions import BaseDistribution
 from optuna.samplers._tpe import _truncnorm
 from optuna.samplers._tpe.probability_distributions import _BatchedCategoricalDistributions
-from optuna.samplers._tpe.sampler import default_gamma
+from optuna.samplers._tpe.sampler import default_gamma, default_gamma_multiobjective
 
 from hpo_service.samplers.evidence import Evidence
 
@@ -36,8 +36,8 @@ class ParzenEstimators(optuna.samplers.TPESampler):
         """Codes of some parameters, drawn jointly; their `columns` in the evidence, of which only trials that have all
         of them count. The same draw as `sample_relative`."""
         space = dict(distributions)
-        good = np.zeros(len(evidence.values), dtype=np.bool_)
-        good[evidence.ranked[: default_gamma(len(evidence.ranked))]] = True
+        share = default_gamma_multiobjective if evidence.several else default_gamma
+        good = evidence.good(share(len(evidence.ranked)))
         below, above = (self._density(evidence.codes[part][:, columns], space) for part in (good, ~good))
         self.densities = (below, above)
         samples = below.sample(self._rng.rng, self._n_ei_candidates)

@@ -49,6 +49,7 @@ class Process:
         values = values / size
         shift, scale = float(values.mean()), max(EPS / size, float(values.std()))
         self.shift, self.scale = shift * size, scale * size
+        self.log_unit = float(np.log(self.scale))
         self.maximize = evidence.maximize
         self._space = PointSpace(dict(distributions))
         self._points = self._normalized(evidence.codes[known])
@@ -71,9 +72,7 @@ class Process:
 
     def improvement(self, codes: dict[str, Any]) -> float:
         """The expected improvement on the best value by a configuration in codes, in the objective's own units."""
-        alone = acquisitions.LogEI(
-            gpr=self._regressor, search_space=self._space, threshold=float(self._values.max())
-        )
+        alone = acquisitions.LogEI(gpr=self._regressor, search_space=self._space, threshold=float(self._values.max()))
         point = self._space.get_normalized_params([None], [codes])  # type: ignore[list-item]
         return float(np.exp(alone.eval_acqf_no_grad(point)[0])) * self.scale
 
@@ -232,5 +231,5 @@ class FittedProcess:
         return Prediction(
             mean=means if process.maximize else -means,
             deviation=np.sqrt(variance.numpy()) * process.scale,
-            acquisition=expected + np.log(process.scale),
+            acquisition=expected + process.log_unit,
         )

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import importlib
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -27,18 +27,22 @@ from hpo_service.samplers.evidence import Evidence
 from hpo_service.samplers.independent import RandomSampler
 from hpo_service.samplers.levels import Rule
 from hpo_service.samplers.observations import Basis, Observations
+from hpo_service.samplers.outcomes import Outcomes
 from hpo_service.samplers.surrogate_view import (
     MAX_NEXT,
     DensityModel,
     ProcessModel,
     Scene,
     SurrogateView,
+    acquisition_name,
     incumbent,
     look,
 )
 
 if TYPE_CHECKING:
     from hpo_service.samplers.encoding import Codes, Encoding
+    from hpo_service.samplers.hypervolume import Processes
+    from hpo_service.samplers.judged import Judged
     from hpo_service.samplers.parzen import Densities
     from hpo_service.samplers.process import Process
 
@@ -63,9 +67,15 @@ class _Logged:
 
     def __init__(self, evidence: Evidence, numbers: Integers, values: Floats) -> None:
         self.evidence = evidence
-        self.process: Process | None = None
+        self.process: Process | Processes | None = None
         self._numbers = numbers
         self._values = values
+
+    @property
+    def empty(self) -> bool:
+        """Whether there is nothing to learn from."""
+        judged = self.evidence.judged
+        return bool(self.evidence.running.all()) or (judged is not None and judged.empty)
 
     @property
     def used(self) -> tuple[tuple[int, float | None], ...]:
@@ -109,6 +119,7 @@ class SurrogateSampler:
         self._by_bracket = by_bracket
         self._independent = RandomSampler(study_seed, repeats=repeats)
         self._observations = Observations(history, by_bracket=by_bracket)
+        self._outcomes = Outcomes(history)
         self._encodings: dict[int, tuple[Encoding, Codes]] = {}  # by version of the space
         self._logged: tuple[Any, _Logged] | None = None  # the newest, with what it is of
         self._newest: _Fit | None = None  # for `view` alone
@@ -127,7 +138,7 @@ class SurrogateSampler:
         if not self._encoding(ask.space_version)[0].distributions:
             return self._independently(ask, "nothing to model")
         logged = self._data(ask, basis)
-        if logged.evidence.running.all():
+        if logged.empty:
             return self._independently(ask, "no result lies in the space")
         evidence = self._with_pending(ask, logged)
         for attempt in range(TRIES[self._surrogate]):
@@ -138,7 +149,7 @@ class SurrogateSampler:
                 continue
             key = ask.space.config_key(params)
             if self._repeats or not ask.taken(key):
-                if self._surrogate == "gp" and not self._scheduled:
+                if self._surrogate == "gp" and not self._scheduled and not self._outcomes.wanted:
                     self._gain = partial(self._improvement, ask.space_version, logged, params)
                 return Draw(params=params, key=key, reason=self._reason(basis))
         return self._independently(ask, "the model's choices were forbidden or tried before")
@@ -150,8 +161,8 @@ class SurrogateSampler:
 
     def _improvement(self, version: int, logged: _Logged, params: Mapping[str, Any]) -> float:
         codes = self._encoding(version)[0].encode_whole(params)
-        assert logged.process is not None, "a configuration was chosen by it"
-        return 0.0 if codes is None else float(logged.process.improvement(codes))
+        process: Any = logged.process  # a configuration was chosen by it
+        return 0.0 if codes is None else float(process.improvement(codes))
 
     def spent(self, ask: Ask) -> str | None:
         """A finite space is used up once each of its configurations was tried."""
@@ -164,6 +175,7 @@ class SurrogateSampler:
     def rested(self, trial: TrialRecord) -> None:
         """There is something to learn."""
         self._observations.rested(trial)
+        self._outcomes.rested(trial)
 
     def view(self, ask: Ask | None, underway: Mapping[int, str]) -> SurrogateView | None:
         """The newest model, or the one that `ask` would be answered by; None where there is none. `underway`: the
@@ -174,12 +186,17 @@ class SurrogateSampler:
         encoding, _ = self._encoding(fit.space_version)
         trials, maximize = self._history.trials, self._history.objective.maximize
         used = fit.logged.used
-        best = incumbent(used, trials, encoding, maximize=maximize)
+        best = incumbent(self._eligible(used), trials, encoding, maximize=maximize)
         if best is None:
             return None
         chosen = [number for number, why in underway.items() if why.startswith(f"{NAMES[self._surrogate]} on ")]
         scene = Scene(
             surrogate=self._surrogate,
+            acquisition_name=acquisition_name(
+                self._surrogate,
+                objectives=len(self._history.objectives),
+                constrained=bool(self._history.constraints),
+            ),
             trial=fit.number,
             resource=fit.basis.resource,
             used=used,
@@ -190,6 +207,11 @@ class SurrogateSampler:
             encoding=encoding,
         )
         return look(scene, self._model(fit, encoding, best))
+
+    def _eligible(self, used: Sequence[tuple[int, float | None]]) -> Sequence[tuple[int, float | None]]:
+        """Those of the trials that break the constraints least: all of them, where there are none."""
+        least = min((self._history[number].violation for number, value in used if value is not None), default=0.0)
+        return [(number, value) for number, value in used if self._history[number].violation <= least]
 
     def _model(self, fit: _Fit, encoding: Encoding, best: TrialRecord) -> ProcessModel | DensityModel:
         if self._surrogate == "gp":
@@ -202,8 +224,9 @@ class SurrogateSampler:
         levels: list[Densities] = []
 
         def follow(space: dict[str, Any]) -> dict[str, Any]:
-            sampler.choose(fit.evidence, space, encoding.columns(space))
-            levels.append(parzen.Densities(space, *sampler.densities, through=codes))
+            for group in self._groups(space):
+                sampler.choose(fit.evidence, group, encoding.columns(group))
+                levels.append(parzen.Densities(group, *sampler.densities, through=codes))
             return {name: codes[name] for name in space}
 
         _parents_first(encoding, follow)
@@ -215,7 +238,7 @@ class SurrogateSampler:
         if basis is None or not self._encoding(ask.space_version)[0].distributions:
             return None
         logged = self._data(ask, basis)
-        if logged.evidence.running.all():
+        if logged.empty:
             return None
         evidence = self._with_pending(ask, logged)
         acquisition = None
@@ -263,7 +286,8 @@ class SurrogateSampler:
         return self._logged[1]
 
     def _gathered(self, version: int, basis: Basis) -> _Logged:
-        fed = basis.level.fed(FED[self._surrogate])
+        rule = FED[self._surrogate]
+        fed = basis.level.fed(rule, self._outcomes.best(rule.best) if self._outcomes.wanted else None)
         running = np.array(basis.running[-RUNNING_FED[self._surrogate] :], dtype=np.int64)
         numbers = np.concatenate([fed.numbers, running])
         order = np.argsort(numbers)
@@ -273,8 +297,23 @@ class SurrogateSampler:
         if self._surrogate == "gp":  # it cannot take a trial that lacks a parameter
             known = ~np.isnan(codes).any(axis=1)
             codes, values, given = codes[known], values[known], np.isin(fed.numbers, numbers[order][known])
-        evidence = Evidence(codes=codes, values=values, maximize=self._history.objective.maximize)
+            order = order[known]
+        maximize = self._history.objective.maximize
+        judged = None
+        if self._outcomes.wanted:
+            told = np.concatenate([fed.values, np.full(len(running), np.nan)])[order]
+            judged = self._judged(numbers[order], told, ~np.isnan(values))
+        evidence = Evidence(codes=codes, values=values, maximize=maximize, judged=judged)
         return _Logged(evidence, fed.numbers[given], fed.values[given])
+
+    def _judged(self, numbers: Integers, told: Floats, rested: npt.NDArray[np.bool_]) -> Judged:
+        """What several objectives and constraints make of these trials. `told`: of the first objective at the model's
+        level, NaN for failed trials and those on their way."""
+        losses, excess, violations = self._outcomes.of(numbers.tolist(), rested)
+        if not self._outcomes.several:
+            losses[:, 0] = -told if self._history.objective.maximize else told
+        found: Judged = _module("judged").Judged(losses=losses, excess=excess, violations=violations, rested=rested)
+        return found
 
     def _with_pending(self, ask: Ask, logged: _Logged) -> Evidence:
         """The data with the trials of this round of proposals."""
@@ -282,10 +321,12 @@ class SurrogateSampler:
         rows = [row for pending in ask.batch.pending if (row := codes.row(pending.params)) is not None]
         return logged.evidence.with_running(rows)
 
-    def _process(self, ask: Ask, logged: _Logged) -> Process:
+    def _process(self, ask: Ask, logged: _Logged) -> Process | Processes:
         if logged.process is None:
             encoding, _ = self._encoding(ask.space_version)
-            logged.process = _module("process").Process(logged.evidence, encoding.distributions)
+            judged = logged.evidence.judged is not None
+            made = _module("hypervolume").Processes if judged else _module("process").Process
+            logged.process = made(logged.evidence, encoding.distributions)
         return logged.process
 
     def _choose(self, ask: Ask, logged: _Logged, evidence: Evidence, seed: int) -> tuple[dict[str, Any], Any]:
@@ -296,8 +337,19 @@ class SurrogateSampler:
             acquisition = process.acquisition(evidence, rng)
             return _build(encoding, process.choose(acquisition, rng)), acquisition
         sampler = _module("parzen").ParzenEstimators(seed)
-        found = _parents_first(encoding, lambda space: sampler.choose(evidence, space, encoding.columns(space)))
-        return found, None
+
+        def sample(space: dict[str, Any]) -> dict[str, Any]:
+            codes: dict[str, Any] = {}
+            for group in self._groups(space):
+                codes |= sampler.choose(evidence, group, encoding.columns(group))
+            return codes
+
+        return _parents_first(encoding, sample), None
+
+    def _groups(self, space: dict[str, Any]) -> list[dict[str, Any]]:
+        """What TPE draws together: all parameters, but each by itself where there are several objectives (as Ozaki et
+        al. 2022 do): good trials then lie along a front, not around one place."""
+        return [{name: one} for name, one in space.items()] if self._outcomes.several else [space]
 
 
 def _build(encoding: Encoding, codes: dict[str, Any]) -> dict[str, Any]:

@@ -22,7 +22,6 @@ from search_spaces import BaseParameter, Choice, SearchSpace
 
 if TYPE_CHECKING:
     from hpo_service.samplers.encoding import Encoding
-    from hpo_service.samplers.parzen import Densities
     from hpo_service.samplers.process import FittedProcess
 
 Floats = npt.NDArray[np.float64]
@@ -38,7 +37,16 @@ MARKED = 4
 SIGMAS = 1.959964
 """Half of the 95 % band of a normal distribution."""
 MAX_LOG_RATIO = 69.0
-ACQUISITIONS = {"gp": "log expected improvement", "tpe": "density ratio l(x)/g(x)"}
+IMPROVEMENT, RATIO = "log expected improvement", "density ratio l(x)/g(x)"
+
+
+def acquisition_name(surrogate: str, *, objectives: int, constrained: bool) -> str:
+    """What the acquisition is, in words."""
+    if surrogate == "tpe":
+        return RATIO
+    if objectives > 1:
+        return "log expected hypervolume improvement"
+    return "log constrained expected improvement" if constrained else IMPROVEMENT
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -67,6 +75,7 @@ class SurrogateView:
     a parameter has no line."""
 
     surrogate: str
+    acquisition_name: str
     trial: int
     resource: float | None
     observations_used: int
@@ -81,7 +90,7 @@ class SurrogateView:
         """Plain values, as they are stored."""
         return {
             "surrogate": self.surrogate,
-            "acquisition_name": ACQUISITIONS[self.surrogate],
+            "acquisition_name": self.acquisition_name,
             "trial": self.trial,
             "resource": self.resource,
             "observations_used": self.observations_used,
@@ -177,6 +186,7 @@ class Scene:
     incumbent: TrialRecord
     next: tuple[TrialRecord, ...]
     encoding: Encoding
+    acquisition_name: str = RATIO
 
 
 def incumbent(
@@ -203,6 +213,7 @@ def look(scene: Scene, model: Model) -> SurrogateView:
             lines[name] = line
     return SurrogateView(
         surrogate=scene.surrogate,
+        acquisition_name=scene.acquisition_name,
         trial=scene.trial,
         resource=None if math.isinf(scene.resource) else scene.resource,
         observations_used=len(scene.used),
