@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from functools import partial
 
-from hpo_service.bench.peers import halving, hebo, optuna, smac, syne_tune
+from hpo_service.bench.peers import bohb, halving, hebo, optuna, smac, syne_tune
 from hpo_service.bench.peers.clock import Maker, search
 from hpo_service.bench.runs import Method
 
@@ -45,6 +45,12 @@ _METHODS: tuple[tuple[str, str, tuple[str, ...], Maker], ...] = (
         "SMAC3's multi-fidelity facade",
         ("smac", "ConfigSpace"),
         lambda problem, seed, workers, budget: smac.SmacPeer(problem, seed),
+    ),
+    (
+        "ray-bohb",
+        "Ray Tune's BOHB",
+        ("ray", "hpbandster", "ConfigSpace", "optuna"),
+        lambda problem, seed, workers, budget: bohb.BohbPeer(problem, seed),
     ),
     (
         "hebo",

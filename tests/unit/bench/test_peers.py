@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import importlib.util
 from typing import Any
 
 import numpy as np
 import pytest
 
 from hpo_service.bench.peers import methods
+from hpo_service.bench.peers.bohb import Bracket, brackets
 from hpo_service.bench.peers.halving import Asha, OneEpochThenBest, rungs
 from hpo_service.bench.problems.base import Problem
 from hpo_service.bench.runs import Method
@@ -41,18 +41,37 @@ PROBLEM = Problem(
     fails_after=lambda params: 3 if params["depth"] == 3 else None,
 )
 METHODS = {method.name: method for method in methods()}
-SLOW = {"optuna-gp"}
+SLOW = {"optuna-gp", "hebo", "syne-tune-cqr", "syne-tune-asha-cqr"}
 HERE = [name for name, method in METHODS.items() if not method.missing()]
+
+
+def test_brackets_begin_with_the_largest() -> None:
+    assert [(one.size, one.levels) for one in brackets(52)] == [
+        (27, (1, 5, 17, 52)), (12, (5, 17, 52)), (6, (17, 52)), (4, (52,)),
+    ]  # fmt: skip
+    assert [(one.size, one.levels) for one in brackets(1)] == [(1, (1,))]
+
+
+def test_a_bracket_keeps_the_best_third_of_a_whole_rung() -> None:
+    bracket = Bracket(levels=(1, 3, 9), size=9)
+    for trial in range(9):
+        assert not bracket.filled
+        bracket.add(trial)
+    told = [bracket.result(trial, np.inf if trial == 8 else float(trial)) for trial in reversed(range(9))]
+    assert told == [[]] * 8 + [[3, 4, 5, 6, 7, 8]]
+    assert (list(bracket.waiting), bracket.levels[bracket.rung]) == ([0, 1, 2], 3)
+    assert [bracket.result(trial, 1.0 + trial) for trial in (2, 0, 1)] == [[], [], [1, 2]]
+    assert bracket.result(0, 0.5) == [0]
+    assert bracket.trials == []
 
 
 def test_names_are_distinct_and_say_what_they_need() -> None:
     assert len(METHODS) == len(methods())
     assert all(method.peer and method.summary for method in METHODS.values())
     assert {"optuna-tpe", "asha-resume", "one-epoch"} <= set(HERE)
-    missing = [name for name, method in METHODS.items() if method.missing()]
-    assert all(any(importlib.util.find_spec(r) is None for r in METHODS[name].requires) for name in missing)
 
 
+@pytest.mark.filterwarnings("ignore")  # of other libraries, about themselves
 @pytest.mark.parametrize(
     ("name", "workers"), [(name, n) for name in HERE for n in (1, 4) if n == 1 or name not in SLOW]
 )
