@@ -11,14 +11,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
-from hpo_service.core.algorithm_specs import AlgorithmSpec, AutoSpec, BayesianSpec, GridSpec, SobolSpec
+from hpo_service.core.algorithm_specs import AlgorithmSpec, AutoSpec, BayesianSpec, GridSpec, Nsga2Spec, SobolSpec
 from hpo_service.core.definition import StudyDefinition
 from hpo_service.core.proposals import UNLIMITED
 from hpo_service.core.tables import TOLERANCE, exact
 from search_spaces import BaseParameter, SearchSpace
 from search_spaces.catalog import RECIPES
 
-Method = Literal["curves", "rungs", "gp", "tpe", "grid", "sobol"]
+Method = Literal["curves", "rungs", "gp", "tpe", "grid", "sobol", "nsga2"]
 METHODS: tuple[str, ...] = get_args(Method)
 
 SMALL_SPACE = 64
@@ -29,6 +29,10 @@ CONDITIONAL_SHARE = 1 / 3
 """From this share of conditional parameters on, most places of a process's cube stand for no difference at all."""
 LARGE_BUDGET = 1000
 """With room for more full trainings than that, results outnumber by far what a process is fed."""
+MANY_TRAININGS = 500
+"""Of several objectives: with room for more, generations come as far as a model and take no time to think."""
+MOST_PROCESSES = 4
+"""Objectives that Gaussian processes serve (`suitability.MAX_PROCESSES`)."""
 FEWEST_SEGMENTS = 3.0
 """Where max_resource is less than so many times min_resource, there is nothing to judge early."""
 ETA = 3
@@ -62,19 +66,20 @@ NAMES: Mapping[str, str] = {
     "tpe": "TPE on final values",
     "grid": "every configuration",
     "sobol": "a Sobol sequence",
+    "nsga2": "NSGA-II, generations that are bred from the front",
 }
 
 
 def choose(definition: StudyDefinition) -> Choice:
     """The pick for a definition whose algorithm is `auto`, by rules that are tried in this order."""
     space = definition.search_space
-    if len(definition.objectives) > 1:
-        return Choice(method="sobol", reason=f"{len(definition.objectives)} objectives are to be covered")
     size, most = space.cardinality, trainings(definition)
     if size is not None and size <= min(SMALL_SPACE, most) and most < math.inf and not definition.repeats:
         return Choice(method="grid", reason=f"the space has {size} configurations, and the budget holds all of them")
     tuned, conditional = _tuned(space)
     wide = _why_wide(len(tuned), len(conditional))
+    if len(definition.objectives) > 1:
+        return _of_several(definition, wide, most)
     whole = _why_whole(definition)
     if whole is None and not definition.resumes:
         sizes = f"{len(levels(definition))} {_sizes(definition)}"
@@ -91,6 +96,18 @@ def choose(definition: StudyDefinition) -> Choice:
     return Choice(method="gp", reason=f"{whole}, and {_count(len(tuned), 'parameter')} to learn about")
 
 
+def _of_several(definition: StudyDefinition, wide: str | None, most: float) -> Choice:
+    """For several objectives, of which nobody knows how to judge trials early."""
+    count = len(definition.objectives)
+    if MANY_TRAININGS < most < math.inf:
+        return Choice(method="nsga2", reason=f"{count} objectives, and a budget of {most:g} trainings")
+    if wide is None and count > MOST_PROCESSES:
+        wide = f"a process for each of more than {MOST_PROCESSES} is too slow"
+    if wide is not None:
+        return Choice(method="tpe", reason=f"{count} objectives, and {wide}")
+    return Choice(method="gp", reason=f"{count} objectives: where the volume before their front may grow most")
+
+
 def stands_for(definition: StudyDefinition, method: str | None = None) -> StudyDefinition:
     """The definition with the algorithm that `auto` stands for, where that is one that can be named (grid, sobol,
     bayesian); unchanged for what only `auto` has (`curves`, `rungs`), and for any other algorithm."""
@@ -101,6 +118,7 @@ def stands_for(definition: StudyDefinition, method: str | None = None) -> StudyD
     named: Mapping[str, AlgorithmSpec] = {
         "grid": GridSpec(max_resource=far),
         "sobol": SobolSpec(max_resource=far),
+        "nsga2": Nsga2Spec(max_resource=far),
         "gp": BayesianSpec(surrogate="gp", max_resource=far, startup_trials=STARTUP),
         "tpe": BayesianSpec(surrogate="tpe", max_resource=far, startup_trials=STARTUP),
     }

@@ -24,6 +24,7 @@ TREE: dict[str, Any] = {
     "c": {**LR, "when": {"kind": "svm"}},
     "trees": {"type": "integer", "low": 10, "high": 500, "when": {"kind": "forest"}},
 }
+TWO = [{"metric": "loss"}, {"metric": "seconds"}]
 EPOCHS = {"lr": LR, "epochs": {"type": "integer", "low": 1, "high": 50}}
 
 
@@ -55,6 +56,12 @@ RULES: list[tuple[str, dict[str, Any], str]] = [
     ("curves", {"space": FEW, "far": 10, "budget": {"resource": 119}}, "judged early"),
     ("gp", {"space": FEW, "budget": {"hours": 1}}, "max_resource"),
     ("gp", {"space": FEW, "repeats": True}, "max_resource"),
+    ("gp", {"objective": TWO}, "2 objectives"),
+    ("gp", {"objective": TWO, "far": 27}, "2 objectives"),
+    ("tpe", {"objective": TWO, "space": TREE}, "hang on conditions"),
+    ("tpe", {"objective": [{"metric": f"m{i}"} for i in range(5)]}, "5 objectives"),
+    ("nsga2", {"objective": TWO, "budget": {"trials": 501}}, "501 trainings"),
+    ("grid", {"objective": TWO, "space": FEW}, "12 configurations"),
 ]
 
 
