@@ -204,7 +204,6 @@ def _sampler(state: State, definition: StudyDefinition, picked: str | None) -> S
         surrogate=name,
         repeats=repeats,
         startup_trials=startup,
-        by_bracket=isinstance(spec, specs.BohbSpec),
     )
 
 

@@ -245,8 +245,8 @@ class PashaSpec(_Halving, _Blocks, _Sized):
     name: Literal["pasha"] = "pasha"
     epsilon: Literal["auto"] | Annotated[float, Field(ge=0)] = Field(
         default="auto",
-        description="Values of the objective that are no further apart count as equal. auto: estimated from the noise of "
-        "the learning curves.",
+        description="Values of the objective that are no further apart count as equal. auto: estimated from the noise "
+        "of the learning curves.",
     )
 
 

@@ -98,7 +98,7 @@ class _Fit:
 
 
 class SurrogateSampler:
-    """A `Sampler`. `by_bracket`: the model learns from the brackets that were complete when the trial's own began."""
+    """A `Sampler`: the model learns from all that is known (`bohb` has one that does not)."""
 
     def __init__(
         self,
@@ -108,7 +108,6 @@ class SurrogateSampler:
         surrogate: str,
         repeats: bool,
         startup_trials: int | None,
-        by_bracket: bool = False,
     ) -> None:
         self._seed = study_seed
         self._history = history
@@ -116,9 +115,8 @@ class SurrogateSampler:
         self._repeats = repeats
         self._scheduled = startup_trials is None
         self._startup = STARTUP_TRIALS if startup_trials is None else startup_trials
-        self._by_bracket = by_bracket
         self._independent = RandomSampler(study_seed, repeats=repeats)
-        self._observations = Observations(history, by_bracket=by_bracket)
+        self._observations = Observations(history)
         self._outcomes = Outcomes(history)
         self._encodings: dict[int, tuple[Encoding, Codes]] = {}  # by version of the space
         self._logged: tuple[Any, _Logged] | None = None  # the newest, with what it is of
@@ -267,8 +265,6 @@ class SurrogateSampler:
 
     def _basis(self, ask: Ask) -> Basis | None:
         enough = len(ask.space.names) + 1 if self._scheduled else 2
-        if self._by_bracket:
-            return self._observations.of_brackets(enough, ask.basis or frozenset())
         return self._observations.latest(enough)
 
     def _encoding(self, version: int) -> tuple[Encoding, Codes]:

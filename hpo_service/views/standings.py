@@ -33,8 +33,8 @@ class Standing:
     """One entry per trial that stands in a bracket, by number.
 
     `first` is the rung that it entered the bracket at, `last` the highest one that it entered; `pending` says that it
-    was promoted there and waits for a slot; `value` is what it came to there, NaN while it has not come to rest, and for
-    those that failed or were cancelled.
+    was promoted there and waits for a slot; `value` is what it came to there, NaN while it has not come to rest, and
+    for those that failed or were cancelled.
     """
 
     number: Ints

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hpo_service import algorithms
@@ -33,6 +33,7 @@ def test_the_places_of_a_level_go_round_through_its_slots() -> None:
     assert populations.seat(1, 0, 0) == Seat(level=1, slot=3)
 
 
+@settings(deadline=None, max_examples=50)
 @given(st.integers(1, 120), st.integers(2, 4), st.data())
 def test_the_places_of_a_rung_have_slots_of_their_own(most: int, eta: int, data: st.DataObject) -> None:
     populations = Subpopulations(hyperband_round(1, most, eta))

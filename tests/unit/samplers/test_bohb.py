@@ -32,6 +32,7 @@ def by_hand(points: list[tuple[float, int]], at: tuple[float, int], categories: 
     return total / n
 
 
+@settings(deadline=None, max_examples=50)
 @given(
     st.lists(st.tuples(place, st.integers(0, 2)), min_size=2, max_size=8),
     st.tuples(place, st.integers(0, 2)),

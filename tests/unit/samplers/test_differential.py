@@ -32,6 +32,7 @@ EVERY: dict[str, Any] = {
 }
 
 
+@settings(deadline=None, max_examples=50)
 @given(st.integers(0, 2**32), st.integers(0, 1000))
 def test_a_point_stands_for_its_configuration(seed: int, number: int) -> None:
     space = SearchSpace.from_definition(EVERY, ())

@@ -34,6 +34,7 @@ def crossed(one: Sequence[float], other: Sequence[float]) -> float | None:
     return abs(pairs[-1][0] - pairs[-1][1]) if there else None
 
 
+@settings(deadline=None, max_examples=50)
 @given(st.lists(curves, min_size=1, max_size=5), curves)
 def test_a_pair_is_noise_where_curves_cross_there_and_back(others: list[list[float]], row: list[float]) -> None:
     width = max(map(len, [row, *others]))
@@ -92,6 +93,7 @@ def in_groups(below: Sequence[float], here: Sequence[float], epsilon: float) -> 
     return all(trial in group for trial, group in zip(now, groups, strict=True))
 
 
+@settings(deadline=None, max_examples=50)
 @given(st.lists(st.tuples(values, values), max_size=8), st.sampled_from([0.0, 0.15, 0.5, 5.0]))
 def test_soft_ranking_is_that_of_groups_of_equals(pairs: list[tuple[float, float]], epsilon: float) -> None:
     below, here = [p[0] for p in pairs], [p[1] for p in pairs]
