@@ -3,6 +3,7 @@ goes on where it stopped. Compares nothing."""
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import json
 import os
@@ -15,16 +16,30 @@ from dataclasses import dataclass, field, replace
 from multiprocessing import get_context
 from pathlib import Path
 
+import numpy as np
+
 from hpo_service.bench import elsewhere, methods
 from hpo_service.bench.problems.base import Problem
 from hpo_service.bench.protocol import Cell
-from hpo_service.bench.runs import Run
+from hpo_service.bench.runs import Method, Run
 from hpo_service.bench.sources import Source
 from hpo_service.bench.variants import vary
 from hpo_service.errors import InvalidInput, Unavailable
 
 FILE = "runs.jsonl"
 THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+TOY = Problem(
+    collection="toy",
+    name="line",
+    space={"x": {"type": "uniform", "low": 0.0, "high": 1.0}},
+    max_resource=3,
+    maximize=False,
+    best=0.0,
+    median=0.5,
+    curves=lambda params: np.full(3, float(params["x"])),
+)
+TOY_BUDGET = 13.0
+"""More full trainings than any method draws at random before it asks its model."""
 Tell = Callable[[Cell, "Run | str"], None]
 """Told of every cell that is over: its run, or what went wrong."""
 
@@ -73,6 +88,7 @@ class Bench:
 
     source: Source
     _problems: dict[tuple[str, str], Problem] = field(default_factory=dict)
+    _warm: set[str] = field(default_factory=set)
 
     def titles(self) -> tuple[str, ...]:
         """The problems' titles. Raises what `Source.load` does."""
@@ -95,12 +111,22 @@ class Bench:
         problem = self.problem(cell.title, cell.variant)
         method = methods.known()[cell.method]
         try:
-            for name in method.requires:  # not within its first decision
-                importlib.import_module(name)
-            _one_thread()
+            self._warm_up(method)
             return method.search(problem, cell.seed, cell.workers, cell.budget)
         except Exception as error:
             return "".join(traceback.format_exception(error, limit=-3))
+
+    def _warm_up(self, method: Method) -> None:
+        """What a method imports and compiles when it first decides is done once in a process, beforehand: a service
+        does so once in its life."""
+        if method.name in self._warm:
+            return
+        self._warm.add(method.name)
+        for name in method.requires:
+            importlib.import_module(name)
+        _one_thread()
+        with contextlib.suppress(Exception):  # whatever it is, the run that follows will tell
+            method.search(TOY, 0, 1, TOY_BUDGET)
 
 
 def execute(wanted: Sequence[Cell], bench: Bench, records: Records, *, jobs: int, tell: Tell) -> None:
