@@ -1,4 +1,4 @@
-"""SMAC3's multi-fidelity facade, asked and told (Lindauer et al. 2022; SMAC 2.3): random forests over Hyperband.
+"""SMAC3's multi-fidelity facade, asked and told (Lindauer et al. 2022; SMAC 2.4): random forests over Hyperband.
 
 SMAC knows nothing of checkpoints; a configuration that it wants at a higher budget goes on where it stands, which costs
 it less than SMAC reckons. Budgets are rounded to whole epochs.
