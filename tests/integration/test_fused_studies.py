@@ -36,6 +36,7 @@ SYNCHRONOUS: dict[str, dict[str, Any]] = {
     "random": {"algorithm": {"name": "random", "max_resource": 3}, "budget": {"trials": 21}},
     "hyperband": {"algorithm": {"name": "hyperband", "max_resource": 9}, "budget": {"trials": 22}},
     "successive_halving": {"algorithm": {"name": "successive_halving", "trials": 18, "max_resource": 9}},
+    "pbt": {"algorithm": {"name": "pbt", "population": 8, "quantile": 0.5, "max_resource": 3}},
 }
 ASYNCHRONOUS: dict[str, dict[str, Any]] = {
     "asha": {"algorithm": {"name": "asha", "max_resource": 9}, "budget": {"trials": 20}},

@@ -20,7 +20,6 @@ SYNCHRONOUS: dict[str, dict[str, Any]] = {
     "grid": {"algorithm": {"name": "grid", "points": 2, "max_resource": 2}},
     "successive_halving": {"algorithm": {"name": "successive_halving", "trials": 9, "max_resource": 9}},
     "hyperband": {"algorithm": {"name": "hyperband", "max_resource": 9}, "budget": {"trials": 17}},
-    "pbt": {"algorithm": {"name": "pbt", "population": 4, "max_resource": 2}},
 }
 ASYNCHRONOUS: dict[str, dict[str, Any]] = {
     "asha": {"algorithm": {"name": "asha", "max_resource": 9}, "budget": {"trials": 12}},
