@@ -111,12 +111,16 @@ class Record:
             "export the trial again"
         )
 
+    def holds(self, trial: int) -> bool:
+        """Whether it is this trial's record, or holds that of a trial which it goes back to."""
+        return trial == self.trial or any(parent.holds(trial) for parent in self.parents.values())
+
     def of(self, trial: int) -> Record:
         """The record of this trial, which is this one's or a parent's. Raises InvalidOrderError."""
         if trial == self.trial:
             return self
         for parent in self.parents.values():
-            if parent.trial == trial or trial in parent.parents:
+            if parent.holds(trial):
                 return parent.of(trial)
         raise InvalidOrderError(
             f"a record must hold the trials that it went on from, but trial {trial} is missing; export the trial again"

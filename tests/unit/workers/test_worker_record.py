@@ -103,6 +103,18 @@ def test_a_trial_that_began_with_another_ones_checkpoint_trains_that_one_first()
     ]
 
 
+def test_a_lineage_of_many_generations_is_trained_from_its_beginning() -> None:
+    point = Point(step=1, resource=1.0, fence=1, metrics={})
+    told = a_record(0, [a_segment(1, None)], [point])
+    for number in range(1, 30):
+        place = Source(trial=number - 1, fence=1, step=number)
+        last = replace(point, step=number + 1)
+        told = a_record(number, [a_segment(1, place)], [last], parents={number - 1: told})
+    assert [(run.trial, run.until, run.keeps) for run in record.runs(told)] == [
+        (number, number + 1, number < 29) for number in range(30)
+    ]
+
+
 def test_a_record_that_contradicts_itself_is_refused() -> None:
     point = Point(step=1, resource=1.0, fence=1, metrics={})
     for source in (
