@@ -22,6 +22,7 @@ from hpo_service.core.rounds import Rounds
 from hpo_service.core.suitability import check, check_change, segment_target
 from hpo_service.core.tables import HalvingTable, HyperbandTable, halving, hyperband_round, levels_up
 from hpo_service.samplers import cmaes, exploring, nsga2
+from hpo_service.samplers.advised import Advice
 from hpo_service.samplers.bohb import BohbSampler
 from hpo_service.samplers.differential import DifferentialSampler
 from hpo_service.samplers.enqueued import NothingSampler
@@ -204,6 +205,7 @@ def _sampler(state: State, definition: StudyDefinition, picked: str | None) -> S
         surrogate=name,
         repeats=repeats,
         startup_trials=startup,
+        advice=None if picked is None else Advice(seed, state.history, lambda: state.warm),
     )
 
 

@@ -23,6 +23,7 @@ import numpy.typing as npt
 from hpo_service.core import seeds
 from hpo_service.core.history import History, TrialRecord
 from hpo_service.core.roles import Ask, Draw
+from hpo_service.samplers.advised import Advice
 from hpo_service.samplers.evidence import Evidence
 from hpo_service.samplers.independent import RandomSampler
 from hpo_service.samplers.levels import Rule
@@ -98,7 +99,8 @@ class _Fit:
 
 
 class SurrogateSampler:
-    """A `Sampler`: the model learns from all that is known (`bohb` has one that does not)."""
+    """A `Sampler`: the model learns from all that is known (`bohb` has one that does not). `advice`: what past studies
+    say, where there are any, as long as the model cannot be asked."""
 
     def __init__(
         self,
@@ -108,6 +110,7 @@ class SurrogateSampler:
         surrogate: str,
         repeats: bool,
         startup_trials: int | None,
+        advice: Advice | None = None,
     ) -> None:
         self._seed = study_seed
         self._history = history
@@ -115,6 +118,7 @@ class SurrogateSampler:
         self._repeats = repeats
         self._scheduled = startup_trials is None
         self._startup = STARTUP_TRIALS if startup_trials is None else startup_trials
+        self._advice = advice
         self._independent = RandomSampler(study_seed, repeats=repeats)
         self._observations = Observations(history)
         self._outcomes = Outcomes(history)
@@ -256,7 +260,8 @@ class SurrogateSampler:
         )
 
     def _independently(self, ask: Ask, why: str) -> Draw | None:
-        draw = self._independent.draw(ask)
+        advised = None if self._advice is None or self.spent(ask) is not None else self._advice.draw(ask)
+        draw = advised or self._independent.draw(ask)
         return None if draw is None else Draw(params=draw.params, key=draw.key, reason=f"{draw.reason}: {why}")
 
     def _reason(self, basis: Basis) -> str:
