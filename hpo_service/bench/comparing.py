@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 import statistics as plain
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -47,12 +47,15 @@ class Asked:
 
 @dataclass(frozen=True, kw_only=True)
 class Comparison:
-    """What will be run, and what is to be said of it beforehand."""
+    """What will be run, and what is to be said of it beforehand. `left_out` are lines by method, of those that are not
+    installed here; `absent` their cells: where another environment recorded those, they count."""
 
     cells: tuple[Cell, ...]
     bench: Bench
     reference: str
     notes: tuple[str, ...]
+    left_out: Mapping[str, str]
+    absent: tuple[Cell, ...]
 
 
 @dataclass(kw_only=True)
@@ -84,18 +87,23 @@ def prepare(asked: Asked) -> Comparison:
         if name not in VARIANTS:
             raise InvalidInput(f"a variant is one of {', '.join(VARIANTS)}, or all, but got {name!r}")
     if not chosen:
-        raise InvalidInput("nothing can be run here", remedy="; ".join(left_out))
+        raise InvalidInput("nothing can be run here", remedy="; ".join(left_out.values()))
     found = protocol.cells(
-        methods=[method.name for method in chosen],
+        methods=[*(method.name for method in chosen), *left_out],
         titles=titles,
         seeds=asked.profile.seeds if asked.seeds is None else asked.seeds,
         workers=asked.workers or asked.profile.workers,
         variants=("", *asked.variants, *([elsewhere.VARIANT] if asked.portfolio else [])),
         budget=asked.budget,
     )
-    cells = tuple(cell for cell in found if _serves(cell, chosen))
+    cells = [cell for cell in found if _serves(cell)]
     return Comparison(
-        cells=cells, bench=bench, reference=asked.reference, notes=(*notes, *left_out, *trust(asked.source))
+        cells=tuple(cell for cell in cells if cell.method not in left_out),
+        bench=bench,
+        reference=asked.reference,
+        notes=(*notes, *left_out.values(), *trust(asked.source)),
+        left_out=left_out,
+        absent=tuple(cell for cell in cells if cell.method in left_out),
     )
 
 
@@ -104,7 +112,13 @@ def conclude(comparison: Comparison, records: Records, failed: Iterable[str] = (
     found = [records.find(cell) for cell in comparison.cells]
     runs = [run for run in found if run is not None]
     missing = len(comparison.cells) - len(runs)
-    notes = [*comparison.notes, *degradations(runs), *sooner(comparison.bench.source, runs)]
+    runs += [run for run in map(records.find, comparison.absent) if run is not None]
+    told = {comparison.left_out.get(run.method) for run in runs}
+    notes = [
+        *(note for note in comparison.notes if note not in told),
+        *degradations(runs),
+        *sooner(comparison.bench.source, runs),
+    ]
     if missing:
         notes.insert(0, f"{missing} of {len(comparison.cells)} runs are missing: what follows is of the others")
     groups = statistics.groups(runs, reference=comparison.reference)
@@ -175,10 +189,10 @@ def _known() -> Iterable[str]:
     return {*methods.known(), "all", "ours", "peers"}
 
 
-def _serves(cell: Cell, chosen: Sequence[methods.Method]) -> bool:
+def _serves(cell: Cell) -> bool:
     if cell.variant == elsewhere.VARIANT and cell.method not in elsewhere.METHODS:
         return False
-    can = next(method.workers for method in chosen if method.name == cell.method)
+    can = methods.known()[cell.method].workers
     return can is None or cell.workers in can
 
 

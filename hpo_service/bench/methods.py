@@ -22,9 +22,9 @@ def known() -> Mapping[str, Method]:
     return found
 
 
-def chosen(names: Iterable[str]) -> tuple[list[Method], list[str]]:
-    """The methods of these names that can run here, and a line for each that cannot. A name may be `ours`, `peers` or
-    `all`. Raises InvalidInput for an unknown name."""
+def chosen(names: Iterable[str]) -> tuple[list[Method], dict[str, str]]:
+    """The methods of these names that can run here, and by name a line for each that cannot. A name may be `ours`,
+    `peers` or `all`. Raises InvalidInput for an unknown name."""
     there = known()
     groups = {
         "all": list(there.values()),
@@ -40,9 +40,9 @@ def chosen(names: Iterable[str]) -> tuple[list[Method], list[str]]:
                 remedy=f"did you mean {near[0]}?" if near else "`hpo bench methods` lists them",
             )
         wanted |= {method.name: method for method in groups.get(name) or [there[name]]}
-    left_out = [
-        f"{method.name} is left out: it needs {', '.join(method.missing())}, which is not installed"
+    left_out = {
+        method.name: f"{method.name} is left out: it needs {', '.join(method.missing())}, which is not installed"
         for method in wanted.values()
         if method.missing()
-    ]
+    }
     return [method for method in wanted.values() if not method.missing()], left_out

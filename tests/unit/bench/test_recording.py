@@ -103,6 +103,19 @@ def test_a_method_is_left_out_where_it_cannot_serve() -> None:
     assert {cell.method for cell in found.cells} == {"even"}
 
 
+def test_what_another_environment_recorded_counts_of_methods_that_are_not_installed_here(tmp_path: Path) -> None:
+    found = comparison(methods=("even", "lost"))
+    records = Records(tmp_path)
+    run(found, records)
+    conclusion = comparing.conclude(found, records)
+    assert [row.method for row in conclusion.groups[0].rows] == ["even"]
+    assert any("lost is left out" in note for note in conclusion.notes)
+    records.add(replace(conclusion.runs[0], method="lost"))
+    conclusion = comparing.conclude(found, records)
+    assert [row.method for row in conclusion.groups[0].rows] == ["even", "lost"]
+    assert conclusion.notes == [note for note in found.notes if "lost" not in note]
+
+
 @pytest.mark.parametrize(
     ("options", "said"),
     [
