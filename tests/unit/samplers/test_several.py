@@ -1,0 +1,144 @@
+"""Models for several objectives and constraints: what is good to them, where they look, and the same folded again."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from hpo_service import algorithms
+from hpo_service.core.definition import StudyDefinition, parse
+from hpo_service.core.history import History
+from hpo_service.core.states import Origin, TrialState
+from hpo_service.samplers import hypervolume
+from hpo_service.samplers.outcomes import Outcomes
+from tests.conformance.driver import Attempt, Driver, Nature
+
+SPACE = {
+    "a": {"type": "uniform", "low": 0.0, "high": 1.0},
+    "b": {"type": "uniform", "low": 0.0, "high": 1.0},
+    "kind": {"type": "choice", "values": ["x", "y"]},
+    "c": {"type": "uniform", "low": 0.0, "high": 1.0, "when": {"kind": "x"}},
+}
+BOUND = {"metric": "size", "at_most": 0.8}
+
+
+class Trading(Driver):
+    """Trials whose objectives are at odds, and whose size grows with one parameter."""
+
+    def report(self, attempt: Attempt, reach: float) -> None:
+        params = self.rows[attempt.trial].params
+        first = params["a"] ** 2 + 0.1 * params["b"] + 0.2 * (params["kind"] == "y")
+        second = (1 - params["a"]) ** 2 + params.get("c", 0.5)
+        told = [first, second][: len(self.definition.objectives)]
+        told += [params["a"] + params["b"]] * len(self.definition.constraints)
+        row = self.rows[attempt.trial]
+        attempt.reached = row.reached = reach
+        row.value = first
+        self.record(_reported(attempt, reach, tuple(told)))
+
+
+def _reported(attempt: Attempt, reach: float, values: tuple[float, ...]) -> Any:
+    from hpo_service.core import events
+
+    row = events.ReportRow(trial=attempt.trial, fence=attempt.fence, step=int(reach), resource=reach, values=values)
+    return events.Reported(reports=(row,))
+
+
+def study(algorithm: dict[str, Any], *, objectives: int = 2, constraints: int = 0, trials: int = 24) -> StudyDefinition:
+    names = ["loss", "time"][:objectives]
+    parsed = parse(
+        {
+            "objective": [{"metric": name} for name in names],
+            "constraints": [BOUND] * constraints,
+            "space": SPACE,
+            "algorithm": {"max_resource": 1, **algorithm},
+            "trainer": {"function": "training:train"},
+            "budget": {"trials": trials},
+        }
+    )
+    algorithms.check(parsed)
+    return parsed
+
+
+TPE = {"name": "bayesian", "startup_trials": 6}
+GP = {"name": "bayesian", "surrogate": "gp", "startup_trials": 6}
+
+
+@pytest.mark.parametrize(("objectives", "constraints"), [(2, 0), (2, 1), (1, 1)])
+@pytest.mark.parametrize("algorithm", [TPE, GP])
+def test_folded_again_is_kept_alive(algorithm: dict[str, Any], objectives: int, constraints: int) -> None:
+    trials = 9 if algorithm is GP else 16
+    definition = study(algorithm, objectives=objectives, constraints=constraints, trials=trials + 4)
+    nature = Nature(seed=3, failing=0.2, failing_by=1, horizon=1)
+    driver = Trading(definition, nature, workers=3, seed=2, lag=1, check_every=25 if algorithm is GP else 17)
+    driver.run(until=lambda d: len(d.rows) >= trials)
+    driver.compare()
+    assert driver.refolds >= 1
+    assert any(" on " in reason for row in driver.rows.values() for reason in row.reasons)
+
+
+@pytest.mark.parametrize("algorithm", [TPE, GP])
+def test_the_view_is_of_the_first_objective(algorithm: dict[str, Any]) -> None:
+    driver = Trading(study(algorithm, trials=9), Nature(horizon=1), workers=1, seed=1).run()
+    view = driver.algorithm.view(final=True)
+    assert view is not None
+    document = view.to_json()
+    best = min(driver.rows.values(), key=lambda row: row.value)
+    assert document["incumbent"]["trial"] == best.number
+    wanted = "log expected hypervolume improvement" if algorithm is GP else "density ratio l(x)/g(x)"
+    assert document["acquisition_name"] == wanted
+    assert {"a", "b", "kind"} <= set(document["lines"])
+
+
+def test_a_process_under_a_constraint_looks_where_it_is_kept() -> None:
+    driver = Trading(study(GP, objectives=1, constraints=1, trials=14), Nature(horizon=1), workers=1, seed=1).run()
+    chosen = [trial for trial in driver.algorithm.history if "process on" in driver.rows[trial.number].reasons[0]]
+    assert len(chosen) == 8
+    assert sum(trial.feasible is True for trial in chosen) >= 6
+
+
+def test_the_expected_hypervolume_improvement_is_the_mean_of_samples() -> None:
+    class Fitted:
+        def __init__(self, mean: float, variance: float) -> None:
+            self.moments, self.length_scales = (mean, variance), np.ones(1)
+
+        def posterior(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+            shape = x[..., 0]
+            return 0 * shape + self.moments[0], 0 * shape + self.moments[1]
+
+    values, behind = np.array([[0.0, 1.0], [0.5, 0.5], [1.0, 0.0]]), np.array([-0.5, -0.5])
+    regressors: Any = [Fitted(0.6, 0.3), Fitted(0.2, 0.1)]
+    volume = hypervolume.LogHypervolumeImprovement(None, regressors, values, behind)
+    found = float(volume.eval_acqf(torch.zeros(1, 1, dtype=torch.float64)).exp())
+    samples = np.array([0.6, 0.2]) + np.sqrt([0.3, 0.1]) * np.random.default_rng(0).standard_normal((20_000, 2))
+    steps = np.array([[-0.5, 0.0, 1.0], [0.0, 0.5, 0.5], [0.5, 1.0, 0.0], [1.0, np.inf, -0.5]])  # from, to, beyond
+    width = np.clip(samples[:, :1] - steps[:, 0], 0, steps[:, 1] - steps[:, 0])
+    gains = (width * np.clip(samples[:, 1:] - steps[:, 2], 0, None)).sum(axis=1)
+    assert found == pytest.approx(gains.mean(), rel=0.03)
+
+
+def test_improvements_have_gradients_however_unlikely_they_are() -> None:
+    z = torch.tensor([5.0, -1.0, -6.0, -40.0, -2e3, -1e8], dtype=torch.float64, requires_grad=True)
+    found = hypervolume._log_improvement(z)
+    found.sum().backward()
+    assert torch.isfinite(found).all()
+    assert torch.isfinite(z.grad).all()
+    assert (found.diff() < 0).all()
+
+
+def test_the_front_is_kept_up_as_trials_rest() -> None:
+    definition = study(TPE)
+    history = History(definition.objectives[0], definition.search_space, others=definition.objectives[1:])
+    outcomes = Outcomes(history)
+    rng = np.random.default_rng(0)
+    losses = rng.integers(0, 12, (60, 2)).astype(float)
+    for number, (first, second) in enumerate(losses):
+        trial = history._add(number, {"a": number / 100}, Origin.SAMPLED, 1)
+        trial.value, trial.others, trial.state = float(first), (float(second),), TrialState.PAUSED
+        outcomes.rested(trial)
+    best = [i for i, one in enumerate(losses) if not any((two <= one).all() and (two < one).any() for two in losses)]
+    assert outcomes.best(100) == best
+    assert len(outcomes.best(2)) == min(2, len(best))
