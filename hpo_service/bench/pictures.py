@@ -23,7 +23,7 @@ COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#8
 DASHES = ("", "7 4", "2 3", "9 3 2 3")
 STYLE = """
 .b { font: 13px system-ui, -apple-system, "Segoe UI", Roboto, "Liberation Sans", sans-serif; --ink: #17202c; --quiet: #56606f; --line: #e1e6ec; --paper: #fff; }
-@media (prefers-color-scheme: dark) { .b { --ink: #e8ebf0; --quiet: #a3adba; --line: #2f3843; --paper: #12161c; } }
+@media (prefers-color-scheme: dark) { .b { --ink: #e8ebf0; --quiet: #a3adba; --line: #2f3843; --paper: #12161c; } .b .curve { filter: brightness(1.4); } }
 .b .paper { fill: var(--paper); } .b text { fill: var(--ink); } .b text.quiet { fill: var(--quiet); } .b text.strong { font-weight: 680; }
 .b .grid { stroke: var(--line); } .b .axis { stroke: var(--quiet); } .b .lead { stroke: var(--quiet); stroke-width: .7; fill: none; opacity: .6; }
 .b .curve { fill: none; stroke-width: 1.8; stroke-linejoin: round; } .b .curve.strong { stroke-width: 3.2; }
