@@ -45,7 +45,7 @@ _SAMPLERS = {"random": "random", "tpe": "tpe", "multivariate-tpe": "tpe", "bayes
 _STARTUP = ("n_initial_points", "n_startup_trials")
 _REFUSED = {
     "cmaes": "use bayesianoptimization, tpe or sobol",
-    "pbt": "use hyperband, or asha in a definition of ours",
+    "pbt": "use hyperband, or pbt in a definition of ours: an experiment does not say how far to train",
     "darts": "architectures are not searched here: list the choices as parameters",
     "enas": "architectures are not searched here: list the choices as parameters",
 }
