@@ -163,11 +163,18 @@ def sooner(source: Source, runs: Sequence[Run]) -> list[str]:
             took.setdefault(run.method, []).append(first(run, FOUND))
         budget = max(run.budget for run in own)
         itself = past.as_it_ran(study, budget=math.inf)
-        ordered = sorted((plain.median(times), name) for name, times in took.items())
-        ranked = ", ".join(f"{name} {_fte(time, budget)}" for time, name in ordered)
+        lines = [(name, _fte(time, budget)) for time, name in sorted((plain.median(t), n) for n, t in took.items())]
+        own_time = f"{_fte(first(itself, FOUND), math.inf)} of its {itself.epochs / _full(study):.1f}"
+        lines.append((f"the study itself ({study.algorithm})", own_time))
+        width = max(len(name) for name, _ in lines)
         said.append(
-            f"{study.name}: within {FOUND:.0%} of its best, as the median of seeds, comes {ranked}; the study itself "
-            f"({study.algorithm}) took {_fte(first(itself, FOUND), budget)} of {itself.epochs / _full(study):.1f} FTE"
+            "\n".join(
+                [
+                    f"{study.name}: full trainings until a value within {FOUND:.0%} of its best, median of the seeds",
+                    *(f"  {name.ljust(width)}  {time}" for name, time in lines),
+                    f"  {past.model_of(study).trust.verdict}",
+                ]
+            )
         )
     return said
 
@@ -178,7 +185,7 @@ def first(run: Run, regret: float) -> float:
 
 
 def _fte(time: float, budget: float) -> str:
-    return f"{time:.1f}" if math.isfinite(time) else f"not within {budget:g}"
+    return f"{time:.1f}" if math.isfinite(time) else f"more than {budget:g}"
 
 
 def _full(study: past.PastStudy) -> int:

@@ -160,7 +160,7 @@ def _compare(
         except KeyboardInterrupt:
             stopped = True
     conclusion = comparing.conclude(comparison, records, failed)
-    _tell(session, conclusion, noted=len(comparison.notes))
+    _tell(session, conclusion, said=comparison.notes)
     if kept:
         _keep(session, conclusion, folder)
     if stopped:
@@ -171,13 +171,15 @@ def _compare(
         raise typer.Exit(1)
 
 
-def _tell(session: Session, conclusion: Conclusion, *, noted: int) -> None:
+def _tell(session: Session, conclusion: Conclusion, *, said: Sequence[str]) -> None:
+    """The tables and what is not `said` yet, but for what makes the tables partial."""
     if session.json:
         session.emit(conclusion.document())
     session.say("")
     session.say(conclusion.text())
     for note in conclusion.notes:
-        session.say(f"\n{note}")
+        if note not in said or note.startswith("PARTIAL"):
+            session.say(f"\n{note}")
     for failure in conclusion.failed[:FAILURES_SHOWN]:
         sys.stderr.write(f"failed: {failure}\n")
     if len(conclusion.failed) > FAILURES_SHOWN:
