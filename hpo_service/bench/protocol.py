@@ -35,7 +35,7 @@ PROFILES: Mapping[str, Profile] = {
             "asha-resume",
         ),
         tasks={
-            "lcbench": ("7593", "167181", "168330", "168908"),
+            "lcbench": ("7593", "167181", "168330"),
             "taskset": ("imdb_patch128_LSTM128_bs64", "imdb_patch32_GRU64_avg_bs128"),
         },
     ),
