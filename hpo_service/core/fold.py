@@ -24,6 +24,7 @@ from hpo_service.core.events import (
     EndingDeclared,
     Event,
     MethodsChosen,
+    Payload,
     Reported,
     TrialsEnqueued,
     TrialsImported,
@@ -139,12 +140,17 @@ class StudyFold:
         elif isinstance(payload, TrialsEnqueued):
             for trial in payload.trials:
                 self.history.enqueue(trial)
-        elif isinstance(payload, TrialsImported):
+        else:
+            self._told(payload, event.seq)
+
+    def _told(self, payload: Payload, seq: int) -> None:
+        """What is told of the study as a whole, seldom."""
+        if isinstance(payload, TrialsImported):
             self._import(payload)
         elif isinstance(payload, EndingDeclared):
             self.state.declared = payload.reason
         elif isinstance(payload, DefinitionChanged):
-            self._change(payload, event.seq)
+            self._change(payload, seq)
         elif isinstance(payload, MethodsChosen):
             self.state.methods.take(payload)
         elif isinstance(payload, WarmStarted):
