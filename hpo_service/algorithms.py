@@ -26,6 +26,7 @@ from hpo_service.samplers.advised import Advice
 from hpo_service.samplers.bohb import BohbSampler
 from hpo_service.samplers.differential import DifferentialSampler
 from hpo_service.samplers.enqueued import NothingSampler
+from hpo_service.samplers.freeze_thaw.sampler import CurveSampler
 from hpo_service.samplers.generations import GenerationSampler
 from hpo_service.samplers.grid import GridSampler
 from hpo_service.samplers.independent import Blocks, RandomSampler
@@ -39,6 +40,7 @@ from hpo_service.schedulers.population_async import AsynchronousPopulation
 from hpo_service.schedulers.progressive import ProgressiveHalving
 from hpo_service.schedulers.single import SingleSegment
 from hpo_service.schedulers.synchronous import SynchronousHalving
+from hpo_service.schedulers.thawing import Thawing
 
 __all__ = [
     "SYNCHRONOUS",
@@ -193,6 +195,8 @@ def _sampler(state: State, definition: StudyDefinition, picked: str | None) -> S
         return GenerationSampler(seed, state.history, cmaes.begin(spec.population), repeats=repeats)
     if isinstance(spec, specs.Nsga2Spec):
         return GenerationSampler(seed, state.history, nsga2.begin(spec.population), repeats=repeats)
+    if picked == "curves":
+        return CurveSampler(seed, state.history, auto.ladder(definition), repeats=repeats, warm=lambda: state.warm)
     name = "tpe" if picked == "rungs" else surrogate(definition)
     if name is None:
         size = blocks.size(definition)
@@ -234,8 +238,10 @@ def _scheduler(state: State, definition: StudyDefinition, sampler: Sampler) -> S
         if spec.synchronous:
             return Population(state, spec, explore, _used_up(state, sampler))
         return AsynchronousPopulation(state, spec, explore)
+    if isinstance(sampler, CurveSampler):
+        return Thawing(state, sampler)
     if isinstance(spec, specs.AutoSpec):
-        return AsynchronousHalving(state, auto.levels(definition), auto.ETA)
+        return AsynchronousHalving(state, auto.rungs(definition), auto.ETA)
     varies = spec.max_resource is None and "epochs" in definition.space
     confirms = definition.confirms
     return SingleSegment(

@@ -36,6 +36,8 @@ MOST_PROCESSES = 4
 FEWEST_SEGMENTS = 3.0
 """Where max_resource is less than so many times min_resource, there is nothing to judge early."""
 ETA = 3
+FINEST, GROWTH, CLOSE = 27.0, 1.42, 0.15
+"""Of `curves`: the first level as a share of a full training, how levels grow, and how near the last but one may be."""
 STARTUP = 10
 
 
@@ -82,7 +84,7 @@ def choose(definition: StudyDefinition) -> Choice:
         return _of_several(definition, wide, most)
     whole = _why_whole(definition)
     if whole is None and not definition.resumes:
-        sizes = f"{len(levels(definition))} {_sizes(definition)}"
+        sizes = f"{len(rungs(definition))} {_sizes(definition)}"
         return Choice(method="rungs", reason=f"trials begin anew at each of {sizes}")
     if whole is None:
         if wide is not None:
@@ -154,6 +156,27 @@ def trainings(definition: StudyDefinition) -> float:
 
 
 def levels(definition: StudyDefinition) -> tuple[float, ...]:
+    """Where trials are looked at, lowest first: of `curves` and of `rungs`."""
+    return ladder(definition) if choose(definition).method == "curves" else rungs(definition)
+
+
+def ladder(definition: StudyDefinition) -> tuple[float, ...]:
+    """Of `curves`: from a 27th of max_resource, but no less than min_resource, each level 1.4 times the one before;
+    whole numbers where both ends are, and for a recipe."""
+    spec, far = definition.algorithm, _resource(definition)
+    least = spec.min_resource if isinstance(spec, AutoSpec) else 1.0
+    whole = definition.trainer.recipe is not None or (far == int(far) and least == int(least))
+    first = max(least, far / FINEST)
+    found = [float(math.ceil(exact(first))) if whole else exact(first)]
+    while found[-1] < far * (1 - TOLERANCE):
+        level = found[-1] * GROWTH
+        found.append(min(far, max(found[-1] + 1.0, float(round(level))) if whole else level))
+    if len(found) > 2 and found[-1] - found[-2] < CLOSE * far:
+        found.pop(-2)
+    return tuple(found)
+
+
+def rungs(definition: StudyDefinition) -> tuple[float, ...]:
     """Of `rungs`: max_resource divided by powers of 3 as long as that is not below min_resource; whole numbers for a
     recipe, which trains whole epochs."""
     spec, far = definition.algorithm, _resource(definition)

@@ -31,6 +31,11 @@ class Purse:
         self._reserved = reserved
         self._limit = limit
 
+    @property
+    def left(self) -> float:
+        """What may still be reserved; infinite without a limit."""
+        return math.inf if self._limit is None else self._limit * (1 + SLACK) - self._reserved
+
     def take(self, amount: float) -> bool:
         """Reserve `amount` of resource, if the budget allows it."""
         if not fits(self._reserved, amount, self._limit):

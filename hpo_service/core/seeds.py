@@ -24,6 +24,7 @@ class Purpose(IntEnum):
     CONFIRMATION = 8  # the seed of a study that confirms this one; keyed by how many did before
     EVOLVE = 10  # a child of differential evolution: its parents, its mutation and its crossover
     PLACE = 11  # where in a discrete value's share of its axis an individual lies, and where it is inactive
+    THAW = 12  # what a model of learning curves looks at; keyed by how much had happened before
     EXPLORE = 9  # who goes on from whom in a population, with which changes; keyed by who gave up its place
 
 

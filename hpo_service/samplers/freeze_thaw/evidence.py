@@ -1,0 +1,98 @@
+"""What the curve model learns from: values at the ends of segments, in the order in which they came.
+
+Here: which of them are kept, and on which scale. Not here: the model, what is decided by it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from hpo_service.samplers.freeze_thaw.kernel import Floats
+
+LIMIT = 160
+"""Rows that the model is given at most."""
+PER_TRIAL = 3
+"""Of one trial: the first, a middle one and the last."""
+FIRM = 0.75
+"""Of the limit, the share that goes to the best trials; the rest is an even spread over the others."""
+BELOW = 2.0
+"""How values below the median are squashed: -BELOW · log(1 + distance / BELOW), and no further down than `WORST`."""
+WORST = -1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What a segment came to: `value` is higher where better, NaN where it failed or diverged."""
+
+    trial: int
+    resource: float
+    value: float
+
+
+class Evidence:
+    """The first `count` of all that was seen, by trial."""
+
+    def __init__(self, seen: Sequence[Seen]) -> None:
+        self.curves: dict[int, dict[float, float]] = {}
+        for one in seen:
+            self.curves.setdefault(one.trial, {})[one.resource] = one.value
+        values = np.array([v for curve in self.curves.values() for v in curve.values() if math.isfinite(v)])
+        self.middle = float(np.median(values)) if len(values) else 0.0
+        self.best = float(values.max()) if len(values) else -math.inf
+        self.size = self.best - self.middle
+
+    @property
+    def tells(self) -> bool:
+        """Whether anything is better than the middle: else there is nothing to model."""
+        return len(self.curves) >= 2 and self.size > 0
+
+    def ended(self, last: float) -> bool:
+        """Whether a trial came to the end."""
+        return any(last in curve for curve in self.curves.values())
+
+    def peak(self, trial: int) -> float:
+        """The trial's best value; -inf where it has none."""
+        return max((v for v in self.curves.get(trial, {}).values() if math.isfinite(v)), default=-math.inf)
+
+    def scaled(self, values: Floats) -> Floats:
+        """On the model's scale: the median is 0, the best 1, what is far below the median not much worse, and what
+        diverged the worst."""
+        z = (values - self.middle) / max(self.size, 1e-300)
+        below = np.minimum(np.where(np.isfinite(z), z, 0.0), 0.0)
+        z = np.where(z < 0, -BELOW * np.log1p(-below / BELOW), z)
+        return np.maximum(np.where(np.isfinite(z), z, WORST), WORST)
+
+    def rows(self) -> list[Seen]:
+        """What the model is given: at most `PER_TRIAL` of a trial and `LIMIT` in all."""
+        found = [Seen(trial, r, curve[r]) for trial, curve in self.curves.items() for r in _kept(sorted(curve))]
+        if len(found) <= LIMIT:
+            return found
+        order = sorted(self.curves, key=lambda trial: (-self.peak(trial), trial))
+        rank = {trial: place for place, trial in enumerate(order)}
+        last = {trial: max(curve) for trial, curve in self.curves.items()}
+        found.sort(key=lambda one: rank[one.trial] + (0.0 if one.resource == last[one.trial] else 0.5 * len(order)))
+        firm = int(FIRM * LIMIT)
+        rest = found[firm:]
+        spread = np.linspace(0, len(rest) - 1, LIMIT - firm).astype(int)
+        return found[:firm] + [rest[i] for i in spread]
+
+
+def _kept(levels: Sequence[float]) -> Sequence[float]:
+    return levels if len(levels) <= PER_TRIAL else (levels[0], levels[len(levels) // 2], levels[-1])
+
+
+def spread_of(rows: Sequence[Seen], most: int) -> list[Seen]:
+    """At most so many rows for a fit: the best half, and an even spread of the others by value."""
+    if len(rows) <= most:
+        return list(rows)
+    order = sorted(rows, key=lambda one: -one.value if math.isfinite(one.value) else math.inf)
+    firm, rest = order[: most // 2], order[most // 2 :]
+    return firm + [rest[i] for i in np.linspace(0, len(rest) - 1, most - len(firm)).astype(int)]
+
+
+Points = Mapping[int, Floats]
+"""Places in the unit cube by trial."""

@@ -1,0 +1,249 @@
+"""What to train next: which paused trial goes on, or which new configuration is begun, by what an epoch of it is
+expected to bring.
+
+A pure function of what was observed: the same log gives the same plan, whoever asks and how often. The kernel is fitted
+anew whenever a fifth more was seen, to what had been seen by then; between fits the newest values are taken in with the
+kernel that there is. Not here: proposals (`schedulers.thawing`), configurations by name (`sampler`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from hpo_service.core import seeds
+from hpo_service.samplers.freeze_thaw.evidence import Evidence, Seen, spread_of
+from hpo_service.samplers.freeze_thaw.fit import fitted
+from hpo_service.samplers.freeze_thaw.kernel import Floats, Kernel, squares
+from hpo_service.samplers.freeze_thaw.posterior import Posterior, Rows, improvement
+from hpo_service.samplers.freeze_thaw.scene import BEGIN, Move, Paused, Scene
+
+REFIT = 1.2
+FITTED = 140
+"""Rows of a fit, at most."""
+SPAN = 52.0
+"""Moments are 1 + log(share of a full training) / log(SPAN)."""
+FAR = 0.15
+"""A new configuration is judged by what it may come to at a level from this share of a full training on."""
+CAUTION = 0.02
+"""Added to the probability that a trial which is begun will be worth going on with."""
+HOPE = 0.05
+"""Once no more trials may start, and one has come to the end: how likely a paused one must be to improve."""
+GOING_ON = 25
+"""Paused trials that are looked at: those with the best values."""
+SPREAD_OUT, AROUND, BEST, ROUNDS = 200, 40, 5, (0.15, 0.05)
+"""New configurations that are looked at: so many anywhere, so many around each of the best trials, and then closer and
+closer around those that promise most."""
+BOLD, BOLD_DRAWS = 0.3, 30
+"""How often only a few places anywhere are looked at: a process believes most in the cube's corners, and corners are
+few."""
+CHOICES = 12
+
+
+class Planner:
+    """Plans for one space. `levels`: where trials pause, the last one is the end. `point` gives a trial's place."""
+
+    def __init__(
+        self,
+        study_seed: int,
+        levels: Sequence[float],
+        unordered: npt.NDArray[np.bool_],
+        cells: npt.NDArray[np.int64],
+        point: Callable[[int], Floats],
+    ) -> None:
+        self._seed = study_seed
+        self.levels = tuple(levels)
+        self._unordered = unordered
+        self._cells = cells  # of each parameter: how many places it has, 0 without end
+        self._point = point
+        self._kernels: dict[int, Kernel] = {}
+
+    def plan(self, scene: Scene, slots: int) -> list[Move]:
+        """At most `slots` moves; a shorter plan of the same scene is the beginning of a longer one."""
+        moves: list[Move] = []
+        paused, running = list(scene.paused), list(scene.running)
+        starts, left, posterior = scene.starts, scene.resource, None
+        evidence = Evidence(scene.seen)
+        modelled = evidence.tells and len(evidence.curves) >= 2
+        if modelled:
+            posterior, scale, best = self._posterior(scene, evidence)
+            if running:
+                posterior = self._expecting(posterior, running)
+        fantasy = -1
+        places: dict[int, Floats] = {}
+        while len(moves) < slots:
+            afford = [one for one in paused if self.above(one.resource) - one.resource <= left]
+            may_start = starts > 0 and self.levels[0] <= left
+            if not afford and not may_start:
+                break
+            design = scene.begun + sum(move.trial is None for move in moves) < scene.first
+            if may_start and (posterior is None or design):
+                moves.append(Move(trial=None, target=self.levels[0], reason="the initial design"))
+            elif posterior is None:
+                break
+            else:
+                rng = seeds.rng(self._seed, scene.stamp, seeds.Purpose.THAW, len(moves))
+                found = self._best(posterior, rng, afford, evidence, best=best, scale=scale, left=left, start=may_start)
+                if found is None:
+                    break
+                moves.append(found)
+            move = moves[-1]
+            if move.trial is None:
+                starts, left = starts - 1, left - move.target
+                if posterior is not None and move.points is not None:
+                    places[fantasy] = move.points[0]
+                    posterior = posterior.and_also(move.points[:1], self._moments([move.target]))
+                    fantasy -= 1
+            else:
+                left -= move.target - next(one.resource for one in paused if one.trial == move.trial)
+                paused = [one for one in paused if one.trial != move.trial]
+                if posterior is not None:
+                    at = self._point(move.trial)[None, :]
+                    posterior = posterior.and_also(at, self._moments([move.target]))
+        return moves
+
+    def above(self, resource: float) -> float:
+        """The next level; the end where there is none."""
+        return next((level for level in self.levels if level > resource * (1 + 1e-9)), self.levels[-1])
+
+    def _moments(self, resources: Sequence[float]) -> Floats:
+        found: Floats = 1.0 + np.log(np.asarray(resources, dtype=np.float64) / self.levels[-1]) / np.log(SPAN)
+        return found
+
+    def _rows(self, seen: Sequence[Seen], evidence: Evidence) -> tuple[Rows, float]:
+        values = evidence.scaled(np.array([one.value for one in seen]))
+        spread = max(float(values.std()), 1e-3)
+        points = np.stack([self._point(one.trial) for one in seen])
+        return Rows(points=points, s=self._moments([one.resource for one in seen]), values=values / spread), spread
+
+    def _posterior(self, scene: Scene, evidence: Evidence) -> tuple[Posterior, float, float]:
+        """The process given what was seen, the objective's units per unit of it, and the best value on its scale."""
+        rows, spread = self._rows(evidence.rows(), evidence)
+        posterior = Posterior(self._kernel(scene.seen), rows, self._unordered)
+        return posterior, spread * evidence.size, 1.0 / spread
+
+    def _kernel(self, seen: Sequence[Seen]) -> Kernel:
+        """Fitted to what had been seen when the last fit was due."""
+        due = BEGIN
+        while due * REFIT + 1 <= len(seen):
+            due = int(due * REFIT + 1)
+        due = min(due, len(seen))
+        if due not in self._kernels:
+            evidence = Evidence(seen[:due])
+            if not evidence.tells:
+                evidence = Evidence(seen)
+            rows, _ = self._rows(spread_of(evidence.rows(), FITTED), evidence)
+            self._kernels = {due: fitted(squares(rows.points, rows.points, self._unordered), rows.s, rows.values)}
+        return self._kernels[due]
+
+    def _expecting(self, posterior: Posterior, running: Sequence[tuple[int, float]]) -> Posterior:
+        points = np.stack([self._point(trial) for trial, _ in running])
+        return posterior.and_also(points, self._moments([target for _, target in running]))
+
+    def _best(
+        self,
+        posterior: Posterior,
+        rng: np.random.Generator,
+        paused: Sequence[Paused],
+        evidence: Evidence,
+        *,
+        best: float,
+        scale: float,
+        left: float,
+        start: bool,
+    ) -> Move | None:
+        """The paused trial, or the new configuration, with the most improvement to expect for an epoch. None where none
+        may start and no paused one is likely enough to improve."""
+        promise, pick = -1.0, None
+        looked = sorted(paused, key=lambda one: (-evidence.peak(one.trial), one.trial))[:GOING_ON]
+        pairs = [(one, h) for one in looked for h in self.levels if h > one.resource and h - one.resource <= left]
+        if pairs:
+            points = np.stack([self._point(one.trial) for one, _ in pairs])
+            gains, likely = improvement(*posterior.along(points, self._moments([h for _, h in pairs])), best)
+            if not start and evidence.ended(self.levels[-1]) and float(likely.max()) < HOPE:
+                return None
+            rates = self._rates(
+                gains,
+                likely,
+                begun=np.array([one.resource for one, _ in pairs]),
+                step=np.array([self.above(one.resource) - one.resource for one, _ in pairs]),
+                horizon=np.array([h for _, h in pairs]),
+            )
+            at = int(np.argmax(rates))
+            promise, pick = float(rates[at]), pairs[at]
+        if start:
+            points, rates = self._new(posterior, rng, evidence, best=best, left=left)
+            if pick is None or rates[0] > promise:
+                gain, _ = improvement(*posterior.at(points[:1], np.ones(1)), best)
+                return Move(
+                    trial=None, target=self.levels[0], points=points, gain=float(gain[0, 0]) * scale,
+                    reason=_promises(float(rates[0]) * scale),
+                )  # fmt: skip
+        if pick is None:
+            return None
+        one, _ = pick
+        gain, _ = improvement(*posterior.at(self._point(one.trial)[None, :], np.ones(1)), best)
+        target = self.above(one.resource)
+        return Move(trial=one.trial, target=target, gain=float(gain[0, 0]) * scale, reason=_promises(promise * scale))
+
+    def _rates(self, gain: Floats, likely: Floats, *, begun: Floats, step: Floats, horizon: Floats) -> Floats:
+        """Improvement per epoch. A trial is looked at again after its next step, and goes on to the horizon only where
+        that is then worth it: about as often as it is likely to improve."""
+        cost = step + np.minimum(1.0, likely + CAUTION) * (horizon - begun - step)
+        found: Floats = gain / np.maximum(cost, step)
+        return found
+
+    def _new(
+        self, posterior: Posterior, rng: np.random.Generator, evidence: Evidence, *, best: float, left: float
+    ) -> tuple[Floats, Floats]:
+        """The most promising new configurations (k, d), best first, and their rates."""
+        first, last = self.levels[0], self.levels[-1]
+        horizons = np.array([h for h in self.levels if h >= FAR * last and h <= left] or [min(last, max(first, left))])
+        moments = self._moments(list(horizons))
+
+        def rated(points: Floats) -> Floats:
+            gain, likely = improvement(*posterior.at(points, moments), best)
+            rates = self._rates(
+                gain, likely, begun=np.zeros(1), step=np.full(1, first), horizon=np.maximum(horizons, first)
+            )
+            return np.asarray(rates.max(axis=1), dtype=np.float64)
+
+        bold = rng.random() < BOLD
+        dimension = len(self._cells)
+        points = rng.random((BOLD_DRAWS, dimension)) if bold else self._candidates(rng, evidence)
+        points = self._settled(points)
+        rates = rated(points)
+        for width in () if bold else ROUNDS:
+            order = np.argsort(-rates, kind="stable")[:4]
+            centers = np.repeat(points[order], 15, axis=0)
+            moved = rng.random(centers.shape) < 0.6
+            closer = self._settled(np.clip(centers + moved * width * rng.standard_normal(centers.shape), 0.0, 1.0))
+            points = np.concatenate([points[order], closer])
+            rates = np.concatenate([rates[order], rated(closer)])
+        order = np.argsort(-rates, kind="stable")[:CHOICES]
+        return points[order], rates[order]
+
+    def _candidates(self, rng: np.random.Generator, evidence: Evidence) -> Floats:
+        dimension = len(self._cells)
+        found = [rng.random((SPREAD_OUT, dimension))]
+        best = sorted(evidence.curves, key=lambda trial: (-evidence.peak(trial), trial))[:BEST]
+        for trial in best:
+            width = np.exp(rng.uniform(np.log(0.02), np.log(0.5), (AROUND, 1)))
+            share = np.maximum(rng.random((AROUND, 1)), 1.5 / dimension)
+            moved = rng.random((AROUND, dimension)) < share
+            steps = moved * width * rng.standard_normal((AROUND, dimension))
+            found.append(np.clip(self._point(trial) + steps, 0.0, 1.0))
+        return np.concatenate(found)
+
+    def _settled(self, points: Floats) -> Floats:
+        """With values that a discrete parameter has."""
+        cells = self._cells
+        inside = np.minimum(np.floor(points * cells), np.maximum(cells - 1, 0))
+        found: Floats = np.where(cells > 0, (inside + 0.5) / np.maximum(cells, 1), points)
+        return found
+
+
+def _promises(rate: float) -> str:
+    return f"promises most for its cost: {rate:.2g} better per unit of resource"

@@ -1,0 +1,49 @@
+"""What a plan is made for, and what it consists of."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from hpo_service.samplers.freeze_thaw.evidence import Seen
+from hpo_service.samplers.freeze_thaw.kernel import Floats
+
+BEGIN = 5
+"""Configurations of the initial design."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Move:
+    """One decision: paused trial `trial` goes on, or (None) a new one begins at the first of `points` (k, d) that may
+    be taken; no points: anywhere. `gain` is the improvement to expect of it at the end of training, in the objective's
+    units, None without a model."""
+
+    trial: int | None
+    target: float
+    reason: str
+    points: Floats | None = None
+    gain: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Paused:
+    """A trial that could go on."""
+
+    trial: int
+    resource: float
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Scene:
+    """What a plan is made for. `seen` in the order of the log; `paused` who may go on, `running` (trial, target) who is
+    on the way; `first` how many configurations come before the model; `starts` and `resource` what the budget still
+    holds; `stamp` counts the events that led here."""
+
+    seen: Sequence[Seen]
+    paused: Sequence[Paused]
+    running: Sequence[tuple[int, float]]
+    begun: int
+    first: int
+    starts: float
+    resource: float
+    stamp: int
