@@ -68,7 +68,7 @@ def legend(group: Group) -> list[str]:
     """What a reader needs to know, a sentence a line."""
     said = [
         f"Regret: 0 is the best value known, 1 the median of random configurations or worse. Mean over "
-        f"{len(group.tasks)} tasks ± standard error over seeds.",
+        f"{len(group.tasks)} task{'s' if len(group.tasks) != 1 else ''} ± standard error over seeds.",
     ]
     if group.reference is not None:
         said.append(
