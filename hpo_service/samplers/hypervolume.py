@@ -150,9 +150,7 @@ class LogHypervolumeImprovement(acquisitions.BaseAcquisitionFunc):
     """The logarithm of the volume that a point is expected to add beyond `values`, (trials, objectives), all of which
     are to be maximised; volumes are reckoned from `behind`."""
 
-    def __init__(
-        self, space: PointSpace, regressors: Sequence[GPRegressor], values: Floats, behind: Floats
-    ) -> None:
+    def __init__(self, space: PointSpace, regressors: Sequence[GPRegressor], values: Floats, behind: Floats) -> None:
         self._regressors = regressors
         below, above = get_non_dominated_box_bounds(-values, -behind)
         self._lower = torch.from_numpy(-above)

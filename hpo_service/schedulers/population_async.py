@@ -213,6 +213,4 @@ class AsynchronousPopulation:
             parents = self._parents(_Vacancy(vacancy.loser, top, None))
         if not parents:
             return None
-        return self._selection.fork(
-            vacancy.loser, parents, level=vacancy.level, resource=self._resource.__getitem__
-        )
+        return self._selection.fork(vacancy.loser, parents, level=vacancy.level, resource=self._resource.__getitem__)
