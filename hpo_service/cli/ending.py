@@ -79,5 +79,15 @@ def next_commands(study: Study) -> list[tuple[str, str]]:
         found.append((f"hpo confirm {place} --watch", "is the winner real? the best again, with new seeds"))
     if study.info.counts.get("failed"):
         found.append((f"hpo retry {place} --failed", "try failed trials again"))
-    more = max(1, study.info.trials) * 2
-    return [*found, (f"hpo change {place} budget.trials={more}", "go on with a larger budget")]
+    return [*found, (f"hpo change {place} {' '.join(_larger(study))}", "go on with a larger budget")]
+
+
+def _larger(study: Study) -> list[str]:
+    """The changes that let the study go on: twice the bound that its reason names. Raising another would do nothing."""
+    budget = study.info.definition.get("budget") or {}
+    named = (study.info.reason or "").partition(":")[0].removeprefix("budget.")
+    bound = budget.get(named)
+    if named in ("resource", "hours", "dollars", "patience") and isinstance(bound, int | float):
+        return [f"budget.{named}={2 * bound:g}"]
+    rule = ["budget.patience=null"] if named == "patience" else []
+    return [*rule, f"budget.trials={2 * max(1, study.info.trials)}"]

@@ -68,11 +68,11 @@ class Rate(Result):
 
 
 class BudgetRow(Result):
-    """One bound of a study's budget, with what is used of it; None where only the algorithm knows."""
+    """One bound of a study's budget; None where only the algorithm knows what is used, and of `patience: auto`."""
 
     name: str
     used: float | None = None
-    limit: float
+    limit: float | None = None
     unit: str = ""
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -50,6 +51,33 @@ def test_submit_and_watch_to_the_end(run: Run, server: FakeServer, file: str) ->
         "hpo change st_0 budget.trials=6",
     ):
         assert part in done.stdout, part
+
+
+@pytest.mark.parametrize(
+    ("budget", "reason", "change"),
+    [
+        ({"resource": 90.0}, "budget.resource: 90 of 90 are given out", "budget.resource=180"),
+        ({"hours": 0.5, "trials": 9}, "budget.hours: 0.5 of 0.5 hours are over", "budget.hours=1"),
+        ({"patience": 8}, "budget.patience: 8 trials without improvement", "budget.patience=16"),
+        ({"patience": "auto"}, "budget.patience: auto, after trial 2: …", "budget.patience=null budget.trials=6"),
+        ({"trials": 3}, "budget.trials: 3 of 3 trials started", "budget.trials=6"),
+    ],
+)
+def test_the_bound_that_ended_a_study_is_the_one_to_raise(
+    run: Run, server: FakeServer, budget: dict[str, Any], reason: str, change: str
+) -> None:
+    study = server.add_study("st_1", "a", reason=reason)
+    study["definition"]["budget"] = budget
+    server.states = ["finished"]
+    assert f"hpo change st_1 {change} " in run("watch", "st_1").stdout
+
+
+def test_patience_auto_has_no_number(run: Run, server: FakeServer) -> None:
+    rule = {"name": "patience", "used": None, "limit": None, "unit": "until going on is not worth its cost"}
+    server.add_study("st_1", "a", budget=[rule])
+    done = run("studies")
+    assert done.exit_code == 0, done.output
+    assert "st_1" in done.stdout
 
 
 def test_a_study_that_fails_ends_with_1(run: Run, server: FakeServer) -> None:
