@@ -31,8 +31,8 @@ LARGE_BUDGET = 1000
 """With room for more full trainings than that, results outnumber by far what a process is fed."""
 MANY_TRAININGS = 500
 """Of several objectives: with room for more, generations come as far as a model and take no time to think."""
-MOST_PROCESSES = 4
-"""Objectives that Gaussian processes serve (`suitability.MAX_PROCESSES`)."""
+MOST_PROCESSES = 2
+"""Objectives up to which Gaussian processes find more than TPE does (docs/search-quality.md, "Several objectives")."""
 FEWEST_SEGMENTS = 3.0
 """Where max_resource is less than so many times min_resource, there is nothing to judge early."""
 ETA = 3
@@ -104,7 +104,7 @@ def _of_several(definition: StudyDefinition, wide: str | None, most: float) -> C
     if MANY_TRAININGS < most < math.inf:
         return Choice(method="nsga2", reason=f"{count} objectives, and a budget of {most:g} trainings")
     if wide is None and count > MOST_PROCESSES:
-        wide = f"a process for each of more than {MOST_PROCESSES} is too slow"
+        wide = f"beyond {MOST_PROCESSES} it has found more than Gaussian processes"
     if wide is not None:
         return Choice(method="tpe", reason=f"{count} objectives, and {wide}")
     return Choice(method="gp", reason=f"{count} objectives: where the volume before their front may grow most")
