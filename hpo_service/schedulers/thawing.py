@@ -46,6 +46,10 @@ class Plans(Protocol):
         """At most `slots` decisions, within so many new trials and so much resource."""
         ...
 
+    def over(self, trial: int) -> None:
+        """A paused trial goes on no more."""
+        ...
+
 
 @dataclass(slots=True)
 class _Level:
@@ -85,7 +89,8 @@ class Thawing:
         if room <= 0:
             return []
         found = []
-        for move in self._plans.plan(room, starts=self._state.trials_left - waiting, resource=purse.left):
+        left = purse.left - waiting * self._plans.levels[0]
+        for move in self._plans.plan(room, starts=self._state.trials_left - waiting, resource=left):
             if move.trial is None:
                 continue
             trial = self._state.history[move.trial]
@@ -113,7 +118,9 @@ class Thawing:
     def applied(self, trial: TrialRecord, proposal: Proposal) -> None:
         """A trial goes on, or is over."""
         self._due.pop(trial.number, None)
-        if isinstance(proposal, Continue) and proposal.rung:
+        if not isinstance(proposal, Continue):
+            self._plans.over(trial.number)
+        elif proposal.rung:
             self._levels[proposal.rung - 1].on.append(trial.number)
 
     def rested(self, trial: TrialRecord, seq: int) -> None:

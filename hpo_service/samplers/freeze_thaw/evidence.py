@@ -6,7 +6,7 @@ Here: which of them are kept, and on which scale. Not here: the model, what is d
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -22,6 +22,8 @@ FIRM = 0.75
 BELOW = 2.0
 """How values below the median are squashed: -BELOW · log(1 + distance / BELOW), and no further down than `WORST`."""
 WORST = -1.0
+TINY = 1e-300
+"""Differences up to that are none: nothing can be divided by them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +36,8 @@ class Seen:
 
 
 class Evidence:
-    """The first `count` of all that was seen, by trial."""
+    """What was seen, by trial: `curves` (resource to value), `peaks` (the best value; -inf: none), `order` (best
+    first)."""
 
     def __init__(self, seen: Sequence[Seen]) -> None:
         self.curves: dict[int, dict[float, float]] = {}
@@ -44,11 +47,16 @@ class Evidence:
         self.middle = float(np.median(values)) if len(values) else 0.0
         self.best = float(values.max()) if len(values) else -math.inf
         self.size = self.best - self.middle
+        self.peaks = {
+            trial: max((v for v in curve.values() if math.isfinite(v)), default=-math.inf)
+            for trial, curve in self.curves.items()
+        }
+        self.order = sorted(self.peaks, key=lambda trial: (-self.peaks[trial], trial))
 
     @property
     def tells(self) -> bool:
         """Whether anything is better than the middle: else there is nothing to model."""
-        return len(self.curves) >= 2 and self.size > 0
+        return len(self.curves) >= 2 and self.size > TINY
 
     def ended(self, last: float) -> bool:
         """Whether a trial came to the end."""
@@ -56,12 +64,12 @@ class Evidence:
 
     def peak(self, trial: int) -> float:
         """The trial's best value; -inf where it has none."""
-        return max((v for v in self.curves.get(trial, {}).values() if math.isfinite(v)), default=-math.inf)
+        return self.peaks.get(trial, -math.inf)
 
     def scaled(self, values: Floats) -> Floats:
         """On the model's scale: the median is 0, the best 1, what is far below the median not much worse, and what
         diverged the worst."""
-        z = (values - self.middle) / max(self.size, 1e-300)
+        z = (values - self.middle) / self.size
         below = np.minimum(np.where(np.isfinite(z), z, 0.0), 0.0)
         z = np.where(z < 0, -BELOW * np.log1p(-below / BELOW), z)
         return np.maximum(np.where(np.isfinite(z), z, WORST), WORST)
@@ -71,10 +79,11 @@ class Evidence:
         found = [Seen(trial, r, curve[r]) for trial, curve in self.curves.items() for r in _kept(sorted(curve))]
         if len(found) <= LIMIT:
             return found
-        order = sorted(self.curves, key=lambda trial: (-self.peak(trial), trial))
-        rank = {trial: place for place, trial in enumerate(order)}
+        rank = {trial: place for place, trial in enumerate(self.order)}
         last = {trial: max(curve) for trial, curve in self.curves.items()}
-        found.sort(key=lambda one: rank[one.trial] + (0.0 if one.resource == last[one.trial] else 0.5 * len(order)))
+        found.sort(
+            key=lambda one: rank[one.trial] + (0.0 if one.resource == last[one.trial] else 0.5 * len(self.order))
+        )
         firm = int(FIRM * LIMIT)
         rest = found[firm:]
         spread = np.linspace(0, len(rest) - 1, LIMIT - firm).astype(int)
@@ -92,7 +101,3 @@ def spread_of(rows: Sequence[Seen], most: int) -> list[Seen]:
     order = sorted(rows, key=lambda one: -one.value if math.isfinite(one.value) else math.inf)
     firm, rest = order[: most // 2], order[most // 2 :]
     return firm + [rest[i] for i in np.linspace(0, len(rest) - 1, most - len(firm)).astype(int)]
-
-
-Points = Mapping[int, Floats]
-"""Places in the unit cube by trial."""

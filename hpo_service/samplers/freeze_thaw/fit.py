@@ -24,7 +24,7 @@ STUCK = 1e10
 
 def start(dimension: int) -> Floats:
     """Where a search begins, (d + 7,)."""
-    return np.concatenate([np.full(dimension, math.log(0.5) + 0.5 * math.log(dimension) - 0.7), USUAL])
+    return np.concatenate([np.full(dimension, math.log(0.5) + 0.5 * math.log(max(1, dimension)) - 0.7), USUAL])
 
 
 def fitted(squared: Floats, s: Floats, values: Floats) -> Kernel:
@@ -93,7 +93,7 @@ class _Likelihood:
 
 def _prior(raw: Floats) -> tuple[float, Floats]:
     dimension = len(raw) - len(USUAL)
-    means = np.concatenate([np.full(dimension, SCALES_AT + 0.5 * math.log(dimension)), USUAL])
+    means = np.concatenate([np.full(dimension, SCALES_AT + 0.5 * math.log(max(1, dimension))), USUAL])
     spreads = np.concatenate([np.full(dimension, SCALES_SPREAD), SPREAD])
     away = (raw - means) / spreads
     return -0.5 * float(away @ away), -away / spreads

@@ -9,13 +9,14 @@ kernel that there is. Not here: proposals (`schedulers.thawing`), configurations
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import numpy as np
 import numpy.typing as npt
 
 from hpo_service.core import seeds
 from hpo_service.samplers.freeze_thaw.evidence import Evidence, Seen, spread_of
-from hpo_service.samplers.freeze_thaw.fit import fitted
+from hpo_service.samplers.freeze_thaw.fit import fitted, start
 from hpo_service.samplers.freeze_thaw.kernel import Floats, Kernel, squares
 from hpo_service.samplers.freeze_thaw.posterior import Posterior, Rows, improvement
 from hpo_service.samplers.freeze_thaw.scene import BEGIN, Move, Paused, Scene
@@ -40,6 +41,7 @@ BOLD, BOLD_DRAWS = 0.3, 30
 """How often only a few places anywhere are looked at: a process believes most in the cube's corners, and corners are
 few."""
 CHOICES = 12
+ALIKE = "nothing tells the trials apart yet, and it is the furthest"
 
 
 class Planner:
@@ -66,40 +68,37 @@ class Planner:
         paused, running = list(scene.paused), list(scene.running)
         starts, left, posterior = scene.starts, scene.resource, None
         evidence = Evidence(scene.seen)
-        modelled = evidence.tells and len(evidence.curves) >= 2
-        if modelled:
+        if evidence.tells:
             posterior, scale, best = self._posterior(scene, evidence)
             if running:
                 posterior = self._expecting(posterior, running)
-        fantasy = -1
-        places: dict[int, Floats] = {}
+        flat = posterior is None and len(evidence.curves) >= scene.first  # yet nothing tells them apart
         while len(moves) < slots:
             afford = [one for one in paused if self.above(one.resource) - one.resource <= left]
             may_start = starts > 0 and self.levels[0] <= left
             if not afford and not may_start:
                 break
             design = scene.begun + sum(move.trial is None for move in moves) < scene.first
-            if may_start and (posterior is None or design):
+            if may_start and (design or (posterior is None and not (flat and afford))):
                 moves.append(Move(trial=None, target=self.levels[0], reason="the initial design"))
             elif posterior is None:
-                break
+                furthest = min(afford, key=lambda one: (-evidence.peak(one.trial), -one.resource, one.trial))
+                moves.append(Move(trial=furthest.trial, target=self.above(furthest.resource), reason=ALIKE))
             else:
                 rng = seeds.rng(self._seed, scene.stamp, seeds.Purpose.THAW, len(moves))
                 found = self._best(posterior, rng, afford, evidence, best=best, scale=scale, left=left, start=may_start)
                 if found is None:
                     break
-                moves.append(found)
+                moves.append(found if scene.lawful else replace(found, gain=None))
             move = moves[-1]
             if move.trial is None:
                 starts, left = starts - 1, left - move.target
-                if posterior is not None and move.points is not None:
-                    places[fantasy] = move.points[0]
+                if posterior is not None and move.points is not None and len(moves) < slots:
                     posterior = posterior.and_also(move.points[:1], self._moments([move.target]))
-                    fantasy -= 1
             else:
                 left -= move.target - next(one.resource for one in paused if one.trial == move.trial)
                 paused = [one for one in paused if one.trial != move.trial]
-                if posterior is not None:
+                if posterior is not None and len(moves) < slots:
                     at = self._point(move.trial)[None, :]
                     posterior = posterior.and_also(at, self._moments([move.target]))
         return moves
@@ -125,18 +124,20 @@ class Planner:
         return posterior, spread * evidence.size, 1.0 / spread
 
     def _kernel(self, seen: Sequence[Seen]) -> Kernel:
-        """Fitted to what had been seen when the last fit was due."""
+        """Fitted to what had been seen when the last fit was due; where that told nothing, where a fit begins."""
         due = BEGIN
         while due * REFIT + 1 <= len(seen):
             due = int(due * REFIT + 1)
         due = min(due, len(seen))
         if due not in self._kernels:
-            evidence = Evidence(seen[:due])
-            if not evidence.tells:
-                evidence = Evidence(seen)
-            rows, _ = self._rows(spread_of(evidence.rows(), FITTED), evidence)
-            self._kernels = {due: fitted(squares(rows.points, rows.points, self._unordered), rows.s, rows.values)}
+            self._kernels = {due: self._fit(Evidence(seen[:due]))}
         return self._kernels[due]
+
+    def _fit(self, evidence: Evidence) -> Kernel:
+        if not evidence.tells:
+            return Kernel.of(start(len(self._cells)))
+        rows, _ = self._rows(spread_of(evidence.rows(), FITTED), evidence)
+        return fitted(squares(rows.points, rows.points, self._unordered), rows.s, rows.values)
 
     def _expecting(self, posterior: Posterior, running: Sequence[tuple[int, float]]) -> Posterior:
         points = np.stack([self._point(trial) for trial, _ in running])
@@ -228,10 +229,9 @@ class Planner:
     def _candidates(self, rng: np.random.Generator, evidence: Evidence) -> Floats:
         dimension = len(self._cells)
         found = [rng.random((SPREAD_OUT, dimension))]
-        best = sorted(evidence.curves, key=lambda trial: (-evidence.peak(trial), trial))[:BEST]
-        for trial in best:
+        for trial in evidence.order[:BEST]:
             width = np.exp(rng.uniform(np.log(0.02), np.log(0.5), (AROUND, 1)))
-            share = np.maximum(rng.random((AROUND, 1)), 1.5 / dimension)
+            share = np.maximum(rng.random((AROUND, 1)), 1.5 / max(1, dimension))
             moved = rng.random((AROUND, dimension)) < share
             steps = moved * width * rng.standard_normal((AROUND, dimension))
             found.append(np.clip(self._point(trial) + steps, 0.0, 1.0))

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 from scipy.linalg import lapack
-from scipy.special import erfcx, ndtr
+from scipy.special import ndtr
 
 from hpo_service.samplers.freeze_thaw.kernel import Floats, Kernel, squares
 
@@ -78,29 +77,3 @@ def improvement(mean: Floats, deviation: Floats, best: float) -> tuple[Floats, F
     likely = ndtr(z)
     gain: Floats = deviation * (z * likely + np.exp(-0.5 * z * z) / ROOT_2PI)
     return np.maximum(gain, 0.0), likely
-
-
-def log_improvement(mean: Floats, deviation: Floats, best: float) -> Floats:
-    """The natural logarithm of the expected improvement, exact where that itself is too small for a number (Ament et
-    al. 2023, equation 9)."""
-    z = (mean - best) / deviation
-    near = z > -1.0
-    safe = np.where(near, z, 0.0)
-    usual = np.log(safe * ndtr(safe) + np.exp(-0.5 * safe * safe) / ROOT_2PI)
-    w = np.where(near, 1.0, -z)
-    tail = np.log(np.maximum(1.0 - w * np.sqrt(np.pi / 2) * erfcx(w / np.sqrt(2.0)), 0.5 / (1.0 + w * w)))
-    found: Floats = np.where(near, usual, tail - 0.5 * w * w - np.log(ROOT_2PI)) + np.log(deviation)
-    return found
-
-
-def ladder(first: float, last: float, growth: float, *, whole: bool) -> Sequence[float]:
-    """Levels from `first` to `last`, each `growth` times the one before, at least one more where they are whole."""
-    found = [first]
-    while found[-1] < last * (1 - 1e-9):
-        level = found[-1] * growth
-        if whole:
-            level = max(found[-1] + 1, float(round(level)))
-        found.append(min(last, level))
-    if len(found) > 2 and found[-1] - found[-2] < 0.15 * last:
-        found.pop(-2)
-    return tuple(found)

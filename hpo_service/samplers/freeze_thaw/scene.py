@@ -37,7 +37,8 @@ class Paused:
 class Scene:
     """What a plan is made for. `seen` in the order of the log; `paused` who may go on, `running` (trial, target) who is
     on the way; `first` how many configurations come before the model; `starts` and `resource` what the budget still
-    holds; `stamp` counts the events that led here."""
+    holds; `stamp` counts the segments that began or ended before; `lawful`: whether `seen` holds the objective's
+    values, or else by how little constraints are broken."""
 
     seen: Sequence[Seen]
     paused: Sequence[Paused]
@@ -47,3 +48,4 @@ class Scene:
     starts: float
     resource: float
     stamp: int
+    lawful: bool = True

@@ -1,0 +1,134 @@
+"""What the log told the curve model: what segments came to, who is on the way, who could go on.
+
+Here: which values count, and which are forgotten. Not here: the model, what is decided by it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from hpo_service.core.history import TrialRecord
+from hpo_service.core.states import Origin, TrialState
+from hpo_service.samplers.freeze_thaw.evidence import Evidence, Seen
+from hpo_service.samplers.freeze_thaw.scene import Paused
+
+MOST = 2_000
+"""So many values are remembered; then half of them are forgotten. What is left are the best trials, with a quarter of
+`MOST`, and an even spread of the others by rank with as much: a decision costs the same however long a study is. A
+trial that is forgotten stays paused."""
+HUGE = 1e150
+"""Values further from 0 count as that far: their differences and squares are still numbers."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Told:
+    """A value as it came, higher is better, and by how much constraints are broken."""
+
+    trial: int
+    resource: float
+    value: float
+    violation: float
+
+
+class Memory:
+    """Of one study. `levels`: where trials pause. `sign`: 1 where higher values are better, -1 where lower ones are."""
+
+    def __init__(self, levels: Sequence[float], sign: float) -> None:
+        self._levels = levels
+        self._sign = sign
+        self._told: list[_Told] = []
+        self._paused: dict[int, float] = {}
+        self._room = MOST
+        self.seen: list[Seen] = []
+        """What was told, as it is judged now, in the order of the log."""
+        self.running: dict[int, float] = {}
+        """Trials on the way, and their targets."""
+        self.lawful = False
+        """Whether a trial with a value keeps all constraints."""
+        self.stamp = 0
+        """Counts segments that began or ended."""
+        self.changes = 0
+        """Counts everything that may change a plan."""
+        self.upheavals = 0
+        """Counts how often more than the newest entry of `seen` changed."""
+
+    def started(self, trial: TrialRecord) -> None:
+        """A segment is on its way."""
+        self._happened()
+        self._paused.pop(trial.number, None)
+        self.running[trial.number] = trial.target
+
+    def rested(self, trial: TrialRecord) -> None:
+        """A segment came to an end, and told a value unless somebody stopped it."""
+        self._happened()
+        self.running.pop(trial.number, None)
+        self._paused.pop(trial.number, None)
+        if trial.state is TrialState.STOPPED and trial.origin is not Origin.IMPORTED:
+            return
+        score = trial.value if trial.state is TrialState.STOPPED else trial.score
+        value = math.nan if score is None or not math.isfinite(score) else max(-HUGE, min(self._sign * score, HUGE))
+        reach = min(trial.reach, self._levels[-1])
+        if trial.state is TrialState.FAILED or reach <= 0:
+            reach = max(self._levels[0], min(trial.target, self._levels[-1]))
+        if trial.state is TrialState.PAUSED and not trial.completed and reach < self._levels[-1]:
+            ends = trial.rung is not None and trial.rung >= len(self._levels) - 1
+            if not ends:  # one that is a rounding error short of the end has come to it
+                self._paused[trial.number] = trial.resource
+        self._take(_Told(trial.number, reach, value, trial.violation))
+
+    def over(self, trial: int) -> None:
+        """A paused trial goes on no more."""
+        self.changes += 1
+        self._paused.pop(trial, None)
+
+    def paused(self) -> list[Paused]:
+        """Who could go on, by number: not those whose newest value is none."""
+        newest = {one.trial: one.value for one in self.seen}
+        return [Paused(trial=n, resource=r) for n, r in sorted(self._paused.items()) if math.isfinite(newest[n])]
+
+    def _happened(self) -> None:
+        self.stamp += 1
+        self.changes += 1
+
+    def _take(self, one: _Told) -> None:
+        self._told.append(one)
+        if not self.lawful and one.violation == 0 and math.isfinite(one.value):
+            self.lawful = True
+            self._judge_anew()
+        else:
+            self.seen.append(self._judged(one))
+        if len(self._told) >= self._room:
+            self._forget()
+
+    def _judged(self, one: _Told) -> Seen:
+        """What breaks a constraint is as bad as what diverged; while nothing keeps them all, the least broken is
+        best."""
+        known = math.isfinite(one.value) and math.isfinite(one.violation)
+        if self.lawful:
+            value = one.value if one.violation == 0 else math.nan
+        else:
+            value = -one.violation if known else math.nan
+        return Seen(one.trial, one.resource, max(-HUGE, value) if math.isfinite(value) else math.nan)
+
+    def _judge_anew(self) -> None:
+        self.seen = [self._judged(one) for one in self._told]
+        self.upheavals += 1
+
+    def _forget(self) -> None:
+        evidence = Evidence(self.seen)
+        kept, rows, share = set(self.running), 0, MOST // 4
+        order = iter(evidence.order)
+        for trial in order:
+            kept.add(trial)
+            rows += len(evidence.curves[trial])
+            if rows >= share:
+                break
+        others = list(order)
+        every = math.ceil(sum(len(evidence.curves[trial]) for trial in others) / share)
+        kept.update(others[:: max(1, every)])
+        self._told = [one for one in self._told if one.trial in kept]
+        self._paused = {n: r for n, r in self._paused.items() if n in kept}
+        self._room = max(MOST, 2 * len(self._told))
+        self._judge_anew()
