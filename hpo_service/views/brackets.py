@@ -15,7 +15,7 @@ import numpy as np
 from hpo_service.store import looking
 from hpo_service.store.database import Database
 from hpo_service.views.columns import STATES, Bools, Floats, Ints, StudyColumns
-from hpo_service.views.ladders import Ladder, has_rungs, ladders, without_rungs
+from hpo_service.views.ladders import Ladder, has_rungs, has_thresholds, ladders, without_rungs
 from hpo_service.views.rung_values import at_levels
 from hpo_service.views.rung_words import Rung, reason
 from hpo_service.views.sampling import best_first
@@ -253,6 +253,7 @@ def _rung(
         "promoted": int(np.count_nonzero(rows.promoted)),
         **counts,
         **_threshold(value, rows.promoted, exact=exact, maximize=maximize),
+        **({} if has_thresholds(columns.definition) else {"threshold": None, "threshold_rule": ""}),
         "trials": {
             "number": whole.number[rows.shown],
             "value": value[place],

@@ -18,7 +18,7 @@ from hpo_service.core.algorithm_specs import (
     PashaSpec,
     SuccessiveHalvingSpec,
 )
-from hpo_service.core.auto import stands_for
+from hpo_service.core.auto import choose, stands_for
 from hpo_service.core.definition import Budget, StudyDefinition
 from hpo_service.core.evolution import evolving_round
 from hpo_service.core.suitability import first_levels
@@ -37,13 +37,17 @@ class Ladder:
 
 def has_rungs(definition: StudyDefinition) -> bool:
     """Whether the study's algorithm compares trials at levels."""
-    return synchronous(definition) or isinstance(definition.algorithm, DehbSpec | AshaSpec | PashaSpec | MedianSpec)
+    known = isinstance(definition.algorithm, DehbSpec | AshaSpec | PashaSpec | MedianSpec)
+    return known or synchronous(definition) or isinstance(stands_for(definition).algorithm, AutoSpec)
+
+
+def has_thresholds(definition: StudyDefinition) -> bool:
+    """Whether the best of a level go on. A model of learning curves sends on whom it expects most of."""
+    return not (isinstance(definition.algorithm, AutoSpec) and choose(definition).method == "curves")
 
 
 def without_rungs(definition: StudyDefinition) -> str:
     """Why there are none, where there are none."""
-    if isinstance(definition.algorithm, AutoSpec) and isinstance(stands_for(definition).algorithm, AutoSpec):
-        return "The algorithm auto decides trial by trial how far each is trained: it has no brackets."
     return f"The algorithm {definition.algorithm.name} trains every trial to its end: it has no rungs."
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from hpo_service.core.algorithm_specs import AlgorithmSpec, AshaSpec, MedianSpec, PashaSpec
+from hpo_service.core.algorithm_specs import AlgorithmSpec, AshaSpec, AutoSpec, MedianSpec, PashaSpec
 from hpo_service.views.columns import Floats
 
 MOST = 200
@@ -51,6 +51,8 @@ def _promoted(rung: Rung, value: float) -> str:
 def _paused(rung: Rung, value: float) -> str:
     if isinstance(rung.spec, MedianSpec):
         return f"waits to be judged at resource {rung.level:g}"
+    if isinstance(rung.spec, AutoSpec):
+        return f"{_standing(rung, value) or f'at resource {rung.level:g}'}, goes on when it promises most"
     if not isinstance(rung.spec, AshaSpec | PashaSpec):
         return f"waits until the other trials of the rung came to resource {rung.level:g}"
     standing = _standing(rung, value) or f"at resource {rung.level:g}"

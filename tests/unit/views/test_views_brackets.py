@@ -200,3 +200,19 @@ def test_huge_values_are_shown() -> None:
     reads = Reads(reasons=lambda _: {}, values=lambda _: [()] * 5, count=lambda _: 1)
     (bracket,) = brackets(columns_support.columns(study, [row]), reads)["brackets"]
     assert bracket["rungs"][0]["trials"]["value"].tolist() == [1e40]
+
+
+def test_levels_of_auto_are_those_of_a_fold() -> None:
+    """A model of learning curves has levels, but no line between those who go on and those who do not."""
+    study = definition({"name": "auto", "max_resource": 9}, budget={"resource": 60})
+    driver = Driver(study, Nature(seed=4, horizon=9), workers=3, seed=4)
+    for _ in range(300):
+        driver.step()
+    mine, folded = seen(driver), {view.rung: view for view in driver.algorithm.rungs()}
+    assert sum(len(view.promoted) for view in folded.values()) > 3
+    for rung, view in folded.items():
+        found = mine[0, rung]
+        assert (found["resource"], found["entered"]) == (view.resource, len(view.entered))
+        assert found["promoted"] == len(view.promoted)
+        assert found["threshold"] is None
+        assert all(found["trials"]["reason"])

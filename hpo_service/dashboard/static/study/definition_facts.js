@@ -6,6 +6,7 @@ const LOG = new Set(["loguniform", "qloguniform", "log_integer", "power_of_two",
 const WHOLE = new Set(["integer", "log_integer", "power_of_two"]);
 const LISTED = new Set(["choice", "ordinal", "constant"]);
 const MODELS = new Set(["gp", "tpe", "curves", "rungs"]);
+const LADDERS = new Set(["curves", "rungs"]);
 const RUNGS = new Set(["successive_halving", "hyperband", "bohb", "dehb", "asha", "pasha"]);
 
 export function objectives(definition) {
@@ -67,8 +68,11 @@ const size = (definition) => {
 export const resourceName = (definition) => size(definition) ?? (definition?.trainer?.recipe ? "epochs" : "resource");
 export const resourceText = (definition, x) =>
   resourceName(definition) === "epochs" ? `${number(x)} ${x === 1 ? "epoch" : "epochs"}` : `${resourceName(definition)} ${number(x)}`;
-export const hasRungs = (definition) => RUNGS.has(definition?.algorithm?.name);
 // `chosen`: what the study's `auto` picked, as the API tells it.
+export const hasRungs = (definition, chosen) => {
+  const name = definition?.algorithm?.name;
+  return RUNGS.has(name) || (name === "auto" && LADDERS.has(chosen?.method));
+};
 export const hasModel = (definition, chosen) => {
   const { name, sampler } = definition?.algorithm ?? {};
   return name === "bayesian" || sampler === "tpe" || sampler === "gp" || (name === "auto" && MODELS.has(chosen?.method));

@@ -75,7 +75,7 @@ export function makePage(id) {
     },
     resourceText: (x) => facts.resourceText(definition, x),
     get hasRungs() {
-      return facts.hasRungs(definition);
+      return facts.hasRungs(definition, page.study()?.chosen);
     },
     get hasModel() {
       return facts.hasModel(definition, page.study()?.chosen);

@@ -101,7 +101,7 @@ export function makePage(studyId, number) {
       constraints: constraints(row.definition),
       parameters: parameters(row.definition),
       resourceName: resourceName(row.definition),
-      hasRungs: hasRungs(row.definition),
+      hasRungs: hasRungs(row.definition, row.chosen),
     };
     page.facts.metricName = page.facts.objectives[0]?.metric ?? "value";
     page.facts.maximize = page.facts.objectives[0]?.direction === "maximize";
