@@ -46,7 +46,7 @@ class _Likelihood:
 
     def __init__(self, squared: Floats, s: Floats, values: Floats) -> None:
         self._squared = squared
-        self._flat = squared.reshape(-1, squared.shape[2])
+        self._flat = squared.reshape(len(s) ** 2, squared.shape[2])
         self._both = s[:, None] * s[None, :]
         self._apart = ROOT5 * np.abs(s[:, None] - s[None, :])
         self._values = values

@@ -1,0 +1,109 @@
+"""What the curve model remembers of a log."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from hpo_service.core.history import TrialRecord
+from hpo_service.core.states import Origin, TrialState
+from hpo_service.samplers.freeze_thaw import memory as module
+from hpo_service.samplers.freeze_thaw.memory import HUGE, Memory
+
+LEVELS = (1.0, 3.0, 9.0)
+
+
+def trial(number: int, value: float | None, resource: float = 1.0, **more: Any) -> TrialRecord:
+    found = TrialRecord(number, {}, str(number), Origin.SAMPLED)
+    found.started, found.state, found.horizon, found.rung = True, TrialState.PAUSED, 9.0, 0
+    found.value, found.resource, found.target = value, resource, resource
+    for name, given in more.items():
+        setattr(found, name, given)
+    return found
+
+
+def told(*trials: TrialRecord, sign: float = 1.0) -> Memory:
+    found = Memory(LEVELS, sign)
+    for one in trials:
+        found.started(one)
+        found.rested(one)
+    return found
+
+
+@pytest.mark.parametrize("value", [None, math.nan, math.inf, -math.inf])
+def test_a_diverged_trial_has_no_value_and_does_not_go_on(value: float | None) -> None:
+    found = told(trial(0, value), trial(1, 0.5))
+    assert math.isnan(found.seen[0].value)
+    assert [one.trial for one in found.paused()] == [1]
+
+
+def test_a_failed_trial_counts_where_it_was_to_come_to() -> None:
+    found = told(trial(0, 0.7, 1.5, target=3.0, state=TrialState.FAILED))
+    assert found.seen[0].resource == 3.0
+    assert math.isnan(found.seen[0].value)
+
+
+def test_values_that_would_overflow_are_as_large_as_may_be() -> None:
+    found = told(trial(0, 1.7e308), trial(1, -1.7e308), sign=-1.0)
+    assert [one.value for one in found.seen] == [-HUGE, HUGE]
+
+
+def test_who_was_stopped_tells_nothing_and_does_not_go_on() -> None:
+    found = told(trial(0, 0.5), trial(1, 0.5))
+    found.started(trial(0, 0.5))
+    found.rested(trial(0, 0.9, 2.0, state=TrialState.STOPPED))
+    found.over(1)
+    assert found.paused() == []
+    assert len(found.seen) == 2
+
+
+def test_who_came_to_the_end_does_not_go_on() -> None:
+    at_last = trial(0, 0.5, 9.0 * (1 - 1e-12), rung=2)
+    early = trial(1, 0.5, 2.0, completed=True)
+    past = trial(2, 0.5, 4.0)
+    found = told(at_last, early, past)
+    assert [one.resource for one in found.seen[1:]] == [9.0, 4.0]
+    assert [(one.trial, one.resource) for one in found.paused()] == [(2, 4.0)]
+
+
+def test_what_was_imported_came_no_further_than_the_end() -> None:
+    found = told(trial(0, 0.5, 500.0, origin=Origin.IMPORTED, state=TrialState.STOPPED, rung=None))
+    assert (found.seen[0].resource, found.seen[0].value) == (9.0, 0.5)
+    assert found.paused() == []
+
+
+def test_once_a_trial_keeps_the_constraints_those_that_break_them_have_no_value() -> None:
+    found = told(trial(0, 0.9, violation=2.0), trial(1, 0.8, violation=0.5), trial(2, 0.7, violation=math.inf))
+    assert [repr(one.value) for one in found.seen] == ["-2.0", "-0.5", "nan"]
+    before = found.upheavals
+    found.rested(trial(3, 0.1))
+    assert [repr(one.value) for one in found.seen] == ["nan", "nan", "nan", "0.1"]
+    assert found.upheavals == before + 1
+    assert [one.trial for one in found.paused()] == [3]
+
+
+def test_memory_is_bounded_and_keeps_the_best_an_even_spread_and_those_on_the_way(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(module, "MOST", 40)
+    found = Memory(LEVELS, 1.0)
+    for number in range(500):
+        found.rested(trial(number, float(number * 7 % 500)))
+        if number == 3:
+            found.started(trial(3, None))
+        assert len(found.seen) <= 42, "one that is on its way comes on top"
+    known = {one.trial: one.value for one in found.seen}
+    assert set(sorted(range(500), key=lambda n: -(n * 7 % 500))[:10]) <= set(known)
+    assert 3 in known
+    assert {one.trial for one in found.paused()} <= set(known)
+    assert min(known.values()) < 250, "not only the best"
+
+
+def test_what_is_asked_changes_nothing() -> None:
+    found = told(*(trial(n, float(n)) for n in range(5)))
+    before = [replace(one) for one in found.seen]
+    assert found.paused() == found.paused()
+    assert (found.seen, found.stamp, found.changes) == (before, 10, 10)
