@@ -26,7 +26,7 @@ from optuna._hypervolume import get_non_dominated_box_bounds
 from optuna.distributions import BaseDistribution
 
 from hpo_service.samplers.evidence import Evidence
-from hpo_service.samplers.fronts import fronts
+from hpo_service.samplers.fronts import Integers, fronts
 from hpo_service.samplers.judged import Judged
 from hpo_service.samplers.process import fitted
 
@@ -36,7 +36,7 @@ NEAR, FAR = -5.0, -1e3
 """Standard deviations below which an expected improvement is reckoned by other formulas, where one would cancel."""
 SQRT_2, SQRT_2PI = math.sqrt(2), math.sqrt(2 * math.pi)
 MARGIN = 0.1
-"""The reference point lies so far behind the worst, of an objective's width."""
+"""The reference point lies so far behind the better half of the trials, of the width of an objective there."""
 MAX_FRONT = {2: 240, 3: 120, 4: 40}
 """By objectives, how many trials of the front a volume is reckoned on: the boxes beside them are the cost of a draw."""
 STARTS = 5
@@ -185,11 +185,15 @@ def _log_improvement(z: torch.Tensor) -> torch.Tensor:
     return torch.where(z > NEAR, above, torch.where(z > FAR, between, beyond))
 
 
-def reference(values: Floats) -> Floats:
+def reference(values: Floats, ranks: Integers) -> Floats:
     """The point that volumes are reckoned from, shape (objectives,): a tenth of the width behind the worst of each
-    objective that was seen, so that a front may grow at its ends; `values` are to be maximised."""
-    worst = values.min(axis=0)
-    width = values.max(axis=0) - worst
+    objective among the better half of the trials, in whole fronts of those `ranks`. Behind the first front alone it
+    could not grow at its ends; behind everything, the largest volumes were promised where one objective is good and
+    the others are bad. `values` (trials, objectives) are to be maximised."""
+    middle = np.sort(ranks)[(len(ranks) - 1) // 2]
+    better = values[ranks <= middle]
+    worst = better.min(axis=0)
+    width = better.max(axis=0) - worst
     found: Floats = worst - MARGIN * np.where(width > 0, width, 1.0)
     return found
 
@@ -200,12 +204,13 @@ def _improvement(space: PointSpace, regressors: Sequence[GPRegressor], values: F
         return None
     if len(regressors) == 1:
         return acquisitions.LogEI(gpr=regressors[0], search_space=space, threshold=float(values.max()))
-    front = values[fronts(-values, np.zeros(len(values))) == 0]
+    ranks = fronts(-values, np.zeros(len(values)))
+    front = values[ranks == 0]
     most = MAX_FRONT[len(regressors)]
     if len(front) > most:  # an even spread along the first objective
         front = front[np.argsort(front[:, 0], kind="stable")]
         front = front[np.linspace(0, len(front) - 1, most).round().astype(np.int64)]
-    return LogHypervolumeImprovement(space, regressors, front, reference(values))
+    return LogHypervolumeImprovement(space, regressors, front, reference(values, ranks))
 
 
 def _normalized(space: PointSpace, codes: Floats) -> Floats:

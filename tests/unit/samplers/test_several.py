@@ -120,6 +120,13 @@ def test_the_expected_hypervolume_improvement_is_the_mean_of_samples() -> None:
     assert found == pytest.approx(gains.mean(), rel=0.03)
 
 
+def test_volumes_are_reckoned_from_behind_the_better_half() -> None:
+    values = np.array([[0.0, 1.0], [1.0, 0.0], [0.4, 0.4], [-0.5, 0.5], [-9.0, 0.2], [0.1, -9.0], [-8.0, -8.0]])
+    ranks = np.array([0, 0, 0, 1, 2, 2, 3])
+    assert hypervolume.reference(values, ranks).tolist() == pytest.approx([-0.65, -0.1])  # of the first four
+    assert hypervolume.reference(values[:1], ranks[:1]).tolist() == pytest.approx([-0.1, 0.9])
+
+
 def test_improvements_have_gradients_however_unlikely_they_are() -> None:
     z = torch.tensor([5.0, -1.0, -6.0, -40.0, -2e3, -1e8], dtype=torch.float64, requires_grad=True)
     found = hypervolume._log_improvement(z)
