@@ -14,8 +14,9 @@ A group is what may be compared: one collection, variant, number of workers and 
   Iman and Davenport's correction and Nemenyi's critical difference follow Demšar 2006 (Statistical comparisons of
   classifiers over multiple data sets), whose blocks are tasks: they say what to expect of other tasks;
 - whether a method is better than the reference on these tasks is Wilcoxon's signed-rank test over the pairs of runs of
-  one task and seed, adjusted by Holm over the methods of a reading. It needs no assumption but that without any
-  difference either run of a pair might as well be the other's.
+  one task and seed, adjusted by Holm over the methods of a reading (not over the readings). It takes it that without
+  any difference either run of a pair might as well be the other's, and that pairs do not hang together: where a seed
+  draws the same first configurations on several tasks they do a little, and p is a little too small.
 """
 
 from __future__ import annotations
