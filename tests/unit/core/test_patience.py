@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hpo_service import algorithms
@@ -122,6 +122,7 @@ def test_every_study_ends() -> None:
     assert verdict(replace(growing, scores=growing.scores[::-1]), Terms()) is None
 
 
+@settings(max_examples=30)
 @given(st.lists(st.floats(0, 1) | st.just(math.nan), min_size=31, max_size=45), st.randoms(use_true_random=False))
 def test_it_is_judged_in_number_order_whoever_ends_first(found: list[float], order: random.Random) -> None:
     results = []
@@ -190,6 +191,9 @@ def test_what_patience_may_be() -> None:
     for wrong in (0, -1, math.inf, math.nan, "much"):
         with pytest.raises(InvalidInput, match=r"budget\.worth"):
             study(RANDOM, {"patience": "auto", "worth": wrong})
+    for other in ({"trials": 9}, {"patience": 9}):
+        with pytest.raises(InvalidInput, match=r"budget\.worth: worth is weighed by patience: auto alone"):
+            study(RANDOM, {**other, "worth": 100})
     two = [{"metric": "loss"}, {"metric": "size"}]
     with pytest.raises(InvalidInput, match="weighs the gain of one objective"):
         study(RANDOM, {"patience": "auto"}, objective=two)
