@@ -90,4 +90,5 @@ def _larger(study: Study) -> list[str]:
     if named in ("resource", "hours", "dollars", "patience") and isinstance(bound, int | float):
         return [f"budget.{named}={2 * bound:g}"]
     rule = ["budget.patience=null"] if named == "patience" else []
+    rule += ["budget.worth=null"] if rule and budget.get("worth") else []
     return [*rule, f"budget.trials={2 * max(1, study.info.trials)}"]

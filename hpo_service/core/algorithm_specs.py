@@ -108,8 +108,9 @@ class AutoSpec(_Spec):
     def _known_start(cls, given: Any) -> Any:
         if given is False:  # YAML reads a bare `off` so
             return "off"
-        if isinstance(given, str) and given not in ("auto", "off"):
-            raise ValueError(f"warm_start is auto, off or a list of studies, but got {given!r}; write [{given}]")
+        if not isinstance(given, list | tuple) and given not in ("auto", "off"):
+            remedy = f"[{given}]" if isinstance(given, str) and given not in ("on", "yes", "true") else "auto"
+            raise ValueError(f"warm_start is auto, off or a list of studies, but got {given!r}; write {remedy}")
         if isinstance(given, list | tuple) and not given:
             return "off"
         return given
@@ -248,6 +249,13 @@ class PashaSpec(_Halving, _Blocks, _Sized):
         description="Values of the objective that are no further apart count as equal. auto: estimated from the noise "
         "of the learning curves.",
     )
+
+    @field_validator("epsilon", mode="before")
+    @classmethod
+    def _known_epsilon(cls, given: Any) -> Any:
+        if given != "auto" and (not isinstance(given, int | float) or isinstance(given, bool) or not given >= 0):
+            raise ValueError(f"epsilon is auto or a number from 0 on, but got {given!r}; write auto")
+        return given
 
 
 class MedianSpec(_Blocks):

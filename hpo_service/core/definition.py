@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import difflib
 import functools
+import re
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal, Self
 
@@ -392,6 +393,8 @@ def _check_depth(document: Any) -> None:
 def _problems(error: ValidationError, document: Mapping[str, Any]) -> list[FieldProblem]:
     found = []
     for item in error.errors(include_url=False)[:20]:
+        if isinstance(item["input"], list | tuple) and item["loc"] and str(item["loc"][-1]).startswith("literal["):
+            continue  # a word or a list: what is wrong with the list has a line of its own
         if item["type"] == "too_short" and len(item["input"]) >= item["ctx"]["min_length"]:
             continue  # Pydantic counts what is valid of it; what is not has a line of its own
         path = ".".join(str(part) for part in _user_path(item["loc"], document))
@@ -429,6 +432,10 @@ def _within(kind: str, bounds: Mapping[str, Any]) -> str:
     return _BOUNDS.get(kind, "").format_map(bounds)
 
 
+_BRANCH = re.compile(r"(literal|tuple|list|set|dict)\[|constrained-")
+"""How Pydantic names the branches of a union: no name of ours."""
+
+
 def _user_path(loc: Sequence[int | str], document: Mapping[str, Any]) -> list[int | str]:
     """Pydantic's location as the user wrote it: without union tags, `objective` where that was given."""
     path = list(loc)
@@ -438,7 +445,7 @@ def _user_path(loc: Sequence[int | str], document: Mapping[str, Any]) -> list[in
         path[0] = "objective"
         if not isinstance(document.get("objective"), list | tuple) and len(path) > 1:
             path.pop(1)
-    return path
+    return [part for part in path if not (isinstance(part, str) and _BRANCH.match(part))]
 
 
 def _dig(document: Any, path: Sequence[str]) -> Any:
@@ -556,7 +563,11 @@ def _fidelity_problems(definition: StudyDefinition) -> list[FieldProblem]:
 
 
 def _patience_problems(definition: StudyDefinition) -> list[FieldProblem]:
-    if definition.budget.patience != "auto" or len(definition.objectives) == 1:
+    patience, worth = definition.budget.patience, definition.budget.worth
+    if patience != "auto" and worth is not None:
+        rule, remedy = "worth is weighed by patience: auto alone", "write patience: auto beside it, or remove worth"
+        return [FieldProblem(path="budget.worth", rule=rule, value=worth, remedy=remedy)]
+    if patience != "auto" or len(definition.objectives) == 1:
         return []
     rule = "patience: auto weighs the gain of one objective"
     remedy = "count trials without improvement (budget.patience: 50), or bound the study by trials or hours"

@@ -61,6 +61,11 @@ def _trainer(definition: StudyDefinition) -> Iterator[FieldProblem]:
         )
 
 
+def _tenth(resource: float) -> float:
+    """About a tenth, and a whole number where there is one: recipes train whole epochs."""
+    return resource / 10 if resource <= 1 else max(1.0, resource // 10)
+
+
 def _sizes(definition: StudyDefinition, spec: PbtSpec) -> Iterator[FieldProblem]:
     if spec.quantile * spec.population < LEAST_SHARE - TOLERANCE:
         yield FieldProblem(
@@ -74,7 +79,7 @@ def _sizes(definition: StudyDefinition, spec: PbtSpec) -> Iterator[FieldProblem]
             path="algorithm.interval",
             rule=f"there must be an exchange before max_resource={spec.max_resource:g}",
             value=spec.interval,
-            remedy=f"lower it, to {spec.max_resource / 10:g} for example",
+            remedy=f"lower it, to {_tenth(spec.max_resource):g} for example",
         )
     elif spec.max_resource / spec.interval > MOST_LEVELS:
         yield FieldProblem(

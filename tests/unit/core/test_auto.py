@@ -106,6 +106,7 @@ def test_past_studies_are_chosen_listed_or_left(given: Any, parsed: Any) -> None
     ("options", "path"),
     [
         ({"warm_start": "s1"}, "algorithm.warm_start"),
+        ({"warm_start": True}, "algorithm.warm_start"),
         ({"warm_start": ["s"] * 17}, "algorithm.warm_start"),
         ({"min_resource": 30, "max_resource": 27}, "algorithm"),
         ({"max_resource": 2.5}, "algorithm.max_resource"),
@@ -116,6 +117,14 @@ def test_what_is_wrong_is_told(options: dict[str, Any], path: str) -> None:
     with pytest.raises(InvalidInput) as caught:
         algorithms.check(study(trainer=RECIPE, options=options))
     assert caught.value.problems[0].path.startswith(path)
+    assert len(caught.value.problems) == 1
+    assert "literal" not in str(caught.value)
+
+
+@pytest.mark.parametrize(("given", "remedy"), [("on", "write auto"), (True, "write auto"), ("s1", r"write \[s1\]")])
+def test_what_begins_a_study_is_told(given: Any, remedy: str) -> None:
+    with pytest.raises(InvalidInput, match=f"auto, off or a list of studies, but got {given!r}; {remedy}$"):
+        study(trainer=RECIPE, options={"warm_start": given})
 
 
 def test_epochs_beside_max_resource_are_refused() -> None:

@@ -44,6 +44,7 @@ def refused(**changes: Any) -> str:
         ({"population": 3}, "algorithm.population", "greater than or equal to 4", "use 4 or more"),
         ({"quantile": 0.1}, "algorithm.quantile", "one trial at least", "raise it to 0.125"),
         ({"interval": 10}, "algorithm.interval", "an exchange before max_resource=10", "lower it, to 1"),
+        ({"max_resource": 6, "interval": 6}, "algorithm.interval", "before max_resource=6", "lower it, to 1 for"),
         ({"interval": 1.5}, "algorithm.interval", "whole epochs", "1 and 2"),
         ({"mutate": ["batch_size"]}, "algorithm.mutate", "structural parameter", "those that can: lr"),
         ({"mutate": ["lt"]}, "algorithm.mutate", "names parameters of the space", "did you mean 'lr'?"),
