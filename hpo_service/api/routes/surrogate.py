@@ -16,6 +16,8 @@ from hpo_service.api.access import Role
 from hpo_service.api.routes.charts import COLUMNAR
 from hpo_service.api.routing import role, router
 from hpo_service.api.state import SharedDep, StudyDep
+from hpo_service.core import auto
+from hpo_service.core.algorithm_specs import AutoSpec
 from hpo_service.core.definition import parse
 from hpo_service.errors import FieldProblem, InvalidInput
 from hpo_service.store import surrogate_views
@@ -53,6 +55,11 @@ def _none(study: StudyRow) -> dict[str, Any]:
 
 def _why_none(study: StudyRow) -> str:
     definition = parse(study.definition)
+    if isinstance(definition.algorithm, AutoSpec) and auto.choose(definition).method == "curves":
+        return (
+            "auto's model of learning curves judges whole curves, and is not drawn along one parameter; "
+            "the event log says what it expected of each trial"
+        )
     startup = algorithms.startup_trials(definition)
     if algorithms.surrogate(definition) is None:
         return (
