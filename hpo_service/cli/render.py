@@ -177,6 +177,7 @@ def trial_sheet(trial: TrialSnapshot, metric: str) -> RenderableType:
     rows: list[tuple[str, str | Text]] = [
         ("trial", f"{trial.number}"),
         ("state", Text.assemble(state(trial.state), f"  {trial.reason}" if trial.reason else "")),
+        ("origin", "" if trial.origin == "sampled" else trial.origin),
         ("params", text.parameters(trial.params)),
         ("value", f"{text.metric_value(trial.value, metric)} at {text.number(trial.resource)}"),
         ("metrics", values),

@@ -8,7 +8,7 @@
 // axisPair({names, x, y, first}) → {x(), y(), choosers}   two choosers for the two axes of a plane, which never name the same; first() → names to begin with
 // matching(page, numbers)        Promise of the Set of those numbers that match the filter, null without a filter
 // noteOf(answer, {noun, more})   "showing 2,000 of 100,000 trials: every 50th; 312 match the filter"
-// levelText(resource, n)         "3 epochs", "1 epoch", "resource 3"
+// levelText(resource, n)         "3 epochs", "1 epoch", "resource 3", "width 32"
 // placed(field, values, numbers) where a sample's column lies on its axis: categories beside their line
 // axisOf(field, values)          the Plotly axis of a sample's field: log where the parameter is, labels where it has some, robust
 // valueAxis(name, values, {log}) the axis of a metric · gentleRange(values, times) a range that leaves out only what is absurdly far · sequence() its tints · scaleLegend(low, high)
@@ -181,7 +181,7 @@ export function noteOf(answer, { noun = "trials", more = [] } = {}) {
 
 // "3 epochs", "1 epoch", "resource 3"
 export const levelText = (resource, n) =>
-  resource === "resource" ? `resource ${number(n)}` : `${number(n)} ${n === 1 ? resource.replace(/s$/, "") : resource}`;
+  resource === "epochs" ? `${number(n)} ${n === 1 ? "epoch" : "epochs"}` : `${resource} ${number(n)}`;
 
 export const outsideNote = (count, what) => (count ? `${integer(count)} beyond ${what}` : "");
 
