@@ -41,6 +41,9 @@ BOLD, BOLD_DRAWS = 0.3, 30
 """How often only a few places anywhere are looked at: a process believes most in the cube's corners, and corners are
 few."""
 CHOICES = 12
+EXPECTED = 64
+"""Of those on their way, so many are taken as if they had come to what is expected: the newest. More take more time
+than they are worth."""
 ALIKE = "nothing tells the trials apart yet, and it is the furthest"
 
 
@@ -65,13 +68,13 @@ class Planner:
     def plan(self, scene: Scene, slots: int) -> list[Move]:
         """At most `slots` moves; a shorter plan of the same scene is the beginning of a longer one."""
         moves: list[Move] = []
-        paused, running = list(scene.paused), list(scene.running)
-        starts, left, posterior = scene.starts, scene.resource, None
+        paused = list(scene.paused)
+        starts, left, known, posterior = scene.starts, scene.resource, None, None
+        expected = [(self._point(trial), target) for trial, target in scene.running[-EXPECTED:]]
         evidence = Evidence(scene.seen)
         if evidence.tells:
-            posterior, scale, best = self._posterior(scene, evidence)
-            if running:
-                posterior = self._expecting(posterior, running)
+            known, scale, best = self._posterior(scene, evidence)
+            posterior = self._expecting(known, expected) if expected else known
         flat = posterior is None and len(evidence.curves) >= scene.first  # yet nothing tells them apart
         while len(moves) < slots:
             afford = [one for one in paused if self.above(one.resource) - one.resource <= left]
@@ -93,14 +96,17 @@ class Planner:
             move = moves[-1]
             if move.trial is None:
                 starts, left = starts - 1, left - move.target
-                if posterior is not None and move.points is not None and len(moves) < slots:
-                    posterior = posterior.and_also(move.points[:1], self._moments([move.target]))
+                place = None if move.points is None else move.points[0]
             else:
                 left -= move.target - next(one.resource for one in paused if one.trial == move.trial)
                 paused = [one for one in paused if one.trial != move.trial]
-                if posterior is not None and len(moves) < slots:
-                    at = self._point(move.trial)[None, :]
-                    posterior = posterior.and_also(at, self._moments([move.target]))
+                place = self._point(move.trial)
+            if known is not None and posterior is not None and place is not None and len(moves) < slots:
+                expected.append((place, move.target))
+                if len(expected) <= EXPECTED:
+                    posterior = self._expecting(posterior, expected[-1:])
+                else:
+                    posterior = self._expecting(known, expected[-EXPECTED:])
         return moves
 
     def above(self, resource: float) -> float:
@@ -139,9 +145,9 @@ class Planner:
         rows, _ = self._rows(spread_of(evidence.rows(), FITTED), evidence)
         return fitted(squares(rows.points, rows.points, self._unordered), rows.s, rows.values)
 
-    def _expecting(self, posterior: Posterior, running: Sequence[tuple[int, float]]) -> Posterior:
-        points = np.stack([self._point(trial) for trial, _ in running])
-        return posterior.and_also(points, self._moments([target for _, target in running]))
+    def _expecting(self, posterior: Posterior, expected: Sequence[tuple[Floats, float]]) -> Posterior:
+        points = np.stack([place for place, _ in expected])
+        return posterior.and_also(points, self._moments([target for _, target in expected]))
 
     def _best(
         self,
