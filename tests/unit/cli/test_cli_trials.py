@@ -95,12 +95,13 @@ def test_a_trial_shows_its_attempts_and_their_lanes(run: Run, server: FakeServer
          "lane": 2, "width": 8, "worker_id": "w1", "seconds": 4.0, "cost_microdollars": 50},
         {"trial": 1, "fence": 2, "state": "open", "from_resource": 3.0, "resource": 4.0, "method": "plain"},
     ]  # fmt: skip
-    answer = {**server.trials["st_1"][1], "attempt_rows": attempts}
+    answer = {**server.trials["st_1"][1], "attempt_rows": attempts, "origin": "portfolio"}
     server.answers[place] = httpx.Response(200, json=answer)
     done = run("trial", "a/1")
     assert done.exit_code == 0, done.output
     lines = done.stdout.splitlines()
     assert any(line.startswith("params") and "lr=0.02" in line for line in lines)
+    assert any(line.split() == ["origin", "portfolio"] for line in lines)
     newest, oldest = lines[-2:]
     assert "running" in newest
     assert "plain" in newest
