@@ -47,6 +47,8 @@ class Memory:
         """Trials on the way, and their targets."""
         self.lawful = False
         """Whether a trial with a value keeps all constraints."""
+        self.imported = 0
+        """Counts trials from elsewhere that told a value."""
         self.stamp = 0
         """Counts segments that began or ended."""
         self.changes = 0
@@ -69,6 +71,7 @@ class Memory:
             return
         score = trial.value if trial.state is TrialState.STOPPED else trial.score
         value = math.nan if score is None or not math.isfinite(score) else max(-HUGE, min(self._sign * score, HUGE))
+        self.imported += trial.origin is Origin.IMPORTED and math.isfinite(value)
         reach = min(trial.reach, self._levels[-1])
         if trial.state is TrialState.FAILED or reach <= 0:
             reach = max(self._levels[0], min(trial.target, self._levels[-1]))
