@@ -125,7 +125,7 @@ class CurveSampler:
             seen=memory.seen,
             paused=memory.paused(),
             running=sorted(memory.running.items()),
-            begun=self._history.started,
+            begun=self._history.started + memory.imported,
             first=max(BEGIN, len(warm.portfolio) + 1 if warm else 0),
             starts=starts,
             resource=resource,
