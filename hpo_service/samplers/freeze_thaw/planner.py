@@ -26,6 +26,8 @@ FITTED = 140
 """Rows of a fit, at most."""
 SPAN = 52.0
 """Moments are 1 + log(share of a full training) / log(SPAN)."""
+SHORTEST = 1e-3
+"""What was seen earlier than at this share of a full training counts as seen there."""
 FAR = 0.15
 """A new configuration is judged by what it may come to at a level from this share of a full training on."""
 CAUTION = 0.02
@@ -114,7 +116,8 @@ class Planner:
         return next((level for level in self.levels if level > resource * (1 + 1e-9)), self.levels[-1])
 
     def _moments(self, resources: Sequence[float]) -> Floats:
-        found: Floats = 1.0 + np.log(np.asarray(resources, dtype=np.float64) / self.levels[-1]) / np.log(SPAN)
+        shares = np.maximum(np.asarray(resources, dtype=np.float64) / self.levels[-1], SHORTEST)
+        found: Floats = 1.0 + np.log(shares) / np.log(SPAN)
         return found
 
     def _rows(self, seen: Sequence[Seen], evidence: Evidence) -> tuple[Rows, float]:
