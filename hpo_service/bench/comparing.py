@@ -83,6 +83,7 @@ def prepare(asked: Asked) -> Comparison:
     notes = [*_together(titles, partial=asked.partial)]
     default = OWN if asked.source.studies else asked.profile.methods
     chosen, left_out = methods.chosen(asked.methods or [name for name in default if name in _known()])
+    methods.chosen([asked.reference])  # refused where nothing has that name
     for name in asked.variants:
         if name not in VARIANTS:
             raise InvalidInput(f"a variant is one of {', '.join(VARIANTS)}, or all, but got {name!r}")

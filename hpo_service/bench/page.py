@@ -16,7 +16,7 @@ html { font: 16px/1.5 system-ui, -apple-system, "Segoe UI", Roboto, "Liberation 
 body { margin: 0; font-variant-numeric: tabular-nums; } main { max-width: 66rem; margin: 0 auto; padding: 2.5rem 1.5rem 4rem; }
 h1 { margin: 0; font-size: 1.8rem; line-height: 1.2; letter-spacing: -.018em; }
 h2 { margin: 3rem 0 1rem; padding-top: .9rem; border-top: 1px solid var(--line); font-size: 1.25rem; }
-p { margin: .5rem 0; max-width: 50rem; } .quiet { color: var(--quiet); font-size: .875rem; }
+pre { margin: .75rem 0; white-space: pre-wrap; font-family: ui-monospace, "Liberation Mono", monospace; } p { margin: .5rem 0; max-width: 50rem; } .quiet { color: var(--quiet); font-size: .875rem; }
 nav ol { display: flex; flex-wrap: wrap; gap: .25rem 1.5rem; padding: 0; list-style: none; font-size: .875rem; } a { color: inherit; }
 figure { margin: 1rem 0 1.75rem; } figcaption { color: var(--quiet); font-size: .875rem; margin-top: .3rem; } figure div { overflow-x: auto; } svg { display: block; width: 100%; min-width: 38rem; height: auto; }
 .table { overflow-x: auto; } table { border-collapse: collapse; font-size: .8125rem; }
@@ -27,8 +27,8 @@ td small { color: var(--quiet); font-size: .75rem; font-weight: 400; }
 """  # noqa: E501
 
 
-def html(runs: Sequence[Run], groups: Sequence[Group], *, title: str, under: str = "") -> str:
-    """The whole document; `under` is a line below the title."""
+def html(runs: Sequence[Run], groups: Sequence[Group], *, title: str, notes: Sequence[str] = ()) -> str:
+    """The whole document; `notes` stand below the title, those of several lines as they are."""
     look = _looks(groups)
     contents = "".join(f'<li><a href="#g{i}">{escape(group.title)}</a></li>' for i, group in enumerate(groups))
     sections = "".join(_section(f"g{i}", runs, group, look) for i, group in enumerate(groups))
@@ -36,9 +36,14 @@ def html(runs: Sequence[Run], groups: Sequence[Group], *, title: str, under: str
         '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
         f"<title>{escape(title)}</title>\n<style>{STYLE}</style>\n</head>\n<body>\n<main>\n"
-        f'<h1>{escape(title)}</h1>\n<p class="quiet">{escape(under)}</p>\n<nav><ol>{contents}</ol></nav>\n'
+        f"<h1>{escape(title)}</h1>\n{_below(notes)}<nav><ol>{contents}</ol></nav>\n"
         f"{sections}</main>\n</body>\n</html>\n"
     )
+
+
+def _below(notes: Sequence[str]) -> str:
+    kinds = ((note, "pre" if "\n" in note else "p") for note in notes)
+    return "".join(f'<{kind} class="quiet">{escape(note)}</{kind}>\n' for note, kind in kinds)
 
 
 def _looks(groups: Iterable[Group]) -> dict[str, pictures.Look]:

@@ -193,7 +193,7 @@ def _keep(session: Session, conclusion: Conclusion, folder: Path) -> None:
     from hpo_service.bench import page, tables
 
     notes = "".join(f"\n{note}\n" for note in conclusion.notes)
-    html = page.html(conclusion.runs, conclusion.groups, title="Search quality", under=" ".join(conclusion.notes))
+    html = page.html(conclusion.runs, conclusion.groups, title="Search quality", notes=conclusion.notes)
     (folder / "results.md").write_text(tables.markdown(conclusion.groups) + notes, encoding="utf-8")
     (folder / "results.html").write_text(html, encoding="utf-8")
     (folder / "results.json").write_text(json.dumps(conclusion.document(), indent=1) + "\n", encoding="utf-8")

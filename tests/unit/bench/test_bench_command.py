@@ -111,6 +111,7 @@ def test_past_studies_are_answered_for(search: Search) -> None:
 @pytest.mark.parametrize(
     ("args", "said"),
     [
+        (("--reference", "astha"), "did you mean asha?"),
         (("--methods", "ahsa"), "did you mean asha?"),
         (("--workers", "four"), "--workers 1,4,16"),
         (("--variant", "easy"), "one-parameter"),

@@ -103,7 +103,9 @@ def test_the_critical_difference_diagram_is_whole_svg() -> None:
 
 def test_the_page_needs_nothing_else_and_escapes_names() -> None:
     given = runs() + runs(workers=4)
-    found = page.html(given, groups(given), title="A < B")
+    found = page.html(given, groups(given), title="A < B", notes=["one <line>", "a table:\n  auto  2.3"])
+    assert '<p class="quiet">one &lt;line&gt;</p>' in found
+    assert '<pre class="quiet">a table:\n  auto  2.3</pre>' in found
     assert "<b>&worst" not in found
     assert "&lt;b&gt;&amp;worst" in found
     assert "<script" not in found
