@@ -1,7 +1,8 @@
 """Population based training without rounds: each trial is compared as it comes, nobody waits (Jaderberg et al. 2017).
 
 A trial that comes to a level is compared with those that came there before it. If it is among the worst of them, its
-place goes on from the newest level of one of the best. Who came first hangs on the workers, and the study with it.
+place goes on from the newest level of one of the best; it keeps its place where these have come to their end before
+it was told. Who came first hangs on the workers, and the study with it.
 """
 
 from __future__ import annotations
@@ -55,7 +56,10 @@ class AsynchronousPopulation:
         """The first places, then those that losers gave up, in that order."""
         for position in range(self._first, self._size):
             yield self._place(f"place {position + 1} of {self._size} in the population", 0)
+        spared = self._spared()
         for vacancy in self._vacant:
+            if vacancy in spared:
+                return
             fork = self._fork(vacancy)
             if fork is None:  # until a trial under way comes to a level
                 return
@@ -65,8 +69,8 @@ class AsynchronousPopulation:
         """The end of the population, or a budget that holds no interval more."""
         if next(self.places(), None) is not None:
             return None
-        if self._going:
-            way = min(self._way(c.rung or 0) for c in self._going.values())
+        if going := self._on_offer():
+            way = min(self._way(c.rung or 0) for c in going)
             given, limit = self._state.ledger.reserved, self._state.definition.budget.resource
             if fits(given, way, limit):
                 return None
@@ -79,13 +83,16 @@ class AsynchronousPopulation:
 
     def endings(self) -> Iterable[Stop | Finish]:
         """Losers, trials that ended by themselves, and all that are at the last level, by number."""
-        return [self._due[number] for number in sorted(self._due)]
+        spared = self._spared()
+        first = self._vacant.index(spared[0]) if spared else len(self._vacant)
+        held = {vacancy.loser for vacancy in self._vacant[first:]}  # places are taken in order
+        return [self._due[number] for number in sorted(self._due) if number not in held]
 
     def continues(self, slots: int, purse: Purse) -> Iterable[Continue]:
         """Those that keep their places, first come first, beside what takes a place: without it nobody is compared."""
         found: list[Continue] = []
         free = min(sum(1 for _ in self.places()), self._state.trials_left)
-        for proposal in self._going.values():
+        for proposal in self._on_offer():
             if len(found) >= slots - free or not purse.take(self._way(proposal.rung or 0)):
                 break
             found.append(proposal)
@@ -107,7 +114,8 @@ class AsynchronousPopulation:
         """It goes on, or is over."""
         self._due.pop(trial.number, None)
         if isinstance(proposal, Continue):
-            del self._going[trial.number]
+            if self._going.pop(trial.number, None) is None:
+                self._keep(trial)
             self._open.add(trial.number)
 
     def rested(self, trial: TrialRecord, seq: int) -> None:
@@ -137,13 +145,33 @@ class AsynchronousPopulation:
             self._due[trial.number] = Stop(trial=trial.number, reason=reason)
             self._vacant.append(vacancy)
             return
+        self._stay(trial, level)
+        self._going[trial.number] = self._on(trial.number, level, standing)
+
+    def _spared(self) -> list[_Vacancy]:
+        """Losers whose end was not given out yet, and whose betters came to their own end in the meantime."""
+        return [v for v in self._vacant if v.before is not None and v.loser in self._due and not self._parents(v)]
+
+    def _on_offer(self) -> list[Continue]:
+        """Who may go on; those who are spared last."""
+        spared = [self._on(v.loser, v.level, "nobody better is left to go on from") for v in self._spared()]
+        return [*self._going.values(), *spared]
+
+    def _keep(self, trial: TrialRecord) -> None:
+        """It was spared: its place is not vacant any more."""
+        vacancy = next(one for one in self._vacant if one.loser == trial.number)
+        self._vacant.remove(vacancy)
+        self._stay(trial, vacancy.level)
+
+    def _stay(self, trial: TrialRecord, level: int) -> None:
+        """It keeps its place, and others may go on from it."""
         self._newest[trial.number], self._resource[trial.number] = level, trial.resource
         self._stayed[level].append(trial.number)
+
+    def _on(self, number: int, level: int, standing: str) -> Continue:
         target = self._levels[level + 1]
         reason = f"{standing}: goes on to resource {target:g}"
-        self._going[trial.number] = Continue(
-            trial=trial.number, target=target, reason=reason, bracket=0, rung=level + 1
-        )
+        return Continue(trial=number, target=target, reason=reason, bracket=0, rung=level + 1)
 
     def review(self, seq: int) -> None:
         """Nothing waits for the definition."""
