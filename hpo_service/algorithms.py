@@ -100,7 +100,9 @@ def fold(definition: StudyDefinition, picked: str | None = None) -> StudyFold:
     history = History(
         definition.objective,
         definition.search_space,
-        keep_curves=isinstance(spec, specs.MedianSpec | specs.PashaSpec) or definition.budget.patience == "auto",
+        keep_curves=isinstance(spec, specs.MedianSpec | specs.PashaSpec)
+        or picked == "curves"
+        or definition.budget.patience == "auto",
         others=definition.objectives[1:],
         constraints=definition.constraints,
         resumes=definition.resumes,

@@ -35,6 +35,8 @@ MOST_PROCESSES = 2
 """Objectives up to which Gaussian processes find more than TPE does (docs/search-quality.md, "Several objectives")."""
 FEWEST_SEGMENTS = 3.0
 """Where max_resource is less than so many times min_resource, there is nothing to judge early."""
+FEWEST_EPOCHS = 8
+"""From so many epochs on, the first segment of `curves` has two: one value does not say how a curve goes on."""
 ETA = 3
 FINEST, GROWTH, CLOSE = 27.0, 1.42, 0.15
 """Of `curves`: the first level as a share of a full training, how levels grow, and how near the last but one may be."""
@@ -167,6 +169,8 @@ def ladder(definition: StudyDefinition) -> tuple[float, ...]:
     least = spec.min_resource if isinstance(spec, AutoSpec) else 1.0
     whole = definition.trainer.recipe is not None or (far == int(far) and least == int(least))
     first = max(least, far / FINEST)
+    if whole and far >= FEWEST_EPOCHS:
+        first = max(first, 2.0)
     found = [float(math.ceil(exact(first))) if whole else exact(first)]
     while found[-1] < far * (1 - TOLERANCE):
         level = found[-1] * GROWTH

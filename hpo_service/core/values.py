@@ -57,13 +57,15 @@ def from_json(value: Any) -> float:
 
 def rank_key(value: float | None, *, maximize: bool, violation: float = 0.0) -> tuple[int, float]:
     """Sorts best first; infinities of the good sign count as diverged too: whatever is not finite ranks last. Before
-    that, behind all that is feasible, comes what breaks constraints: the least `violation` (`constraints.total`) first.
+    that, behind all that is feasible, comes what breaks constraints: the least `violation` (`constraints.total`) first,
+    and then by value those of which that is not known yet (infinite): a metric may be measured at the end alone.
     """
     if value is None or not math.isfinite(value):
-        return (2, 0.0)
-    if violation > 0:
-        return (1, violation)
-    return (0, -value if maximize else value)
+        return (3, 0.0)
+    by_value = -value if maximize else value
+    if math.isinf(violation):
+        return (2, by_value)
+    return (1, violation) if violation > 0 else (0, by_value)
 
 
 def is_better(value: float, than: float | None, *, maximize: bool, min_delta: float = 0.0) -> bool:

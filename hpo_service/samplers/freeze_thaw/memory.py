@@ -41,6 +41,7 @@ class Memory:
         self._told: list[_Told] = []
         self._paused: dict[int, float] = {}
         self._room = MOST
+        self._broken, self._breaking = 0.0, 0  # what is known to be broken while nothing is lawful, and by how many
         self.seen: list[Seen] = []
         """What was told, as it is judged now, in the order of the log."""
         self.running: dict[int, float] = {}
@@ -79,7 +80,19 @@ class Memory:
             ends = trial.rung is not None and trial.rung >= len(self._levels) - 1
             if not ends:  # one that is a rounding error short of the end has come to it
                 self._paused[trial.number] = trial.resource
+        early = self._first_report(trial, reach)
+        if early is not None:
+            self._take(early)
         self._take(_Told(trial.number, reach, value, trial.violation))
+
+    def _first_report(self, trial: TrialRecord, reach: float) -> _Told | None:
+        """Of a first segment that reported on its way: how curves begin is known only from there."""
+        curve = trial.curve
+        if trial.segment_from > 0 or curve is None or len(curve) < 2 or curve.resources[0] >= reach * (1 - 1e-9):
+            return None
+        value = curve.values[0]
+        told = max(-HUGE, min(self._sign * value, HUGE)) if math.isfinite(value) else math.nan
+        return _Told(trial.number, curve.resources[0], told, trial.violation)
 
     def over(self, trial: int) -> None:
         """A paused trial goes on no more."""
@@ -100,6 +113,9 @@ class Memory:
         if not self.lawful and one.violation == 0 and math.isfinite(one.value):
             self.lawful = True
             self._judge_anew()
+        elif not self.lawful and 0 < one.violation < math.inf:
+            self._broken, self._breaking = self._broken + one.violation, self._breaking + 1
+            self._judge_anew()
         else:
             self.seen.append(self._judged(one))
         if len(self._told) >= self._room:
@@ -107,12 +123,18 @@ class Memory:
 
     def _judged(self, one: _Told) -> Seen:
         """What breaks a constraint is as bad as what diverged; while nothing keeps them all, the least broken is
-        best."""
-        known = math.isfinite(one.value) and math.isfinite(one.violation)
-        if self.lawful:
-            value = one.value if one.violation == 0 else math.nan
+        best. A metric may be measured at the end alone: until then what is not known counts by the value, and once
+        others are known to break something, as much as those do on the average."""
+        if not math.isfinite(one.value):
+            return Seen(one.trial, one.resource, math.nan)
+        unknown = math.isinf(one.violation)
+        early = unknown and one.resource < self._levels[-1]
+        if (one.violation == 0 or early) and (self.lawful or not self._broken):
+            value = one.value
+        elif self.lawful or (unknown and not early):
+            value = math.nan
         else:
-            value = -one.violation if known else math.nan
+            value = -(self._broken / self._breaking if early else one.violation)
         return Seen(one.trial, one.resource, max(-HUGE, value) if math.isfinite(value) else math.nan)
 
     def _judge_anew(self) -> None:

@@ -2,12 +2,13 @@
 expected to bring.
 
 A pure function of what was observed: the same log gives the same plan, whoever asks and how often. The kernel is fitted
-anew whenever a fifth more was seen, to what had been seen by then; between fits the newest values are taken in with the
-kernel that there is. Not here: proposals (`schedulers.thawing`), configurations by name (`sampler`).
+anew whenever a fifteenth more was seen, to what had been seen by then; between fits the newest values are taken in with
+the kernel that there is. Not here: proposals (`schedulers.thawing`), configurations by name (`sampler`).
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
@@ -21,7 +22,7 @@ from hpo_service.samplers.freeze_thaw.kernel import Floats, Kernel, squares
 from hpo_service.samplers.freeze_thaw.posterior import Posterior, Rows, improvement
 from hpo_service.samplers.freeze_thaw.scene import BEGIN, Move, Paused, Scene
 
-REFIT = 1.2
+REFIT = 1.07
 FITTED = 140
 """Rows of a fit, at most."""
 SPAN = 52.0
@@ -42,6 +43,9 @@ closer around those that promise most."""
 BOLD, BOLD_DRAWS = 0.3, 30
 """How often only a few places anywhere are looked at: a process believes most in the cube's corners, and corners are
 few."""
+ANYWHERE = 0.2
+"""How often, while trials may start, one begins anywhere, whatever the model says: where few configurations come to
+anything at all, a model of those that were seen goes on looking where they were."""
 CHOICES = 12
 EXPECTED = 64
 """Of those on their way, so many are taken as if they had come to what is expected: the newest. More take more time
@@ -84,14 +88,22 @@ class Planner:
             if not afford and not may_start:
                 break
             design = scene.begun + sum(move.trial is None for move in moves) < scene.first
-            if may_start and (design or (posterior is None and not (flat and afford))):
+            last = self._last_chance(afford, evidence, scene, left)
+            if last is not None:
+                moves.append(last)
+            elif may_start and (design or (posterior is None and not (flat and afford))):
                 moves.append(Move(trial=None, target=self.levels[0], reason="the initial design"))
             elif posterior is None:
                 furthest = min(afford, key=lambda one: (-evidence.peak(one.trial), -one.resource, one.trial))
                 moves.append(Move(trial=furthest.trial, target=self.above(furthest.resource), reason=ALIKE))
             else:
                 rng = seeds.rng(self._seed, scene.stamp, seeds.Purpose.THAW, len(moves))
-                found = self._best(posterior, rng, afford, evidence, best=best, scale=scale, left=left, start=may_start)
+                if may_start and rng.random() < ANYWHERE:
+                    found: Move | None = self._anywhere(rng)
+                else:
+                    found = self._best(
+                        posterior, rng, afford, evidence, best=best, scale=scale, left=left, start=may_start
+                    )
                 if found is None:
                     break
                 moves.append(found if scene.lawful else replace(found, gain=None))
@@ -110,6 +122,24 @@ class Planner:
                 else:
                     posterior = self._expecting(known, expected[-EXPECTED:])
         return moves
+
+    def _last_chance(self, afford: Sequence[Paused], evidence: Evidence, scene: Scene, left: float) -> Move | None:
+        """While nothing came to the end: before too little resource is left for it, the best trial goes there."""
+        end = self.levels[-1]
+        if left == math.inf or evidence.ended(end) or any(target >= end for _, target in scene.running):
+            return None
+        able = [one for one in afford if end - one.resource <= left]
+        if not able:
+            return None
+        best = min(able, key=lambda one: (-evidence.peak(one.trial), one.trial))
+        if left - self.levels[0] >= end - best.resource:
+            return None
+        reason = f"the budget holds just enough to train the best trial to the end, resource {end:g}"
+        return Move(trial=best.trial, target=self.above(best.resource), reason=reason)
+
+    def _anywhere(self, rng: np.random.Generator) -> Move:
+        points = self._settled(rng.random((CHOICES, len(self._cells))))
+        return Move(trial=None, target=self.levels[0], points=points, reason="one in five begins anywhere")
 
     def above(self, resource: float) -> float:
         """The next level; the end where there is none."""

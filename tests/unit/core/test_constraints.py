@@ -216,3 +216,8 @@ def test_halving_promotes_what_keeps_constraints(name: str) -> None:
     assert reached[0] == 1.0
     assert reached[4] == 9.0
     assert driver.algorithm.state.standing.best is driver.algorithm.history[4]
+
+
+def test_what_is_not_known_yet_ranks_by_value_behind_what_is_broken() -> None:
+    good, poor = (rank_key(value, maximize=True, violation=math.inf) for value in (0.9, 0.1))
+    assert rank_key(0.5, maximize=True, violation=3.0) < good < poor < rank_key(None, maximize=True)

@@ -77,12 +77,20 @@ def test_what_was_imported_came_no_further_than_the_end() -> None:
 
 def test_once_a_trial_keeps_the_constraints_those_that_break_them_have_no_value() -> None:
     found = told(trial(0, 0.9, violation=2.0), trial(1, 0.8, violation=0.5), trial(2, 0.7, violation=math.inf))
-    assert [repr(one.value) for one in found.seen] == ["-2.0", "-0.5", "nan"]
+    assert [repr(one.value) for one in found.seen] == ["-2.0", "-0.5", "-1.25"]
     before = found.upheavals
     found.rested(trial(3, 0.1))
-    assert [repr(one.value) for one in found.seen] == ["nan", "nan", "nan", "0.1"]
+    assert [repr(one.value) for one in found.seen] == ["nan", "nan", "0.7", "0.1"]
     assert found.upheavals == before + 1
-    assert [one.trial for one in found.paused()] == [3]
+    assert [one.trial for one in found.paused()] == [2, 3]
+
+
+def test_a_metric_that_is_measured_at_the_end_alone_holds_nobody_back() -> None:
+    found = told(trial(0, 0.9, violation=math.inf), trial(1, 0.8, violation=math.inf))
+    assert [one.value for one in found.seen] == [0.9, 0.8]
+    found.rested(trial(0, 0.95, 9.0, violation=math.inf, rung=2))
+    assert math.isnan(found.seen[-1].value)
+    assert [one.trial for one in found.paused()] == [1]
 
 
 def test_memory_is_bounded_and_keeps_the_best_an_even_spread_and_those_on_the_way(
