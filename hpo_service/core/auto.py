@@ -85,14 +85,14 @@ def choose(definition: StudyDefinition) -> Choice:
     if len(definition.objectives) > 1:
         return _of_several(definition, wide, most)
     whole = _why_whole(definition)
-    if whole is None and not definition.resumes:
-        sizes = f"{len(rungs(definition))} {_sizes(definition)}"
-        return Choice(method="rungs", reason=f"trials begin anew at each of {sizes}")
     if whole is None:
+        sized = "" if definition.resumes else f", anew at each of {len(rungs(definition))} {_sizes(definition)}"
         if wide is not None:
-            return Choice(method="rungs", reason=f"trials can be judged early, and {wide}")
+            return Choice(method="rungs", reason=f"trials can be judged early{sized}, and {wide}")
         far = _resource(definition)
-        return Choice(method="curves", reason=f"one objective, and trials of up to {far:g} that can be judged early")
+        return Choice(
+            method="curves", reason=f"one objective, and trials of up to {far:g} that can be judged early{sized}"
+        )
     if wide is None and LARGE_BUDGET < most < math.inf:
         wide = f"the budget holds {most:g} trainings, more than a process can take in"
     if wide is not None:
@@ -164,7 +164,9 @@ def levels(definition: StudyDefinition) -> tuple[float, ...]:
 
 def ladder(definition: StudyDefinition) -> tuple[float, ...]:
     """Of `curves`: from a 27th of max_resource, but no less than min_resource, each level 1.4 times the one before;
-    whole numbers where both ends are, and for a recipe."""
+    whole numbers where both ends are, and for a recipe. Of sizes, which are trained anew each time, as `rungs`."""
+    if not definition.resumes:
+        return rungs(definition)
     spec, far = definition.algorithm, _resource(definition)
     least = spec.min_resource if isinstance(spec, AutoSpec) else 1.0
     whole = definition.trainer.recipe is not None or (far == int(far) and least == int(least))

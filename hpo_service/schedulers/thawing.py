@@ -94,7 +94,8 @@ class Thawing:
             if move.trial is None:
                 continue
             trial = self._state.history[move.trial]
-            if not purse.take(max(0.0, move.target - trial.resource)):
+            begun = trial.resource if self._state.history.resumes else 0.0
+            if not purse.take(max(0.0, move.target - begun)):
                 break
             found.append(
                 Continue(

@@ -41,6 +41,7 @@ class Memory:
         self._told: list[_Told] = []
         self._paused: dict[int, float] = {}
         self._room = MOST
+        self._begun: set[int] = set()  # trials whose first segment was taken in
         self._broken, self._breaking = 0.0, 0  # what is known to be broken while nothing is lawful, and by how many
         self.seen: list[Seen] = []
         """What was told, as it is judged now, in the order of the log."""
@@ -87,8 +88,15 @@ class Memory:
 
     def _first_report(self, trial: TrialRecord, reach: float) -> _Told | None:
         """Of a first segment that reported on its way: how curves begin is known only from there."""
-        curve = trial.curve
-        if trial.segment_from > 0 or curve is None or len(curve) < 2 or curve.resources[0] >= reach * (1 - 1e-9):
+        curve, known = trial.curve, trial.number in self._begun
+        self._begun.add(trial.number)
+        if (
+            known
+            or trial.segment_from > 0
+            or curve is None
+            or len(curve) < 2
+            or curve.resources[0] >= reach * (1 - 1e-9)
+        ):
             return None
         value = curve.values[0]
         told = max(-HUGE, min(self._sign * value, HUGE)) if math.isfinite(value) else math.nan

@@ -54,7 +54,8 @@ ALIKE = "nothing tells the trials apart yet, and it is the furthest"
 
 
 class Planner:
-    """Plans for one space. `levels`: where trials pause, the last one is the end. `point` gives a trial's place."""
+    """Plans for one space. `levels`: where trials pause, the last one is the end. `point` gives a trial's place.
+    `resumes`: whether a trial goes on where it was, or begins anew for each level, and pays for all of it."""
 
     def __init__(
         self,
@@ -63,7 +64,10 @@ class Planner:
         unordered: npt.NDArray[np.bool_],
         cells: npt.NDArray[np.int64],
         point: Callable[[int], Floats],
+        *,
+        resumes: bool = True,
     ) -> None:
+        self._resumes = resumes
         self._seed = study_seed
         self.levels = tuple(levels)
         self._unordered = unordered
@@ -83,7 +87,7 @@ class Planner:
             posterior = self._expecting(known, expected) if expected else known
         flat = posterior is None and len(evidence.curves) >= scene.first  # yet nothing tells them apart
         while len(moves) < slots:
-            afford = [one for one in paused if self.above(one.resource) - one.resource <= left]
+            afford = [one for one in paused if self.price(one.resource, self.above(one.resource)) <= left]
             may_start = starts > 0 and self.levels[0] <= left
             if not afford and not may_start:
                 break
@@ -112,7 +116,7 @@ class Planner:
                 starts, left = starts - 1, left - move.target
                 place = None if move.points is None else move.points[0]
             else:
-                left -= move.target - next(one.resource for one in paused if one.trial == move.trial)
+                left -= self.price(next(one.resource for one in paused if one.trial == move.trial), move.target)
                 paused = [one for one in paused if one.trial != move.trial]
                 place = self._point(move.trial)
             if known is not None and posterior is not None and place is not None and len(moves) < slots:
@@ -128,14 +132,14 @@ class Planner:
         end = self.levels[-1]
         if left == math.inf or evidence.ended(end) or any(target >= end for _, target in scene.running):
             return None
-        able = [one for one in afford if end - one.resource <= left]
+        able = [one for one in afford if self.price(one.resource, end) <= left]
         if not able:
             return None
         best = min(able, key=lambda one: (-evidence.peak(one.trial), one.trial))
-        if left - self.levels[0] >= end - best.resource:
+        if left - self.levels[0] >= self.price(best.resource, end):
             return None
         reason = f"the budget holds just enough to train the best trial to the end, resource {end:g}"
-        return Move(trial=best.trial, target=self.above(best.resource), reason=reason)
+        return Move(trial=best.trial, target=self.above(best.resource) if self._resumes else end, reason=reason)
 
     def _anywhere(self, rng: np.random.Generator) -> Move:
         points = self._settled(rng.random((CHOICES, len(self._cells))))
@@ -144,6 +148,10 @@ class Planner:
     def above(self, resource: float) -> float:
         """The next level; the end where there is none."""
         return next((level for level in self.levels if level > resource * (1 + 1e-9)), self.levels[-1])
+
+    def price(self, begun: float, target: float) -> float:
+        """What it takes of the budget to train from `begun` to `target`."""
+        return target - begun if self._resumes else target
 
     def _moments(self, resources: Sequence[float]) -> Floats:
         shares = np.maximum(np.asarray(resources, dtype=np.float64) / self.levels[-1], SHORTEST)
@@ -198,7 +206,9 @@ class Planner:
         may start and no paused one is likely enough to improve."""
         promise, pick = -1.0, None
         looked = sorted(paused, key=lambda one: (-evidence.peak(one.trial), one.trial))[:GOING_ON]
-        pairs = [(one, h) for one in looked for h in self.levels if h > one.resource and h - one.resource <= left]
+        pairs = [
+            (one, h) for one in looked for h in self.levels if h > one.resource and self.price(one.resource, h) <= left
+        ]
         if pairs:
             points = np.stack([self._point(one.trial) for one, _ in pairs])
             gains, likely = improvement(*posterior.along(points, self._moments([h for _, h in pairs])), best)
@@ -207,9 +217,8 @@ class Planner:
             rates = self._rates(
                 gains,
                 likely,
-                begun=np.array([one.resource for one, _ in pairs]),
-                step=np.array([self.above(one.resource) - one.resource for one, _ in pairs]),
-                horizon=np.array([h for _, h in pairs]),
+                step=np.array([self.price(one.resource, self.above(one.resource)) for one, _ in pairs]),
+                beyond=np.array([self._beyond(self.above(one.resource), h) for one, h in pairs]),
             )
             at = int(np.argmax(rates))
             promise, pick = float(rates[at]), pairs[at]
@@ -228,11 +237,14 @@ class Planner:
         target = self.above(one.resource)
         return Move(trial=one.trial, target=target, gain=float(gain[0, 0]) * scale, reason=_promises(promise * scale))
 
-    def _rates(self, gain: Floats, likely: Floats, *, begun: Floats, step: Floats, horizon: Floats) -> Floats:
+    def _beyond(self, level: float, horizon: float) -> float:
+        """The price from the next level to the horizon."""
+        return self.price(level, horizon) if horizon > level else 0.0
+
+    def _rates(self, gain: Floats, likely: Floats, *, step: Floats, beyond: Floats) -> Floats:
         """Improvement per epoch. A trial is looked at again after its next step, and goes on to the horizon only where
         that is then worth it: about as often as it is likely to improve."""
-        cost = step + np.minimum(1.0, likely + CAUTION) * (horizon - begun - step)
-        found: Floats = gain / np.maximum(cost, step)
+        found: Floats = gain / (step + np.minimum(1.0, likely + CAUTION) * beyond)
         return found
 
     def _new(
@@ -242,12 +254,11 @@ class Planner:
         first, last = self.levels[0], self.levels[-1]
         horizons = np.array([h for h in self.levels if h >= FAR * last and h <= left] or [min(last, max(first, left))])
         moments = self._moments(list(horizons))
+        beyond = np.array([self._beyond(first, float(h)) for h in horizons])
 
         def rated(points: Floats) -> Floats:
             gain, likely = improvement(*posterior.at(points, moments), best)
-            rates = self._rates(
-                gain, likely, begun=np.zeros(1), step=np.full(1, first), horizon=np.maximum(horizons, first)
-            )
+            rates = self._rates(gain, likely, step=np.full(1, first), beyond=beyond)
             return np.asarray(rates.max(axis=1), dtype=np.float64)
 
         bold = rng.random() < BOLD

@@ -157,7 +157,12 @@ class CurveSampler:
 
         module = importlib.import_module("hpo_service.samplers.freeze_thaw.planner")  # SciPy is slow to import
         made: Planner = module.Planner(
-            self._seed, self.levels, likeness.unordered(space)[columns], np.array(cells, dtype=np.int64), point
+            self._seed,
+            self.levels,
+            likeness.unordered(space)[columns],
+            np.array(cells, dtype=np.int64),
+            point,
+            resumes=self._history.resumes,
         )
         return made
 
