@@ -6,19 +6,28 @@ Answers come from the same arithmetic that the schedulers use (`core.tables`), w
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
 from hpo_service.core import auto
 from hpo_service.core.algorithm import Plan
-from hpo_service.core.algorithm_specs import AutoSpec, BohbSpec, GridSpec, HyperbandSpec, PbtSpec, SuccessiveHalvingSpec
+from hpo_service.core.algorithm_specs import (
+    AutoSpec,
+    BohbSpec,
+    CmaesSpec,
+    GridSpec,
+    HyperbandSpec,
+    PbtSpec,
+    SuccessiveHalvingSpec,
+)
 from hpo_service.core.definition import StudyDefinition
 from hpo_service.core.evolution import evolving_round
 from hpo_service.core.history import EXACT_CARDINALITY
 from hpo_service.core.proposals import UNLIMITED
 from hpo_service.core.suitability import check, first_levels, segment_target
 from hpo_service.core.tables import TOLERANCE, BracketPlan, exchanges, halving, hyperband_round
+from search_spaces.parameters import Choice
 
 
 def plan(definition: StudyDefinition) -> Plan:
@@ -119,7 +128,7 @@ def _row(index: int, bracket: BracketPlan, entrants: int) -> dict[str, Any]:
 
 def _asynchronous(definition: StudyDefinition, levels: Sequence[float]) -> Plan:
     trials = _trial_limit(definition)
-    notes = _notes(definition)
+    notes = [*_notes(definition), *_never_whole(definition, levels[-1])]
     if definition.algorithm.name == "median":
         notes.append(f"trials are judged at {len(levels) - 1} levels before {levels[-1]:g}")
         rows: tuple[dict[str, Any], ...] = ()
@@ -140,6 +149,17 @@ def _asynchronous(definition: StudyDefinition, levels: Sequence[float]) -> Plan:
         notes=tuple(notes),
         most_resource=min(bounds, default=None),
     )
+
+
+def _never_whole(definition: StudyDefinition, whole: float) -> Iterator[str]:
+    """That the budget holds no training to its end, `whole` in resource."""
+    limit = definition.budget.resource
+    if limit is not None and limit < whole * (1 - TOLERANCE):
+        stated = getattr(definition.algorithm, "max_resource", None) is not None
+        yield (
+            f"budget.resource {limit:g} is less than one training to its end, {whole:g}: no trial can come to its end; "
+            f"raise budget.resource to {whole:g} or more{', or lower algorithm.max_resource' if stated else ''}"
+        )
 
 
 def _population(definition: StudyDefinition, spec: PbtSpec) -> Plan:
@@ -201,6 +221,17 @@ def _notes(definition: StudyDefinition) -> list[str]:
     if definition.baseline and definition.search_space.has_default:
         notes.append("the first trial is the configuration of the defaults")
     also = [n for n in ("hours", "dollars", "patience", "target") if getattr(definition.budget, n) is not None]
+    if isinstance(definition.algorithm, CmaesSpec) and not _has_numbers(definition):
+        notes.append(
+            "cmaes moves a normal distribution over numbers, and this space has none: it is little better than random "
+            "here; bayesian learns from choices, and grid tries each once"
+        )
     if also:
         notes.append(f"may end sooner by {', '.join(f'budget.{name}' for name in also)}")
     return notes
+
+
+def _has_numbers(definition: StudyDefinition) -> bool:
+    """Whether any parameter that is tuned is a number, or an order of choices, which is one to a model."""
+    tuned = (p for p in definition.search_space.parameters.values() if p.cardinality != 1)
+    return any(not isinstance(p, Choice) for p in tuned)

@@ -236,3 +236,20 @@ def test_the_plan_of_an_enormous_budget_is_quick() -> None:
     definition = study({"name": "hyperband", "max_resource": 81}, budget={"trials": 100_000_000})
     assert algorithms.plan(definition).trials == 100_000_000
     assert least_cpu_seconds(lambda: algorithms.plan(definition)) < 0.5
+
+
+@pytest.mark.parametrize("algorithm", ["asha", "pasha", "median", "auto"])
+def test_the_plan_says_that_the_budget_holds_no_whole_training(algorithm: str) -> None:
+    named = {"name": algorithm, "max_resource": 27}
+    (told,) = [n for n in algorithms.plan(study(named, budget={"resource": 20})).notes if "come to its end" in n]
+    assert told.startswith("budget.resource 20 is less than one training to its end, 27:")
+    assert told.endswith("raise budget.resource to 27 or more, or lower algorithm.max_resource")
+    enough = algorithms.plan(study(named, budget={"resource": 27}))
+    assert not any("come to its end" in note for note in enough.notes)
+
+
+def test_the_plan_says_that_cmaes_needs_numbers() -> None:
+    choices = {"kind": {"type": "choice", "values": ["a", "b"]}, "fixed": {"type": "constant", "value": 3}}
+    named = {"name": "cmaes", "max_resource": 2}
+    assert any("this space has none" in note for note in algorithms.plan(study(named, space=choices)).notes)
+    assert not any("this space has none" in n for n in algorithms.plan(study(named, space={**choices, **LR})).notes)

@@ -121,7 +121,7 @@ def compare(driver: Driver) -> int:
             told = of_fold[number]
             assert (told is None) == math.isnan(value), (key, number)
             assert told is None or value == pytest.approx(told, rel=1e-6)
-        ranked = [of_fold[n] for n in view.promoted if of_fold[n] is not None]
+        ranked = [value for n in view.promoted if (value := of_fold[n]) is not None]
         assert rung["threshold"] == (pytest.approx(max(ranked)) if ranked else None)
         assert all(said for said in rung["trials"]["reason"])
     for key, rung in mine.items():
