@@ -96,7 +96,8 @@ class WarmStart(Answer):
 
 
 class Sparkline(Answer):
-    """Best so far: when it changed, in hours since the first dispatch, and to what."""
+    """Best so far at whatever resource: when the study's best changed, in hours since the first dispatch, and the best
+    value that led by then, which never becomes worse."""
 
     hours: list[float]
     value: list[float]

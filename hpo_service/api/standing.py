@@ -11,6 +11,7 @@ import time
 from collections import OrderedDict, deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from itertools import accumulate
 from typing import Any
 
 from hpo_service.api import schemas
@@ -126,13 +127,15 @@ def add_to(answer: schemas.Study, standing: Standing) -> None:
 
 
 def add_sparklines(db: Database, answers: Sequence[schemas.Study]) -> None:
-    """Fill in best so far of all the studies, in one question."""
+    """Fill in best so far of all the studies, in one question: the best value that led by then, at whatever resource,
+    so that the line does not fall where the first trial comes to a higher level."""
     points = improvements.sparklines(db, [answer.id for answer in answers])
     for answer in answers:
         mine = [(at, value) for at, value in points[answer.id] if value is not None]
+        better = max if answer.direction == "maximize" else min
         begin = answer.started_at or (mine[0][0] if mine else answer.created_at)
         hours = [max(0.0, (at - begin).total_seconds() / 3600) for at, _ in mine]
-        answer.sparkline = schemas.Sparkline(hours=hours, value=[value for _, value in mine])
+        answer.sparkline = schemas.Sparkline(hours=hours, value=list(accumulate((v for _, v in mine), better)))
 
 
 def _planned(document: Mapping[str, Any]) -> _Whole:

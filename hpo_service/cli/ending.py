@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import sys
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 from rich.text import Text
 
@@ -79,13 +80,24 @@ def next_commands(study: Study) -> list[tuple[str, str]]:
         found.append((f"hpo confirm {place} --watch", "is the winner real? the best again, with new seeds"))
     if study.info.counts.get("failed"):
         found.append((f"hpo retry {place} --failed", "try failed trials again"))
-    return [*found, (f"hpo change {place} {' '.join(_larger(study))}", "go on with a larger budget")]
+    return [*found, (f"hpo change {place} {' '.join(_larger(study, study.info.reason))}", "go on with a larger budget")]
 
 
-def _larger(study: Study) -> list[str]:
-    """The changes that let the study go on: twice the bound that its reason names. Raising another would do nothing."""
+def after_change(study: Study, reason: str, patch: Mapping[str, Any]) -> list[str]:
+    """What to know of a change of a study that had finished for that reason: why it stays so, or may end again."""
+    named = reason.partition(":")[0].removeprefix("budget.")
+    raising = f"hpo change {study.id} {' '.join(_larger(study, reason))}"
+    if study.state == "finished":
+        return [f"it stays finished, as no bound that ended it was raised ({reason}); go on with: {raising}"]
+    if reason.startswith("budget.") and named not in (patch.get("budget") or {}):
+        return [f"it had ended by another bound, and ends again where that still holds ({reason}): {raising}"]
+    return []
+
+
+def _larger(study: Study, reason: str) -> list[str]:
+    """The changes that let the study go on: twice the bound that the reason names. Raising another would do nothing."""
     budget = study.info.definition.get("budget") or {}
-    named = (study.info.reason or "").partition(":")[0].removeprefix("budget.")
+    named = reason.partition(":")[0].removeprefix("budget.")
     bound = budget.get(named)
     if named in ("resource", "hours", "dollars", "patience") and isinstance(bound, int | float):
         return [f"budget.{named}={2 * bound:g}"]

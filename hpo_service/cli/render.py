@@ -6,6 +6,7 @@ import csv
 import io
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
+from itertools import accumulate
 from typing import Any
 
 from rich.console import Group, RenderableType
@@ -13,10 +14,11 @@ from rich.table import Table
 from rich.text import Text
 
 from hpo_service.client import text
-from hpo_service.client.display import STATE_STYLES, best_line, cost_line, fraction_done, rung_table
+from hpo_service.client.display import STATE_STYLES, best_line, cost_line, fraction_done, reason_of, rung_table
 from hpo_service.client.results import (
     Attempt,
     Check,
+    Compared,
     Comparison,
     Curve,
     Rung,
@@ -139,6 +141,8 @@ def cell(trial: TrialSnapshot, column: str, metric: str) -> str:
         return text.duration(value)
     if column == "value":
         return text.metric_value(value, metric)
+    if column == "reason":
+        return reason_of(trial) or "–"
     name = column.removeprefix("metric.")
     return text.metric_value(value, name) if name in trial.values else text.number(value)
 
@@ -176,7 +180,7 @@ def trial_sheet(trial: TrialSnapshot, metric: str) -> RenderableType:
     values = "  ".join(f"{name} {text.metric_value(value, name)}" for name, value in trial.values.items())
     rows: list[tuple[str, str | Text]] = [
         ("trial", f"{trial.number}"),
-        ("state", Text.assemble(state(trial.state), f"  {trial.reason}" if trial.reason else "")),
+        ("state", Text.assemble(state(trial.state), f"  {why}" if (why := reason_of(trial)) else "")),
         ("origin", "" if trial.origin == "sampled" else trial.origin),
         ("params", text.parameters(trial.params)),
         ("value", f"{text.metric_value(trial.value, metric)} at {text.number(trial.resource)}"),
@@ -247,7 +251,8 @@ def validation_sheet(found: Validation) -> RenderableType:
         cost = "–" if dollars is None else text.dollars(round(dollars * text.MICRO))
         hours = estimate.get("hours")
         time = text.duration(None if hours is None else 3600 * hours)
-        lines.append(Text(f"estimate: about {cost}, {time} ({estimate.get('basis', '')})"))
+        about = "" if cost.startswith("<") else "about "
+        lines.append(Text(f"estimate: {about}{cost}, {time} ({estimate.get('basis', '')})"))
     elif estimate.get("basis"):
         lines.append(Text(f"estimate: {estimate['basis']}"))
     brackets = [bracket for bracket in plan.brackets if isinstance(bracket, dict)]
@@ -282,7 +287,7 @@ def comparison_sheet(found: Comparison) -> RenderableType:
     made.add_row("resource", *(text.number(study.resource) for study in snapshots))
     made.add_row("cost", *(text.dollars(study.cost_microdollars) for study in snapshots))
     made.add_row("best", *(text.metric_value(s.best.value, s.metric) if s.best else "–" for s in snapshots))
-    made.add_row("best so far", *(text.sparkline(item.best_so_far.values) for item in found.items))
+    made.add_row("best so far", *(text.sparkline(_led(item)) for item in found.items))
     made.add_row("best at trial", *(str(s.best.trial) if s.best else "–" for s in snapshots))
     verdicts = [Text(f"\n{test.verdict}") for test in found.tests]
     if not found.differences:
@@ -291,6 +296,12 @@ def comparison_sheet(found: Comparison) -> RenderableType:
     for difference in found.differences:
         differing.add_row(difference.path, *(Text(_plain(value)) for value in difference.values))
     return Group(made, Text(), differing, *verdicts)
+
+
+def _led(item: Compared) -> list[float]:
+    """The best value by then at whatever resource: a line that does not fall where a trial comes further."""
+    known = (value for value in item.best_so_far.values if value is not None)
+    return list(accumulate(known, max if item.study.maximize else min))
 
 
 def workers_table(workers: Sequence[Worker]) -> Table:

@@ -9,7 +9,7 @@ import typer
 
 from hpo_service.cli.base import Session, session_of
 from hpo_service.cli.completion import study_names
-from hpo_service.cli.ending import watch_to_end
+from hpo_service.cli.ending import after_change, watch_to_end
 from hpo_service.errors import InvalidInput
 
 if TYPE_CHECKING:
@@ -207,4 +207,10 @@ def change(
     from hpo_service.client.definitions import with_changes
 
     session = session_of(context)
-    _steered(session, session.study(study).patch(**with_changes({}, changes)), "see it: hpo show")
+    found = session.study(study)
+    before, patch = found.info, with_changes({}, changes)
+    changed = found.patch(**patch)
+    _steered(session, changed, "see it: hpo show")
+    if before.state == "finished" and not session.json:
+        for line in after_change(changed, before.reason, patch):
+            session.say(line)

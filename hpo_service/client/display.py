@@ -149,6 +149,13 @@ def best_line(study: StudySnapshot) -> str:
     return f"{value} ({where}): {text.parameters(best.params)}"
 
 
+def reason_of(trial: TrialSnapshot) -> str:
+    """Why the trial is where it is; of one that came to the end of a segment, what it waits for."""
+    if trial.state == "paused" and trial.reason in ("", "reached"):
+        return f"paused at resource {text.number(trial.resource)}: goes on when the search calls for it"
+    return trial.reason
+
+
 def cost_line(study: StudySnapshot) -> str:
     """Cost, time and resource: `$0.0123, 2 min, resource 812`."""
     return (

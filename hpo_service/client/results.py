@@ -77,7 +77,8 @@ class BudgetRow(Result):
 
 
 class Sparkline(Result):
-    """Best so far in a few points: when it changed, in hours since the first dispatch, and to what."""
+    """Best so far at whatever resource, in a few points: when the study's best changed, in hours since the first
+    dispatch, and the best value that led by then, which never becomes worse."""
 
     hours: tuple[float, ...] = ()
     value: tuple[float, ...] = ()

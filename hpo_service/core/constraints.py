@@ -88,12 +88,13 @@ def judged(constraints: Sequence[Constraint], values: Mapping[str, float]) -> di
 
 
 def breaks(constraints: Sequence[Constraint], values: Mapping[str, float]) -> str:
-    """What a trial with these values breaks, and what is not known of it, in words; empty where it keeps everything."""
+    """What a trial with these values breaks, and what is not known of it, in words that go on from its
+    name; empty where it keeps everything."""
     found = judged(constraints, values)
     broken = [f"{metric} by {by:.4g}" for metric, by in found.items() if by is not None and by > 0]
     unknown = [metric for metric, by in found.items() if by is None]
     words = [f"breaks {' and '.join(broken)}"] if broken else []
-    words += [f"{' and '.join(unknown)} {'are' if len(unknown) > 1 else 'is'} not known"] if unknown else []
+    words += [f"has no value of {' and '.join(unknown)}"] if unknown else []
     return "; ".join(words)
 
 

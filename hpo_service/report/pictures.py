@@ -49,7 +49,8 @@ def _progress(found: Gathered) -> Figure | None:
         label=says,
     )
     caption = (
-        "Best so far (line) over the trials (points, each at the resource it came to; the worse ones are out of sight)."
+        "Best so far of those trained furthest (line) over the trials (points, each at the resource it came to; the "
+        "worse ones are out of sight)."
     )
     return Figure(drawn, caption, says)
 

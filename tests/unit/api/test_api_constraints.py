@@ -62,7 +62,7 @@ def test_trials_and_the_best_one_say_what_they_keep(client: httpx.Client, bounde
     assert trial["violations"] == {"ms": pytest.approx(3.2), "recall": pytest.approx(-0.05)}
     rows = [TrialSnapshot.model_validate(row) for row in read(client, bounded, "trials")["items"]]
     assert [row.feasible for row in rows] == [False, True, None, True]
-    assert rows[2].breaks == "recall is not known"
+    assert rows[2].breaks == "has no value of recall"
     best = read(client, bounded)["best"]
     assert (best["trial"], best["value"], best["feasible"], best["breaks"]) == (1, 0.5, True, "")
     assert [row["number"] for row in read(client, bounded, "best", limit=9)["items"]] == [1, 3]

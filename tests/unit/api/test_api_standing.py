@@ -17,10 +17,10 @@ from hpo_service.store.rows import StudyRow
 from tests.unit.api.support import DEFINITION
 
 
-def _trial(client: TestClient, study: str, value: float) -> None:
+def _trial(client: TestClient, study: str, value: float, **more: float) -> None:
     path = f"/api/v1/studies/{study}"
     given = client.post(f"{path}/ask", json={"client_id": "me"}).json()["trials"][0]
-    told = {"trial": given["trial"], "fence": given["fence"], "value": value}
+    told = {"trial": given["trial"], "fence": given["fence"], "value": value, **more}
     assert client.post(f"{path}/tell", json=told).status_code == 200
 
 
@@ -58,6 +58,14 @@ def test_lists_have_sparklines_where_asked(client: TestClient, study: str) -> No
     assert 0 <= hours[0] <= hours[1] < 1
     assert items[other]["sparkline"] == {"hours": [], "value": []}
     assert items[study]["budget"][0]["used"] == 3.0
+
+
+def test_a_sparkline_does_not_fall_where_a_trial_comes_further(client: TestClient, study: str) -> None:
+    for value, resource in ((0.5, 1), (0.3, 1), (0.4, 3), (0.2, 3)):
+        _trial(client, study, value, resource=resource)
+        (listed,) = client.get("/api/v1/studies?sparkline=1").json()["items"]
+        assert listed["best"]["value"] == value  # more resource beats less
+    assert listed["sparkline"]["value"] == [0.5, 0.3, 0.3, 0.2]
 
 
 @pytest.fixture

@@ -108,7 +108,11 @@ def test_validate_shows_plan_and_estimate(run: Run, server: FakeServer, file: st
     assert done.exit_code == 0, done.output
     for part in ("valid", "trials: 49", "note: one note", "about $0.0123, 30 min (recent studies)", "bracket", "27"):
         assert part in done.stdout, part
-    assert json.loads(run("--json", "validate", file).stdout)["plan"]["trials"] == 49
+    found = json.loads(run("--json", "validate", file).stdout)
+    assert found["plan"]["trials"] == 49
+    found["estimate"]["dollars"] = 1e-6
+    server.answers["POST /studies/validate"] = httpx.Response(200, json=found)
+    assert "estimate: <$0.0001, 30 min" in run("validate", file).stdout
 
 
 def test_a_refused_definition_names_every_field(run: Run, server: FakeServer, file: str) -> None:
@@ -239,6 +243,17 @@ def test_change_patches(run: Run, server: FakeServer) -> None:
     done = run("change", "a", "budget.trials=400", "parallel=16")
     assert done.exit_code == 0, done.output
     assert server.body("PATCH") == {"budget": {"trials": 400}, "parallel": 16}
+
+
+def test_change_says_why_a_finished_study_stays_so_or_may_end_again(run: Run, server: FakeServer) -> None:
+    reason = "budget.trials: 10 of 10 trials started"
+    server.add_study("st_1", "a", state="finished", reason=reason)
+    told = run("change", "a", "parallel=16").stdout
+    assert f"it stays finished, as no bound that ended it was raised ({reason})" in told
+    assert "hpo change st_1 budget.trials=" in told
+    server.answers["PATCH /studies/st_1"] = httpx.Response(200, json={**server.studies["st_1"], "state": "running"})
+    assert f"ends again where that still holds ({reason})" in run("change", "a", "budget.hours=9").stdout
+    assert "that still holds" not in run("change", "a", "budget.trials=99").stdout
 
 
 def test_an_unreachable_server_is_one_line_with_a_remedy(run: Run, server: FakeServer) -> None:

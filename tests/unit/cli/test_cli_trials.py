@@ -111,6 +111,13 @@ def test_a_trial_shows_its_attempts_and_their_lanes(run: Run, server: FakeServer
     assert run("trial", "a").exit_code == 2
 
 
+def test_a_paused_trial_says_what_it_waits_for(run: Run, server: FakeServer) -> None:
+    server.trials["st_1"][1] |= {"state": "paused", "reason": "reached", "resource": 4.0}
+    waits = "paused at resource 4: goes on when the search calls for it"
+    assert waits in run("trial", "a/1").stdout
+    assert waits in " ".join(run("trials", "a", "--columns", "number,reason").stdout.split())
+
+
 def test_logs_print_output_and_why_it_failed(run: Run, server: FakeServer) -> None:
     place = "GET /studies/st_1/trials/1"
     attempt = {

@@ -7,7 +7,7 @@ import io
 from rich.console import Console
 
 from hpo_service.client import View
-from hpo_service.client.display import LivePanel, Narrator, fraction_done, notable, open_display
+from hpo_service.client.display import LivePanel, Narrator, fraction_done, notable, open_display, reason_of
 from hpo_service.client.results import Best, Rung, StudySnapshot, TrialSnapshot
 
 
@@ -118,3 +118,11 @@ def test_text_from_users_is_never_markup() -> None:
 
 def test_closing_what_never_showed_is_fine() -> None:
     LivePanel(Console(file=io.StringIO())).close()
+
+
+def test_a_paused_trial_says_what_it_waits_for() -> None:
+    paused = RUNNING.model_copy(update={"state": "paused", "reason": "reached"})
+    assert reason_of(paused) == "paused at resource 3: goes on when the search calls for it"
+    assert reason_of(paused.model_copy(update={"reason": "paused by a user"})) == "paused by a user"
+    failed = paused.model_copy(update={"state": "failed", "reason": "exception: boom"})
+    assert reason_of(failed) == "exception: boom"

@@ -106,9 +106,9 @@ def test_a_violation_is_above_zero_exactly_where_the_bound_is_broken(bound: floa
         ({"ms": 20.0, "recall": 0.9}, 0.0, True, ""),
         ({"ms": 23.2, "recall": 0.9}, 0.16, False, "breaks ms by 3.2"),
         ({"ms": 30.0, "recall": 0.45}, 1.0, False, "breaks ms by 10 and recall by 0.45"),
-        ({"ms": 30.0}, 0.5, False, "breaks ms by 10; recall is not known"),
-        ({"ms": 10.0, "recall": math.nan}, math.inf, None, "recall is not known"),
-        ({}, math.inf, None, "ms and recall are not known"),
+        ({"ms": 30.0}, 0.5, False, "breaks ms by 10; has no value of recall"),
+        ({"ms": 10.0, "recall": math.nan}, math.inf, None, "has no value of recall"),
+        ({}, math.inf, None, "has no value of ms and recall"),
     ],
 )
 def test_what_is_broken_is_told(values: dict[str, float], sum_of: float, feasible: bool | None, words: str) -> None:

@@ -19,6 +19,7 @@ from tests.browser.conftest import ARGUMENTS, chromium
 pytestmark = pytest.mark.browser
 ORIGIN = "http://pages.test"
 Call = Callable[..., Any]
+WAITS = "paused at resource 4: goes on when the search calls for it"
 
 
 @pytest.fixture(scope="module")
@@ -68,6 +69,9 @@ def call(page: Page) -> Call:
         ("money", [1234567890], "$1,235"), ("bytes", [1.5e9], "1.5 GB"), ("bytes", [999_600], "1 MB"),
         ("value", [True], "true"), ("value", [[1, 2]], "[1,2]"),
         ("params", [{"lr": 0.001, "opt": "sgd"}], "lr=0.001, opt=sgd"),
+        ("reasonOf", [{"state": "paused", "reason": "reached", "resource": 4}], WAITS),
+        ("reasonOf", [{"state": "paused", "reason": "", "resource": 4}], WAITS),
+        ("reasonOf", [{"state": "failed", "reason": "boom", "resource": 4}], "boom"),
         ("plural", [1, "trial"], "1 trial"), ("plural", [1200, "trial"], "1,200 trials"),
     ],
 )  # fmt: skip

@@ -14,7 +14,7 @@ import { AXES, axisBy } from "./progress_axes.js";
 export const info = {
   id: "progress",
   title: "Best so far",
-  help: "The line is the best value so far by the study's rule: a value at more resource beats one at less. Each mark is a trial with its newest value, where it stands now. Draw a box to select trials; double-click to see all again.",
+  help: "The line is the best value so far by the study's rule: a value at more resource beats one at less, so that it can fall where a trial comes further than any before. Each mark is a trial with its newest value, where it stands now. Draw a box to select trials; double-click to see all again.",
 };
 // Fixed, so that Plotly need not draw everything twice to find out what its labels take.
 const MARGIN = { l: 62, r: 16, t: 34, b: 44 };
@@ -147,7 +147,7 @@ function bestTrace(page, { best, x }) {
   return {
     type: "scatter",
     mode: "lines",
-    name: "best so far",
+    name: "best of those trained furthest",
     legendrank: 1,
     x: best.places,
     y: best.values,
@@ -155,7 +155,7 @@ function bestTrace(page, { best, x }) {
     line: { shape: "hv", width: 2.5, color: colours().accent },
     hovertemplate: best.values.map(
       (value, i) =>
-        `best so far ${safe(metric(page.metricName, value))}<br>trial ${best.trials[i]}${x.id === "trials" ? "" : `<br>${x.text(best.places[i])}`}<extra></extra>`,
+        `best so far of those trained furthest ${safe(metric(page.metricName, value))}<br>trial ${best.trials[i]}${x.id === "trials" ? "" : `<br>${x.text(best.places[i])}`}<extra></extra>`,
     ),
   };
 }

@@ -4,7 +4,7 @@
 
 import { get } from "../core/api.js";
 import { h, replace } from "../core/dom.js";
-import { duration, isShare, metric, money, number, value } from "../core/format.js";
+import { duration, isShare, metric, money, number, reasonOf, value } from "../core/format.js";
 import { axis, plain, plot, robustRange } from "../core/plot.js";
 import { badge, panel, problemBox, select, switcher } from "../core/ui.js";
 import { param } from "../core/url.js";
@@ -186,7 +186,7 @@ function values(trials, onlyDiffering) {
     row("Course", "time", ({ trial }) => trial.seconds, duration),
     row("Course", "cost", ({ trial }) => trial.cost_microdollars, money),
     row("Course", "origin", ({ trial }) => trial.origin),
-    row("Course", "reason", ({ trial }) => trial.reason || null),
+    row("Course", "reason", ({ trial }) => reasonOf(trial) || null),
   ];
   const same = params.length - shown.length;
   return h(

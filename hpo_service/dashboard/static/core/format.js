@@ -118,6 +118,12 @@ export const params = (given) =>
   Object.entries(given || {})
     .map(([name, one]) => `${name}=${value(one)}`)
     .join(", ");
+// Why a trial is where it is; of one that came to the end of a segment, what it waits for.
+export const reasonOf = ({ state, reason, resource }) =>
+  state === "paused" && (!reason || reason === "reached")
+    ? `paused at resource ${number(resource)}: goes on when the search calls for it`
+    : reason || "";
+
 export const plural = (n, noun, many = `${noun}s`) => `${integer(n)} ${n === 1 ? noun : many}`;
 
 export function clip(text, most) {

@@ -1,4 +1,4 @@
-// Best so far as a line of a word's size. Draws what it is given; its meaning in words is its label.
+// Best so far, at whatever resource, as a line of a word's size. Draws what it is given; its meaning in words is its label.
 //
 // spark({hours, value}, {name, width, height}) → svg | null
 
@@ -10,8 +10,8 @@ export function spark(line, { name = "", width = 104, height = 30 } = {}) {
   if (!points.length) return null;
   const label =
     points.length === 1
-      ? `best value ${metric(name, points[0][1])}`
-      : `best value went from ${metric(name, points[0][1])} to ${metric(name, points.at(-1)[1])} in ${duration(3600 * (points.at(-1)[0] - points[0][0]))}`;
+      ? `best value so far ${metric(name, points[0][1])}`
+      : `best value so far, at any resource, went from ${metric(name, points[0][1])} to ${metric(name, points.at(-1)[1])} in ${duration(3600 * (points.at(-1)[0] - points[0][0]))}`;
   const [left, right] = [points[0][0], points.at(-1)[0]];
   const values = clipped(points.map(([, value]) => value));
   const [low, high] = [Math.min(...values), Math.max(...values)];

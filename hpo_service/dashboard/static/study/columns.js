@@ -5,7 +5,7 @@
 //           field: name in the filter language | null, raw(row), text(raw, row), metric, stat, log, goodIsHigh: bool|null, heat: bool}
 // ids in the URL: number, state, value, …; param.NAME; metric.NAME (its last value); first.NAME, best.NAME, min.NAME, max.NAME
 
-import { duration, integer, isShare, metric as asMetric, money, NONE, value, when } from "../core/format.js";
+import { duration, integer, isShare, metric as asMetric, money, NONE, reasonOf, value, when } from "../core/format.js";
 import { FIELDS, OF_CONSTRAINTS } from "../core/selection.js";
 
 const STATS = ["best", "first", "min", "max"];
@@ -56,7 +56,12 @@ function fields(page) {
     field("cost", "Cost", "number", { raw: (row) => row.cost_microdollars, text: money }),
     field("origin", "Origin", "text"),
     field("tags", "Tags", "tags", { sort: null, filter: "tag" }),
-    field("reason", "Reason", "text", { sort: null, filter: null, hint: "why it ended, or why it is where it is" }),
+    field("reason", "Reason", "text", {
+      sort: null,
+      filter: null,
+      text: (_, row) => reasonOf(row) || NONE,
+      hint: "why it ended, or why it is where it is",
+    }),
     field("attempts", "Attempts", "number", { heat: false, sort: null, filter: null }),
     field("started_at", "Started", "time", { sort: null, filter: null, text: when }),
     field("ended_at", "Ended", "time", { sort: null, filter: null, text: when }),

@@ -2,7 +2,7 @@
 
 import { patch, post } from "../core/api.js";
 import { h, replace } from "../core/dom.js";
-import { ago, duration, integer, metric, money, number as num, when } from "../core/format.js";
+import { ago, duration, integer, metric, money, number as num, reasonOf, when } from "../core/format.js";
 import { badge, button, confirmed, icon, menu, toast } from "../core/ui.js";
 import { copies } from "./copies.js";
 
@@ -15,8 +15,6 @@ const ORIGINS = {
   portfolio: "from a portfolio of good starts",
   confirm: "confirms an earlier trial",
 };
-
-const PAUSED = "It came to the end of its segment; the algorithm decides whether it goes on.";
 
 export function mount(node, page) {
   const draw = () => replace(node, crumbs(page), title(page), reason(page), h("dl", { class: "figures trial-figures" }, figures(page)));
@@ -94,8 +92,7 @@ function rival(page) {
 }
 
 function reason(page) {
-  const { reason: why, state } = page.trial();
-  const text = state === "paused" && (!why || why === "reached") ? PAUSED : why;
+  const text = reasonOf(page.trial());
   return text
     ? h(
         "p",
