@@ -98,6 +98,17 @@ def breaks(constraints: Sequence[Constraint], values: Mapping[str, float]) -> st
     return "; ".join(words)
 
 
+def unreported(constraints: Sequence[Constraint], names: Sequence[str]) -> str:
+    """In words which bounded metrics are not among the names that trials report; empty where all of them are."""
+    missing = [one.metric for one in constraints if one.metric not in names]
+    if not missing:
+        return ""
+    return (
+        f"no trial has reported {' or '.join(missing)}: does the trainer report a metric of that name? "
+        f"it reports {', '.join(names)}"
+    )
+
+
 def feasible(violation: float) -> bool | None:
     """Whether a trial of this `total` keeps every constraint; None where that is not known."""
     return None if math.isinf(violation) else violation == 0

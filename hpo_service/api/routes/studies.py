@@ -50,6 +50,9 @@ def answer(shared: Shared, row: StudyRow, *, definition: bool = True, listed: bo
         bounds = constraints.of(row.definition)
         if bounds and row.best_violation != 0:  # what is broken is looked up: what is kept needs no words
             breaks = constraints.breaks(bounds, reading.trial(shared.db, row.id, number).values)
+        if bounds and row.best_violation is None and row.counts.get("finished") and not listed:
+            missing = constraints.unreported(bounds, reading.metric_names(shared.db, row.id))
+            breaks += f"; {missing}" if missing else ""
     found = schemas.study_answer(row, params, definition=definition, breaks=breaks)
     standing.add_to(found, shared.paces.standing(row))
     if not listed:

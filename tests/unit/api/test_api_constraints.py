@@ -84,6 +84,15 @@ def test_where_nothing_keeps_them_the_least_broken_is_told_so(client: httpx.Clie
     assert (progress["by_trial"]["value"], progress["points"]["feasible"]) == ([], [0, 0])
 
 
+def test_a_bounded_metric_that_no_trial_reports_is_told_with_those_that_are(client: httpx.Client) -> None:
+    study = submit(client, constraints=[{"metric": "mss", "at_most": 20}])
+    tell(client, study, [{"loss": 0.1, "ms": 40.0}])
+    asked = "no trial has reported mss: does the trainer report a metric of that name? it reports loss, ms"
+    assert read(client, study)["best"]["breaks"] == f"has no value of mss; {asked}"
+    tell(client, study, [{"loss": 0.2, "mss": 10.0}])
+    assert read(client, study)["best"]["breaks"] == ""
+
+
 def test_filters_and_sorts_by_what_is_kept(client: httpx.Client, bounded: str) -> None:
     assert numbers(client, bounded, filter="feasible:yes") == [1, 3]
     assert numbers(client, bounded, filter="feasible:no,unknown") == [0, 2]
