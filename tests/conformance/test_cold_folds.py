@@ -27,6 +27,8 @@ SPECS: dict[str, dict[str, Any]] = {
     "random": {"max_resource": 9},
     "sobol": {"max_resource": 9},
     "bayesian": {"max_resource": 9, "startup_trials": 5},
+    "cmaes": {"max_resource": 9},
+    "nsga2": {"max_resource": 9},
     "successive_halving": {"trials": 18, "min_resource": 1, "max_resource": 9, "eta": 3},
     "hyperband": {"max_resource": 9, "eta": 3},
     "bohb": {"max_resource": 9, "eta": 3},
