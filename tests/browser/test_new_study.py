@@ -70,8 +70,10 @@ def test_completion_by_keyboard_alone(shown: Gallery, open_page: Opener) -> None
     ready(page)
     area = write(page, "trainer: {recipe: image_classifier}\nalgorithm: ")
     page.keyboard.press("Control+Space")
-    assert options(page)[:2] == ["hyperband", "asha"]
+    assert options(page)[:2] == ["auto", "hyperband"]
     assert area.get_attribute("aria-activedescendant") == "complete-0"
+    page.keyboard.press("ArrowDown")
+    assert area.get_attribute("aria-activedescendant") == "complete-1"
     page.keyboard.press("Enter")
     page.keyboard.type("27, e")
     assert options(page) == ["eta"]
