@@ -29,6 +29,10 @@ ALONE = {
 }
 
 
+REFERENCE = "auto"
+"""What others are tested against where nothing else is said."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Asked:
     """What a comparison is of. Empty fields are the profile's."""
@@ -40,7 +44,7 @@ class Asked:
     seeds: int | None = None
     variants: Sequence[str] = ()
     budget: float | None = None
-    reference: str = "auto"
+    reference: str = REFERENCE
     partial: bool = False
     portfolio: bool = False  # also with past studies of the other problems, where a method begins from such
 
@@ -83,7 +87,8 @@ def prepare(asked: Asked) -> Comparison:
     notes = [*_together(titles, partial=asked.partial)]
     default = OWN if asked.source.studies else asked.profile.methods
     chosen, left_out = methods.chosen(asked.methods or [name for name in default if name in _known()])
-    methods.chosen([asked.reference])  # refused where nothing has that name
+    if asked.reference != REFERENCE:
+        methods.chosen([asked.reference])  # refused where nothing has that name
     for name in asked.variants:
         if name not in VARIANTS:
             raise InvalidInput(f"a variant is one of {', '.join(VARIANTS)}, or all, but got {name!r}")
