@@ -133,7 +133,7 @@ def test_a_trial_that_kept_nothing_has_no_such_panel(place: Place, open_page: Op
 def test_a_search_of_the_study_leads_to_the_line(place: Place, open_page: Opener) -> None:
     page = open_page(f"{place.server.url}/studies/{place.study}?view=about")
     panel = page.get_by_test_id("panel-logsearch")
-    panel.scroll_into_view_if_needed()
+    panel.evaluate("element => element.scrollIntoView()")
     panel.get_by_role("searchbox").fill("LOSS NAN")
     panel.get_by_role("button", name="Search").click()
     expect(panel.locator("li")).to_have_count(2)

@@ -57,7 +57,7 @@ def test_methods_are_a_table_and_an_event_in_words(open_page: Opener, shown: Gal
     expect(methods.get_by_role("row")).to_have_count(5)
     expect(methods.get_by_role("row").nth(1)).to_contain_text("5.5 ×")
     expect(methods).to_contain_text("lanes: lr, momentum, weight_decay, dropout")
-    page.get_by_test_id("panel-events").scroll_into_view_if_needed()
+    page.get_by_test_id("panel-events").evaluate("element => element.scrollIntoView()")
     event = page.locator("li[data-kind=methods_chosen]")
     expect(event).to_contain_text("How trials of 4 structures are trained was chosen: 3 fused, 1 plain")
     event.locator("summary").click()

@@ -60,7 +60,7 @@ def old(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Server, str]
 def test_the_study_page_tells_where_its_trials_came_from(old: tuple[Server, str], open_page: Opener) -> None:
     page = open_page(f"{old[1]}?view=about")
     expect(page.get_by_text("imported from the Optuna study 'old'").first).to_be_visible()
-    page.get_by_test_id("panel-events").scroll_into_view_if_needed()
+    page.get_by_test_id("panel-events").evaluate("element => element.scrollIntoView()")
     expect(page.locator("li[data-kind=trials_imported]")).to_contain_text(
         "14 trials that ended elsewhere were brought in"
     )
