@@ -25,7 +25,7 @@ from search_spaces.feasible import check_feasible
 from search_spaces.parameters import BaseParameter, parse_parameter
 from search_spaces.rules import Rules, compile_rules
 from search_spaces.scales import FloatArray
-from search_spaces.tables import Table
+from search_spaces.tables import Mask, Table
 
 MAX_PARAMETERS = 1_000
 NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.\-]{0,127}\Z")
@@ -215,7 +215,7 @@ class SearchSpace:
         for _ in range(BLOCKS):
             block = rng.random((BLOCK, len(self.names)))
             block[:, columns] = places
-            for row in np.flatnonzero(self._allowed(block)):
+            for row in np.flatnonzero(self.allowed(block)):
                 params = self.from_unit(block[row])
                 if self._broken(params) is None:
                     return params
@@ -226,11 +226,23 @@ class SearchSpace:
             remedy="narrow the parameters instead",
         )
 
-    def _allowed(self, block: FloatArray) -> Any:
-        """Which rows of a block of points, shape (n, d), no clause forbids (up to the last digits)."""
+    def allowed(self, block: FloatArray) -> Mask:
+        """Which of the configurations at points of the unit cube, (n, d), no clause forbids, shape (n,): as
+        `is_forbidden` says of one, up to a value's last digits."""
+        return self._table(block).allowed(self.rules.clauses)
+
+    def activity(self, block: FloatArray) -> Mask:
+        """Which parameters are active in the configurations at points of the unit cube, (n, d), the same shape, columns
+        as `names`: as `from_unit` says of one, up to a value's last digits."""
+        table, found = self._table(block), np.ones(block.shape, dtype=np.bool_)
+        for k, name in enumerate(self.names):
+            if name in self.rules.whens:
+                found[:, k] = table.active(name)
+        return found
+
+    def _table(self, block: FloatArray) -> Table:
         columns = {name: block[:, k] for k, name in enumerate(self.names)}
-        table = Table(self.rules, len(block), lambda name: self.parameters[name].scale.coordinates(columns[name]))
-        return table.allowed(self.rules.clauses)
+        return Table(self.rules, len(block), lambda name: self.parameters[name].scale.coordinates(columns[name]))
 
     @property
     def has_default(self) -> bool:

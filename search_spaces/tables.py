@@ -36,7 +36,7 @@ class Table:
             found = found & self._matches(name, tests)
         for name in clause.names:
             if name in self._rules.whens:
-                found = found & self._activity(name)
+                found = found & self.active(name)
         mask: Mask = found
         return mask
 
@@ -61,8 +61,8 @@ class Table:
             found = found & test.holds(self._column(name), other)
         return found
 
-    def _activity(self, name: str) -> Any:
-        """Where a conditional parameter is active; walks up to its parents without recursion."""
+    def active(self, name: str) -> Any:
+        """Where a conditional parameter is active, shape (rows,); walks up to its parents without recursion."""
         whens = self._rules.whens
         todo = [name]
         while todo:

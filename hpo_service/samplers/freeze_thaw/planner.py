@@ -55,7 +55,8 @@ ALIKE = "nothing tells the trials apart yet, and it is the furthest"
 
 class Planner:
     """Plans for one space. `levels`: where trials pause, the last one is the end. `point` gives a trial's place.
-    `resumes`: whether a trial goes on where it was, or begins anew for each level, and pays for all of it."""
+    `resumes`: whether a trial goes on where it was, or begins anew for each level, and pays for all of it. `settle`:
+    which of some candidates are different configurations that may begin, and their places (`places`)."""
 
     def __init__(
         self,
@@ -66,8 +67,10 @@ class Planner:
         point: Callable[[int], Floats],
         *,
         resumes: bool = True,
+        settle: Callable[[Floats], Floats] | None = None,
     ) -> None:
         self._resumes = resumes
+        self._settle = settle
         self._seed = study_seed
         self.levels = tuple(levels)
         self._unordered = unordered
@@ -292,7 +295,7 @@ class Planner:
         cells = self._cells
         inside = np.minimum(np.floor(points * cells), np.maximum(cells - 1, 0))
         found: Floats = np.where(cells > 0, (inside + 0.5) / np.maximum(cells, 1), points)
-        return found
+        return found if self._settle is None else self._settle(found)
 
 
 def _promises(rate: float) -> str:

@@ -12,24 +12,19 @@ import math
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
-import numpy as np
-
-from hpo_service.core import likeness
 from hpo_service.core.history import History, TrialRecord
 from hpo_service.core.roles import Ask, Draw
 from hpo_service.core.warm_start import WarmStarted
 from hpo_service.samplers.advised import Advice
-from hpo_service.samplers.freeze_thaw.kernel import Floats
 from hpo_service.samplers.freeze_thaw.memory import Memory
+from hpo_service.samplers.freeze_thaw.places import Places
 from hpo_service.samplers.freeze_thaw.scene import BEGIN, Move, Scene
 from hpo_service.samplers.sobol import SobolSampler
 
 if TYPE_CHECKING:
     from hpo_service.samplers.freeze_thaw.planner import Planner
 
-MOST_CELLS = 1_000
-"""Ordered parameters with more values than that are continuous to the model."""
-_Key = tuple[int, int, float, float]
+_Key = tuple[int, int, int, float, float]
 
 
 class CurveSampler:
@@ -52,7 +47,7 @@ class CurveSampler:
         self._design = SobolSampler(study_seed, history, repeats=repeats)
         self._advice = Advice(study_seed, history, warm)
         self._memory = Memory(self.levels, 1.0 if history.objective.maximize else -1.0)
-        self._places: dict[int, dict[int, Floats]] = {}  # by version of the space
+        self._places: dict[int, Places] = {}  # by version of the space
         self._planner: tuple[tuple[int, int], Planner] | None = None
         self._plan: tuple[_Key, int, list[Move]] | None = None
         self._planned: Sequence[Move] = ()
@@ -78,7 +73,8 @@ class CurveSampler:
     def plan(self, slots: int, *, starts: float, resource: float) -> Sequence[Move]:
         """At most `slots` moves, within so many new trials and so much resource."""
         starts = min(starts, self._untried())
-        key = (self._memory.changes, self._history.space_version, starts, resource)
+        known = self._history
+        key = (self._memory.changes, known.next_number, known.space_version, starts, resource)
         if self._plan is None or self._plan[0] != key or self._plan[1] < slots:
             self._plan = (key, slots, self._newest_planner().plan(self._scene(starts, resource), slots))
         self._planned = self._plan[2][:slots]
@@ -94,8 +90,9 @@ class CurveSampler:
         move = fresh[place] if place < len(fresh) else None
         if move is None or move.points is None:
             return self._advice.draw(ask) or self._design.draw(ask)
+        places = self._space_places(self._history.space_version)
         for point in move.points:
-            params = ask.space.from_unit(self._whole(point, ask))
+            params = ask.space.from_unit(places.whole(point))
             if ask.space.is_forbidden(params):
                 continue
             key = ask.space.config_key(params)
@@ -143,38 +140,20 @@ class CurveSampler:
         return self._planner[1]
 
     def _made(self, version: int) -> Planner:
-        space = self._history.space
-        names = [name for name in space.names if space.parameters[name].cardinality != 1]
-        cells = [_cells(space.parameters[name].cardinality, space.parameters[name]) for name in names]
-        columns = [space.names.index(name) for name in names]
-        places = self._places.setdefault(version, {})
-
-        def point(trial: int) -> Floats:
-            if trial not in places:
-                found = likeness.point(self._history[trial].params, space)[columns]
-                places[trial] = np.where(np.isnan(found), 0.5, found)
-            return places[trial]
-
+        places = self._space_places(version)
         module = importlib.import_module("hpo_service.samplers.freeze_thaw.planner")  # SciPy is slow to import
         made: Planner = module.Planner(
             self._seed,
             self.levels,
-            likeness.unordered(space)[columns],
-            np.array(cells, dtype=np.int64),
-            point,
+            places.unordered,
+            places.cells,
+            places.point,
             resumes=self._history.resumes,
+            settle=places.settle,
         )
         return made
 
-    def _whole(self, point: Floats, ask: Ask) -> Floats:
-        """A place with a column for every parameter, those that have one value included."""
-        found = np.full(len(ask.space.names), 0.5)
-        found[[i for i, name in enumerate(ask.space.names) if ask.space.parameters[name].cardinality != 1]] = point
-        return found
-
-
-def _cells(cardinality: int | None, parameter: object) -> int:
-    """How many equal cells its axis has; 0 where values lie anywhere, or in cells of unequal width."""
-    if cardinality is None or cardinality > MOST_CELLS or getattr(getattr(parameter, "scale", None), "log", False):
-        return 0
-    return cardinality
+    def _space_places(self, version: int) -> Places:
+        if version not in self._places:
+            self._places[version] = Places(self._history, repeats=self._repeats)
+        return self._places[version]

@@ -13,6 +13,7 @@ from hpo_service.core.fold import StudyFold
 from hpo_service.core.proposals import Continue, Start, Stop
 from hpo_service.core.states import TrialState
 from hpo_service.samplers.freeze_thaw import memory
+from hpo_service.samplers.freeze_thaw.scene import BEGIN
 from hpo_service.schedulers.thawing import Thawing
 from tests.conformance.driver import Driver, Nature
 
@@ -67,6 +68,20 @@ def test_spaces_of_any_kind(space: str) -> None:
     nature = Nature(seed=4, failing=0.15, early=0.15, horizon=9)
     driver = run(study(space=SPACES[space], budget=budget), nature, lag=1, losing=0.02, check_every=20)
     assert any("promises most" in reason for row in driver.rows.values() for reason in row.reasons)
+
+
+def test_no_draw_is_spent_on_a_configuration_that_was_tried_or_is_forbidden() -> None:
+    """Of few values and with conditions: every configuration that the model chose to begin is one that can begin."""
+    space = {
+        **LISTED,
+        "e": {"type": "integer", "low": 1, "high": 6, "when": {"a": "u"}},
+        "f": {**WIDE["a"], "when": {"b": ["u", "v"], "c": "w"}},
+    }
+    forbid = [{"a": "v", "b": "v"}, {"c": "u", "e": {">": 4}}]
+    driver = run(study(space=space, forbid=forbid, budget={"resource": 100}), workers=1)
+    later = [row.reasons[0] for row in driver.rows.values() if row.number > BEGIN]
+    assert len(later) > 20
+    assert [reason for reason in later if "promises most" not in reason and "begins anywhere" not in reason] == []
 
 
 @pytest.mark.parametrize(

@@ -103,6 +103,19 @@ def test_the_order_of_declaration_plays_no_part(shuffle: random.Random) -> None:
     assert list(other.grid(2)) == list(one.grid(2))
 
 
+@quick
+@given(st.integers(0, 2**32))
+def test_a_block_of_points_is_judged_as_each_of_them(seed: int) -> None:
+    space = build(DEFINITION, FORBID)
+    block = np.random.default_rng(seed).random((20, len(space.names)))
+    active, allowed = space.activity(block), space.allowed(block)
+    assert (active.shape, allowed.shape) == (block.shape, (20,))
+    for point, names, able in zip(block, active, allowed, strict=True):
+        params = space.from_unit(point)
+        assert {name for name, there in zip(space.names, names, strict=True) if there} == set(params)
+        assert able == (not space.is_forbidden(params))
+
+
 def test_an_inactive_parameter_takes_its_number_all_the_same() -> None:
     with_child = build({"a": Choice([0, 1]), "b": Uniform(0, 1, when={"a": 1}), "c": Uniform(0, 1)})
     without = build({"a": Choice([0, 1]), "b": Uniform(0, 1), "c": Uniform(0, 1)})
