@@ -44,6 +44,8 @@ JUDGED = 10
 """So many of the best curves tell how much the objective jumps about."""
 _SHAPES = np.linspace(-1.0, 0.0, 9)
 _SCALES = np.exp(np.linspace(math.log(0.25), math.log(8.0), 25))
+_FAR = 1e300
+"""So many mean excesses away nothing is expected any more; infinity times the shape 0 would be no number."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -163,7 +165,7 @@ def expected_gain(scores: Sequence[float] | Floats, drawn: int, *, best: float |
     if mean == 0 or math.isinf(mean):
         return mean
     highest = max(float(excess[0]), -math.inf if best is None else best - float(ordered[count]))
-    return _beyond(excess / mean, highest / mean) * mean * count / drawn
+    return _beyond(excess / mean, min(highest / mean, _FAR)) * mean * count / drawn
 
 
 def _beyond(excess: Floats, highest: float) -> float:

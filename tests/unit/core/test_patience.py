@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from hpo_service import algorithms
@@ -52,6 +52,7 @@ def test_the_gain_of_exponential_scores_is_near_the_true_one(count: int) -> None
 
 
 @given(st.lists(st.floats(-100, 100), min_size=6, max_size=80), st.floats(0.01, 100), st.floats(-50, 50))
+@example(scores=[0.0] * 5 + [2.2e-313], scale=1.0, shift=0.0)  # the best is infinitely many mean excesses away
 def test_the_gain_is_finite_and_has_the_objectives_units(scores: list[float], scale: float, shift: float) -> None:
     gain = expected_gain(scores, len(scores))
     assert 0 <= gain < math.inf
