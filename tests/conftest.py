@@ -6,6 +6,19 @@ from collections.abc import Iterator
 
 import pytest
 
+from hpo_service.store import database
+
+
+@pytest.fixture(scope="session", autouse=True)
+def nothing_survives_a_power_failure() -> Iterator[None]:
+    """SQLite in this process does not wait for the disk, just as the tests' PostgreSQL does not. What a killed process
+    leaves is the same; the servers that tests start as processes of their own wait as they always do."""
+    unhurried = tuple(pragma.replace("synchronous=FULL", "synchronous=OFF") for pragma in database._PRAGMAS)
+    assert unhurried != database._PRAGMAS
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(database, "_PRAGMAS", unhurried)
+        yield
+
 
 @pytest.fixture(scope="session")
 def local_ray(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
