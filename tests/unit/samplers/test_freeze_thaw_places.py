@@ -123,7 +123,8 @@ def test_trials_that_begin_later_are_no_candidates_either_and_those_outside_the_
     cube = np.random.default_rng(0).random((200, 2))
     assert len(settled(places, cube)) == 6  # sgd with four, adam, lion
     history = places._history
-    for number, params in enumerate([{"a": "adam"}, {"a": "sgd", "b": 2}, {"a": "sgd", "b": 9}, {"a": "old"}]):
+    later: list[dict[str, Any]] = [{"a": "adam"}, {"a": "sgd", "b": 2}, {"a": "sgd", "b": 9}, {"a": "old"}]
+    for number, params in enumerate(later):
         history.enqueue(EnqueuedTrial(trial=number, params=params))
     left = configurations(places, settled(places, cube))
     expected = [{"a": "lion"}, *({"a": "sgd", "b": layers} for layers in (1, 3, 4))]
