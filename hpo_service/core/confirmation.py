@@ -148,6 +148,18 @@ def verdict(winner: Tried, others: Sequence[Tried], *, metric: str, maximize: bo
     )
 
 
+def unkept(trial: int, bound: str, violations: Sequence[float | None]) -> list[str]:
+    """What to note of a configuration whose seeds break a bound by so much (None: not known); nothing where all keep
+    it."""
+    seeds = len(violations)
+    broken = sum(by is not None and by > 0 for by in violations)
+    unknown = sum(by is None for by in violations)
+    notes = [f"Trial {trial} breaks {bound} with {broken} of {seeds} seeds."] if broken else []
+    if unknown:
+        notes.append(f"Whether trial {trial} keeps {bound} is not known of {unknown} of {seeds} seeds.")
+    return notes
+
+
 def _kind(winner: Tried, found: Sequence[Against], *, better: Sequence[int], within: Sequence[int]) -> Kind:
     if not winner.values:
         return "open"

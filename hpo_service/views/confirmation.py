@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from statistics import fmean
 from typing import Any
 
-from hpo_service.core import confirmation
+from hpo_service.core import confirmation, constraints
 from hpo_service.core.confirmation import Against, Spread, Tried, Verdict
 from hpo_service.core.definition import Confirms, Objective, StudyDefinition, parse
 from hpo_service.core.states import ENDED_STUDY, TrialState
@@ -100,6 +100,7 @@ def read(db: Database, study: StudyRow) -> Confirmed:
         for place, number in enumerate(confirms.trials)
     ]
     found = _judged(made, definition)
+    found = replace(found, notes=(*_broken(trials, definition, confirms.trials), *found.notes))
     return Confirmed(
         study=study,
         confirms=confirms,
@@ -204,6 +205,18 @@ def _judged(made: Sequence[Configuration], definition: StudyDefinition) -> Verdi
     ]
     objective = definition.objective
     return confirmation.verdict(tried[0], tried[1:], metric=objective.metric, maximize=objective.maximize)
+
+
+def _broken(trials: Sequence[TrialRow], definition: StudyDefinition, numbers: Sequence[int]) -> list[str]:
+    """What new seeds say of the study's constraints, of each configuration that does not keep them all."""
+    notes = []
+    for place, number in enumerate(numbers):
+        done = [t for t in _of_configuration(trials, place) if t.state is TrialState.FINISHED]
+        judged = [constraints.judged(definition.constraints, t.values) for t in done]
+        for bound in definition.constraints:
+            by = [found[bound.metric] for found in judged]
+            notes += confirmation.unkept(number, str(bound), by)
+    return notes
 
 
 def _with_against(one: Configuration, found: Verdict) -> Configuration:

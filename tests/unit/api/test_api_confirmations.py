@@ -64,6 +64,56 @@ def test_a_confirmation_trains_the_best_again_with_new_seeds(client: TestClient,
     assert again["definition"]["seed"] not in (made["definition"]["seed"], 0)
 
 
+def _bounded(client: TestClient, told: Sequence[tuple[float, float | None]]) -> str:
+    """A finished search for a small loss at a latency of at most 10; told of both, the latency where there is one."""
+    changes = {"constraints": [{"metric": "latency", "at_most": 10.0}], "budget": {"trials": len(told)}, "parallel": 9}
+    made = client.post("/api/v1/studies", json={**DEFINITION, **changes})
+    assert made.status_code == 201, made.text
+    _train(client, made.json()["id"], lambda number, _: {"metrics": _metrics(*told[number])})
+    return str(made.json()["id"])
+
+
+def _metrics(loss: float, latency: float | None) -> dict[str, float]:
+    return {"loss": loss} if latency is None else {"loss": loss, "latency": latency}
+
+
+@pytest.mark.parametrize(
+    ("told", "picked"),
+    [
+        ([(0.1, 20.0), (0.5, 9.0), (0.2, 11.0), (0.4, 8.0), (0.05, None)], [3, 1]),  # two keep the bound
+        ([(0.1, 20.0), (0.5, 12.0), (0.2, 11.0), (0.4, 18.0), (0.05, None)], [2, 1, 3]),  # none does
+    ],
+)
+def test_those_that_keep_the_constraints_are_confirmed_and_otherwise_those_that_break_them_least(
+    client: TestClient, told: Sequence[tuple[float, float | None]], picked: list[int]
+) -> None:
+    search = _bounded(client, told)
+    made = _confirm(client, search, top=3, seeds=2)
+    assert made["definition"]["confirms"]["trials"] == picked
+    assert made["definition"]["constraints"] == [{"metric": "latency", "at_most": 10.0}]
+    best = client.get(f"/api/v1/studies/{search}/best", params={"limit": 3}).json()
+    assert [one["number"] for one in best["items"]] == picked
+
+
+def test_constraints_that_new_seeds_break_are_noted(client: TestClient) -> None:
+    search = _bounded(client, [(0.3, 9.0), (0.5, 9.0), (0.6, 9.0)])
+    study = _confirm(client, search, top=3, seeds=5)["id"]
+    assert _outcome(client, study)["notes"] == []
+
+    def told(number: int, _: Mapping[str, Any]) -> dict[str, Any]:
+        seed, place = divmod(number, 3)
+        latency = (11.0 if seed < 2 else 9.0, 9.0, None if seed == 4 else 9.0)[place]
+        return {"metrics": _metrics((0.3, 0.5, 0.6)[place] + SPREAD[seed], latency)}
+
+    _train(client, study, told)
+    found = _outcome(client, study)
+    assert found["kind"] == "real"
+    assert found["notes"] == [
+        "Trial 0 breaks latency at most 10 with 2 of 5 seeds.",
+        "Whether trial 2 keeps latency at most 10 is not known of 1 of 5 seeds.",
+    ]
+
+
 def test_the_verdict_of_a_real_winner_in_all_its_parts(client: TestClient) -> None:
     search = _search(client, [0.5, 0.30, 0.9, 0.4])
     study = _confirm(client, search, top=2, seeds=5)["id"]

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hpo_service import algorithms
@@ -79,6 +79,7 @@ def test_enough_at_a_time_to_be_lanes_of_one_program() -> None:
     assert _made(model).parallel == 256
 
 
+@settings(deadline=None)  # the first example imports what the others use
 @given(study_seed=st.integers(0, 2**63 - 1), nths=st.sets(st.integers(0, 20), min_size=2, max_size=4))
 def test_no_seed_is_used_twice(study_seed: int, nths: set[int]) -> None:
     own = {seeds.trial_seed(study_seed, n) for n in range(10)}
