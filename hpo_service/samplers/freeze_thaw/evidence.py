@@ -5,8 +5,9 @@ Here: which of them are kept, and on which scale. Not here: the model, what is d
 
 from __future__ import annotations
 
+import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -43,14 +44,12 @@ class Evidence:
         self.curves: dict[int, dict[float, float]] = {}
         for one in seen:
             self.curves.setdefault(one.trial, {})[one.resource] = one.value
-        values = np.array([v for curve in self.curves.values() for v in curve.values() if math.isfinite(v)])
+        finite = {trial: [v for v in curve.values() if math.isfinite(v)] for trial, curve in self.curves.items()}
+        values = np.array(list(itertools.chain.from_iterable(finite.values())))
         self.middle = float(np.median(values)) if len(values) else 0.0
         self.best = float(values.max()) if len(values) else -math.inf
         self.size = self.best - self.middle
-        self.peaks = {
-            trial: max((v for v in curve.values() if math.isfinite(v)), default=-math.inf)
-            for trial, curve in self.curves.items()
-        }
+        self.peaks = {trial: max(found, default=-math.inf) for trial, found in finite.items()}
         self.order = sorted(self.peaks, key=lambda trial: (-self.peaks[trial], trial))
 
     @property
@@ -76,21 +75,21 @@ class Evidence:
 
     def rows(self) -> list[Seen]:
         """What the model is given: at most `PER_TRIAL` of a trial and `LIMIT` in all."""
-        found = [Seen(trial, r, curve[r]) for trial, curve in self.curves.items() for r in _kept(sorted(curve))]
-        if len(found) <= LIMIT:
-            return found
-        rank = {trial: place for place, trial in enumerate(self.order)}
-        last = {trial: max(curve) for trial, curve in self.curves.items()}
-        found.sort(
-            key=lambda one: rank[one.trial] + (0.0 if one.resource == last[one.trial] else 0.5 * len(self.order))
-        )
-        firm = int(FIRM * LIMIT)
-        rest = found[firm:]
-        spread = np.linspace(0, len(rest) - 1, LIMIT - firm).astype(int)
-        return found[:firm] + [rest[i] for i in spread]
+        found = [(trial, r) for trial, curve in self.curves.items() for r in _kept(curve)]
+        if len(found) > LIMIT:
+            rank = {trial: place for place, trial in enumerate(self.order)}
+            last = {trial: max(curve) for trial, curve in self.curves.items()}
+            later = 0.5 * len(self.order)
+            found.sort(key=lambda one: rank[one[0]] + (0.0 if one[1] == last[one[0]] else later))
+            firm = int(FIRM * LIMIT)
+            rest = found[firm:]
+            spread = np.linspace(0, len(rest) - 1, LIMIT - firm).astype(int)
+            found = found[:firm] + [rest[i] for i in spread]
+        return [Seen(trial, r, self.curves[trial][r]) for trial, r in found]
 
 
-def _kept(levels: Sequence[float]) -> Sequence[float]:
+def _kept(curve: Mapping[float, float]) -> Sequence[float]:
+    levels = sorted(curve)
     return levels if len(levels) <= PER_TRIAL else (levels[0], levels[len(levels) // 2], levels[-1])
 
 

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
+from scipy.spatial.distance import cdist
 
 Floats = npt.NDArray[np.float64]
 
@@ -24,6 +25,8 @@ OWN = 4.0
 LEVEL, TREND = 0.5, 0.5
 """c₀ and c₁."""
 ROOT5 = math.sqrt(5.0)
+UNLIKE = 0.25
+"""The squared difference of different values without an order."""
 NAMES = ("ℓ", "a₀", "a₁", "a₂", "b₀", "b₁", "noise")
 USUAL = np.log([0.5, 0.5, 0.3, 0.1, 0.05, 0.02, 1e-3])
 """Where the parameters after the length scales are believed to lie, as logarithms: the mean of a normal prior …"""
@@ -48,9 +51,18 @@ class Kernel:
         """The variance of one value's noise."""
         return math.exp(float(self.rest[6])) + 1e-6
 
-    def nearness(self, squares: Floats) -> tuple[Floats, Floats]:
-        """Both correlations of configurations: squared differences (…, d) to (…,) and (…,)."""
-        r = np.sqrt(5.0 * (squares @ np.exp(-2.0 * self.scales)))
+    def nearness(self, points: Floats, others: Floats, unordered: npt.NDArray[np.bool_]) -> tuple[Floats, Floats]:
+        """Both correlations of configurations (n, d) with others (m, d): (n, m) each."""
+        weights = ROOT5 * np.exp(-self.scales)
+        ordered = ~unordered
+        squared: Floats = (
+            cdist(points[:, ordered] * weights[ordered], others[:, ordered] * weights[ordered], "sqeuclidean")
+            if ordered.any()
+            else np.zeros((len(points), len(others)))
+        )
+        for column in np.flatnonzero(unordered):
+            squared += (UNLIKE * weights[column] ** 2) * _differ(points[:, None, column], others[None, :, column])
+        r = np.sqrt(squared, out=squared)
         return matern(r), matern(OWN * r)
 
     def moments(self, s: Floats, t: Floats) -> tuple[Floats, Floats, Floats]:
@@ -69,13 +81,21 @@ class Kernel:
 
 def matern(r: Floats) -> Floats:
     """(1 + r + r²/3) exp(-r)."""
-    found: Floats = (1.0 + r + r * r / 3.0) * np.exp(-r)
+    found: Floats = r * r
+    found /= 3.0
+    found += 1.0 + r
+    found *= np.exp(-r)
     return found
 
 
 def squares(points: Floats, others: Floats, unordered: npt.NDArray[np.bool_]) -> Floats:
-    """Squared differences by parameter, (n, m, d); values without an order are alike or different: 0 or 1/4."""
+    """Squared differences by parameter, (n, m, d); values without an order are alike or different: 0 or `UNLIKE`."""
     found: Floats = (points[:, None, :] - others[None, :, :]) ** 2
-    if unordered.any():
-        found[..., unordered] = np.where(found[..., unordered] > 1e-12, 0.25, 0.0)
+    for column in np.flatnonzero(unordered):
+        found[..., column] = UNLIKE * _differ(points[:, None, column], others[None, :, column])
+    return found
+
+
+def _differ(places: Floats, others: Floats) -> npt.NDArray[np.bool_]:
+    found: npt.NDArray[np.bool_] = np.abs(places - others) > 1e-6
     return found

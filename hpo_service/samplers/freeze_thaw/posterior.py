@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,9 +10,11 @@ import numpy.typing as npt
 from scipy.linalg import lapack
 from scipy.special import ndtr
 
-from hpo_service.samplers.freeze_thaw.kernel import Floats, Kernel, squares
+from hpo_service.samplers.freeze_thaw.kernel import Floats, Kernel
 
 TINY = 1e-10
+STRIP = 40
+"""Rows of the root's inverse that are multiplied at a time."""
 ROOT_2PI = float(np.sqrt(2.0 * np.pi))
 
 
@@ -39,9 +42,8 @@ class Posterior:
         self.rows = rows
         self._kernel = kernel
         self._unordered = unordered
-        near, nearer = kernel.nearness(squares(rows.points, rows.points, unordered))
-        shared, own, common = kernel.moments(rows.s, rows.s)
-        covariance = near * shared + nearer * own + common
+        self._places, self._place = _distinct(rows.points)
+        covariance = self._covariance(rows.points, rows.s)
         covariance[np.diag_indices(len(rows.s))] += kernel.noise
         root = np.linalg.cholesky(covariance)
         self._inverse_root = lapack.dtrtri(root, lower=1)[0]
@@ -49,26 +51,82 @@ class Posterior:
 
     def at(self, points: Floats, s: Floats) -> tuple[Floats, Floats]:
         """Mean and deviation, (n, m) each, of configurations (n, d) at each of the moments (m,)."""
-        near, nearer = self._kernel.nearness(squares(points, self.rows.points, self._unordered))
+        near, nearer = self._nearness(points)
         shared, own, common = self._kernel.moments(s, self.rows.s)
-        return self._told(near[:, None, :] * shared + nearer[:, None, :] * own + common, self._kernel.variance(s))
+        mean, deviation = self._told(
+            _sum_of(near[:, None, :], shared, nearer[:, None, :], own, common).reshape(-1, len(self.rows.s)),
+            np.tile(self._kernel.variance(s), len(points)),
+        )
+        return mean.reshape(len(points), len(s)), deviation.reshape(len(points), len(s))
 
     def along(self, points: Floats, s: Floats) -> tuple[Floats, Floats]:
         """Mean and deviation, (n,) each, of each configuration at a moment of its own."""
-        near, nearer = self._kernel.nearness(squares(points, self.rows.points, self._unordered))
+        return self._told(self._covariance(points, s), self._kernel.variance(s))
+
+    def _nearness(self, points: Floats) -> tuple[Floats, Floats]:
+        """Both correlations with the configuration of each row, (n, rows)."""
+        near, nearer = self._kernel.nearness(points, self._places, self._unordered)
+        if len(self._places) == len(self._place):
+            return near, nearer
+        return near.take(self._place, axis=1), nearer.take(self._place, axis=1)
+
+    def _covariance(self, points: Floats, s: Floats) -> Floats:
+        """Of each configuration, at a moment of its own, with each row: (n, rows)."""
+        near, nearer = self._nearness(points)
         shared, own, common = self._kernel.moments(s, self.rows.s)
-        return self._told(near * shared + nearer * own + common, self._kernel.variance(s))
+        return _sum_of(near, shared, nearer, own, common)
 
     def _told(self, covariance: Floats, variance: Floats) -> tuple[Floats, Floats]:
-        spread = covariance @ self._inverse_root.T
-        left = variance - np.einsum("...i,...i->...", spread, spread)
+        spread = self._spread(covariance)
+        left = variance - np.einsum("ij,ij->i", spread, spread)
         return covariance @ self._weights, np.sqrt(np.maximum(left, TINY))
+
+    def _spread(self, covariance: Floats) -> Floats:
+        """`covariance` (n, rows) times the transposed inverse of the root, without most of that one's zeros."""
+        found = np.empty_like(covariance)
+        for begin in range(0, covariance.shape[1], STRIP):
+            end = min(begin + STRIP, covariance.shape[1])
+            np.matmul(covariance[:, :end], self._inverse_root[begin:end, :end].T, out=found[:, begin:end])
+        return found
 
     def and_also(self, points: Floats, s: Floats) -> Posterior:
         """As if the expected values had come in there: what is on its way is not expected twice (Ginsbourger et al.
-        2010, the kriging believer)."""
-        mean, _ = self.along(points, s)
-        return Posterior(self._kernel, self.rows.and_also(points, s, mean), self._unordered)
+        2010, the kriging believer).
+
+        What was expected changes no mean, so the new rows weigh nothing; the root's inverse gets a border.
+        """
+        covariance = self._covariance(points, s)
+        spread = self._spread(covariance)
+        found = copy.copy(self)
+        found.rows = self.rows.and_also(points, s, covariance @ self._weights)
+        found._places, found._place = _distinct(found.rows.points)
+        near, nearer = self._kernel.nearness(points, points, self._unordered)
+        shared, own, common = self._kernel.moments(s, s)
+        left = _sum_of(near, shared, nearer, own, common) - spread @ spread.T
+        left[np.diag_indices(len(s))] += self._kernel.noise
+        corner = lapack.dtrtri(np.linalg.cholesky(left), lower=1)[0]
+        old, new = len(self.rows.s), len(s)
+        found._inverse_root = np.zeros((old + new, old + new))
+        found._inverse_root[:old, :old] = self._inverse_root
+        found._inverse_root[old:, :old] = -corner @ (spread @ self._inverse_root)
+        found._inverse_root[old:, old:] = corner
+        found._weights = np.concatenate([self._weights, np.zeros(new)])
+        return found
+
+
+def _distinct(points: Floats) -> tuple[Floats, npt.NDArray[np.intp]]:
+    """The different ones of `points` (n, d), and which of them each is, (n,)."""
+    numbers: dict[bytes, int] = {}
+    place = np.array([numbers.setdefault(point.tobytes(), len(numbers)) for point in points], dtype=np.intp)
+    first = np.unique(place, return_index=True)[1]
+    return points[first], place
+
+
+def _sum_of(near: Floats, shared: Floats, nearer: Floats, own: Floats, common: Floats) -> Floats:
+    found: Floats = near * shared
+    found += nearer * own
+    found += common
+    return found
 
 
 def improvement(mean: Floats, deviation: Floats, best: float) -> tuple[Floats, Floats]:
