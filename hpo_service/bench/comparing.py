@@ -132,8 +132,15 @@ def conclude(comparison: Comparison, records: Records, failed: Iterable[str] = (
 
 
 def trust(source: Source) -> list[str]:
-    """How far the models of past studies can be trusted, a line each."""
-    return [f"{study.name}: {past.model_of(study).trust.verdict}" for study in source.studies]
+    """How far the models of past studies can be trusted, and what counts as the worst, a line each."""
+    models = [(study.name, past.model_of(study)) for study in source.studies]
+    bounded = [
+        f"{name}: {int(model.broken.sum())} of {len(model.broken)} trials break a constraint and count as the worst; "
+        "searches here see that in the value alone"
+        for name, model in models
+        if model.broken.any()
+    ]
+    return [*(f"{name}: {model.trust.verdict}" for name, model in models), *bounded]
 
 
 def degradations(runs: Sequence[Run]) -> list[str]:

@@ -85,6 +85,7 @@ def definition(
                 "at": "best",
             },
             "space": dict(problem.space),
+            "forbid": [dict(clause) for clause in problem.forbid],
             "algorithm": dict(algorithm),
             "trainer": {"function": "problem:train"},  # a name alone: nothing imports it
             "budget": {"resource": workers * budget * problem.max_resource},

@@ -2,16 +2,17 @@
 
 A configuration that the study trained gets its recorded curve; any other the mean of its nearest trials' curves, where
 nearness is measured in the unit cube, by parameter as much as it mattered. Where a trial was stopped early, the rest of
-its curve is its neighbours'. How far that can be trusted is measured: each trial is told from all others, and the ranks
-that come out are compared with the true ones. Reads no study: `cli.benching` does.
+its curve is its neighbours'. One that breaks a constraint is as bad as the worst value of all, at any epoch; what is
+forbidden fails at once. How far that can be trusted is measured: each trial is told from all others, and the ranks that
+come out are compared with the true ones. Reads no study: `cli.benching` does.
 """
 
 from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -35,23 +36,28 @@ DRAWS = 256
 
 @dataclass(frozen=True, kw_only=True)
 class PastTrial:
-    """`resources` ascend; NaN in `values` where a report was no number. `failed`: it ended by an error."""
+    """`resources` ascend; NaN in `values` where a report was no number. `failed`: it ended by an error. `broken`: it is
+    known to break a constraint."""
 
     params: Mapping[str, Any]
     resources: tuple[float, ...]
     values: tuple[float, ...]
     failed: bool = False
+    broken: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
 class PastStudy:
-    """What a study recorded, in the order of its trials."""
+    """What a study recorded, in the order of its trials. `max_resource`: a full training, as its definition has it;
+    None where it does not say, and the furthest that a trial came is one."""
 
     name: str
     algorithm: str
     space: Mapping[str, Any]
     maximize: bool
     trials: tuple[PastTrial, ...]
+    forbid: Sequence[Mapping[str, Any]] = ()
+    max_resource: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,19 +93,28 @@ class Model:
     """
 
     def __init__(self, study: PastStudy) -> None:
-        self.space = SearchSpace.from_definition(dict(study.space))
+        self.space = SearchSpace.from_definition(dict(study.space), study.forbid)
         self.sign = -1.0 if study.maximize else 1.0
-        trials = [trial for trial in study.trials if trial.resources]
+        trials = [trial for trial in _within(study) if trial.resources]
         if len(trials) < LEAST_TRIALS:
             raise InvalidInput(
                 f"a past study needs at least {LEAST_TRIALS} trials with reports, but {study.name} has {len(trials)}",
                 remedy="take a study with more",
             )
-        self.unit, self.epochs = _grid(trials)
+        if all(trial.broken for trial in trials):
+            raise InvalidInput(
+                f"a past study needs trials that keep its constraints, but none of {study.name} does",
+                remedy="take a study where some do",
+            )
+        self.unit, self.epochs = _grid(trials, study.max_resource)
         self.points = np.array([self.point(trial.params) for trial in trials])
         self.curves = np.array([self._curve(trial) for trial in trials])
         self.reached = np.array([self._epoch(trial.resources[-1]) for trial in trials])
         self.failed = np.array([trial.failed for trial in trials])
+        self.broken = np.array([trial.broken for trial in trials])
+        broken = np.isfinite(self.curves) & self.broken[:, None]
+        if broken.any():
+            self.curves[broken] = self.curves[np.isfinite(self.curves)].max()
         running = np.minimum.accumulate(np.where(np.isfinite(self.curves), self.curves, np.inf), axis=1)
         self.losses = running[:, -1]  # of each trial, wherever it ended
         came = [int((self.reached >= epoch).sum()) for epoch in range(1, self.epochs + 1)]
@@ -211,7 +226,9 @@ class Model:
         return curve
 
     def fails_after(self, params: Mapping[str, Any]) -> int | None:
-        """As the nearest trial did."""
+        """As the nearest trial did; at once where a clause forbids it."""
+        if self.space.is_forbidden(params):
+            return 0
         row, _ = self.nearest(params)
         return int(self.reached[row]) if self.failed[row] else None
 
@@ -251,6 +268,7 @@ def problem_of(study: PastStudy) -> Problem:
         collection="study",
         name=study.name,
         space=study.space,
+        forbid=study.forbid,
         max_resource=model.epochs,
         maximize=study.maximize,
         best=float(model.sign * model.losses.min()),
@@ -285,15 +303,27 @@ def as_it_ran(study: PastStudy, *, budget: float) -> Run:
     )
 
 
-def _grid(trials: list[PastTrial]) -> tuple[float, int]:
+def _within(study: PastStudy) -> list[PastTrial]:
+    """The trials as far as a full training goes."""
+    far = math.inf if study.max_resource is None else study.max_resource * (1 + 1e-9)
+    counts = [sum(resource <= far for resource in trial.resources) for trial in study.trials]
+    return [
+        replace(trial, resources=trial.resources[:count], values=trial.values[:count])
+        for trial, count in zip(study.trials, counts, strict=True)
+    ]
+
+
+def _grid(trials: list[PastTrial], max_resource: float | None = None) -> tuple[float, int]:
     """The unit of resource and how many of it a full training has."""
-    full = max(trial.resources[-1] for trial in trials)
-    whole = [round(resource) for trial in trials for resource in trial.resources]
-    if all(abs(resource - round(resource)) < 1e-9 and resource >= 1 for t in trials for resource in t.resources):
-        unit = math.gcd(*whole)
+    furthest = max(trial.resources[-1] for trial in trials)
+    full = max_resource or furthest
+    every = [full, *(resource for trial in trials for resource in trial.resources)]
+    if all(abs(resource - round(resource)) < 1e-9 and resource >= 1 for resource in every):
+        unit = math.gcd(*map(round, every))
         if full / unit <= MOST_EPOCHS:
             return float(unit), round(full / unit)
-    steps = min(MOST_EPOCHS, max(len(trial.resources) for trial in trials))
+    reports = max(len(trial.resources) for trial in trials)
+    steps = min(MOST_EPOCHS, math.ceil(reports * full / furthest))
     return full / steps, steps
 
 

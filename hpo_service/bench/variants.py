@@ -19,7 +19,6 @@ import numpy as np
 from hpo_service.bench.problems.base import Floats, Problem
 from hpo_service.errors import InvalidInput
 from hpo_service.executors.keyed import normal, uniform
-from search_spaces import SearchSpace
 
 Params = Mapping[str, Any]
 FAILING = 0.3
@@ -112,7 +111,7 @@ VARIANTS: Mapping[str, Callable[[Problem], Problem]] = {
 
 def _drawn(problem: Problem) -> tuple[list[Params], Floats]:
     """Random configurations with their losses, the same ones at any time."""
-    space, rng = SearchSpace.from_definition(dict(problem.space)), np.random.default_rng(0)
+    space, rng = problem.search_space, np.random.default_rng(0)
     drawn: list[Params] = [space.sample(rng) for _ in range(DRAWS)]
     return drawn, np.array([_loss(problem, params) for params in drawn])
 

@@ -248,9 +248,14 @@ def _past_study(study: Study, title: str) -> PastStudy:
             if curve is None or not curve.resource:
                 continue
             values = tuple(math.nan if value is None else float(value) for value in curve.value)
-            failed = trial.state == "failed"
             trials.append(
-                PastTrial(params=dict(trial.params), resources=tuple(curve.resource), values=values, failed=failed)
+                PastTrial(
+                    params=dict(trial.params),
+                    resources=tuple(curve.resource),
+                    values=values,
+                    failed=trial.state == "failed",
+                    broken=trial.info.feasible is False,
+                )
             )
     definition: dict[str, Any] = dict(study.info.definition)
     return PastStudy(
@@ -259,6 +264,8 @@ def _past_study(study: Study, title: str) -> PastStudy:
         space=dict(definition["space"]),
         maximize=study.info.maximize,
         trials=tuple(trials),
+        forbid=tuple(definition.get("forbid", ())),
+        max_resource=definition["algorithm"].get("max_resource"),
     )
 
 

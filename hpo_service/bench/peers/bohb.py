@@ -19,7 +19,6 @@ from hpo_service.bench.peers.clock import Order
 from hpo_service.bench.peers.halving import ETA
 from hpo_service.bench.peers.plain import Category, Range, plain
 from hpo_service.bench.problems.base import Problem
-from search_spaces import SearchSpace
 from search_spaces.convert.optuna import decode
 
 
@@ -74,7 +73,7 @@ class BohbPeer:
         from ray.tune.search.bohb import TuneBOHB
 
         np.random.seed(seed % 2**32)
-        self._space = SearchSpace.from_definition(problem.space)
+        self._space = problem.search_space
         self._bohb = TuneBOHB(_configspace(plain(self._space)), metric="loss", mode="min", seed=seed % 2**32)
         self._full = problem.max_resource
         self._brackets: list[Bracket] = []

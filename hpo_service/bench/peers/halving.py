@@ -13,7 +13,6 @@ import numpy as np
 
 from hpo_service.bench.peers.clock import Order
 from hpo_service.bench.problems.base import Problem
-from search_spaces import SearchSpace
 
 ETA = 3
 """The reduction factor of every method with rungs, the libraries' own default or not: none has a finer ladder."""
@@ -31,7 +30,7 @@ class _Drawing:
     """Random configurations under numbers, by a generator of the seed's own."""
 
     def __init__(self, problem: Problem, seed: int) -> None:
-        self._space = SearchSpace.from_definition(problem.space)
+        self._space = problem.search_space
         self._rng = np.random.default_rng(seed)
         self._params: list[Mapping[str, Any]] = []
 

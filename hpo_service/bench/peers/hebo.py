@@ -12,7 +12,6 @@ import numpy as np
 from hpo_service.bench.peers.clock import Order
 from hpo_service.bench.peers.plain import Category, Range, plain
 from hpo_service.bench.problems.base import Problem
-from search_spaces import SearchSpace
 from search_spaces.convert.optuna import decode
 
 
@@ -27,7 +26,7 @@ class HeboPeer:
         torch.set_num_threads(1)
         torch.manual_seed(seed)
         np.random.seed(seed % 2**32)
-        self._space = SearchSpace.from_definition(problem.space)
+        self._space = problem.search_space
         self._plain = plain(self._space)
         self._full = problem.max_resource
         space = DesignSpace().parse([_parameter(name, one) for name, one in self._plain.items()])

@@ -15,7 +15,6 @@ from typing import Any
 from hpo_service.bench.peers.clock import Maker, Order
 from hpo_service.bench.peers.halving import ETA
 from hpo_service.bench.problems.base import Problem
-from search_spaces import SearchSpace
 from search_spaces.convert.optuna import decode, to_optuna
 
 TRIES = 1_000
@@ -32,7 +31,7 @@ class OptunaPeer:
 
         optuna.logging.set_verbosity(optuna.logging.ERROR)
         self._states = optuna.trial.TrialState
-        self._space = SearchSpace.from_definition(problem.space)
+        self._space = problem.search_space
         self._full = problem.max_resource
         self._distributions = to_optuna(self._space)
         self._prunes = pruner is not None

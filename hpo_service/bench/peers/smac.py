@@ -16,7 +16,6 @@ from typing import Any
 from hpo_service.bench.peers.clock import Order
 from hpo_service.bench.peers.halving import ETA
 from hpo_service.bench.problems.base import Problem
-from search_spaces import SearchSpace
 from search_spaces.convert.configspace import to_configspace
 
 TRIALS = 100_000
@@ -33,7 +32,7 @@ class SmacPeer:
         self._value, self._status = TrialValue, StatusType
         folder = tempfile.mkdtemp(prefix="hpo-bench-smac-")
         weakref.finalize(self, shutil.rmtree, folder, ignore_errors=True)
-        space = SearchSpace.from_definition(problem.space)
+        space = problem.search_space
         scenario = smac.Scenario(
             to_configspace(space, seed=seed),
             deterministic=True,

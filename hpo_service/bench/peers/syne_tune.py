@@ -19,7 +19,6 @@ from hpo_service.bench.peers.clock import Maker, Order
 from hpo_service.bench.peers.halving import ETA
 from hpo_service.bench.peers.plain import Category, Range, plain
 from hpo_service.bench.problems.base import Problem
-from search_spaces import SearchSpace
 from search_spaces.convert.optuna import decode
 
 LOSS, EPOCH, FULL = "loss", "epoch", "epochs"
@@ -37,7 +36,7 @@ class SyneTunePeer:
         logging.getLogger("syne_tune").setLevel(logging.ERROR)
         np.random.seed(seed % 2**32)  # brackets are drawn from it
         self._trial = Trial
-        self._space = SearchSpace.from_definition(problem.space)
+        self._space = problem.search_space
         self._full = problem.max_resource
         self._plain = plain(self._space)
         space = {name: _domain(one) for name, one in self._plain.items()} | {FULL: self._full}

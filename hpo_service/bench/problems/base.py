@@ -6,12 +6,14 @@ Pure but for what a loader has read before. Not here: files, methods, budgets.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+
+from search_spaces import SearchSpace
 
 Floats = npt.NDArray[np.float64]
 Curves = Callable[[Mapping[str, Any]], Floats]
@@ -29,7 +31,8 @@ class Found:
 
 @dataclass(frozen=True, kw_only=True)
 class Problem:
-    """A search problem. `space` is a study definition's space document, `max_resource` the epochs of one full training.
+    """A search problem. `space` and `forbid` are a study definition's space document and its forbidden combinations,
+    `max_resource` the epochs of one full training.
 
     `best` and `median` are the scale of regret: the best value known, and the median of random configurations'
     values. `speed` gives a configuration's seconds per epoch, in units of the mean configuration's. `fails_after` tells
@@ -48,6 +51,7 @@ class Problem:
     speed: Callable[[Mapping[str, Any]], float] = lambda params: 1.0
     fails_after: Callable[[Mapping[str, Any]], int | None] = lambda params: None
     variant: str = ""
+    forbid: Sequence[Mapping[str, Any]] = ()
     elsewhere: tuple[Found, ...] = field(default=(), repr=False, compare=False)  # searches on other problems
     _known: dict[str, Floats] = field(default_factory=dict, repr=False, compare=False)
 
@@ -55,6 +59,11 @@ class Problem:
     def title(self) -> str:
         """How results name it: `collection/name`."""
         return f"{self.collection}/{self.name}"
+
+    @property
+    def search_space(self) -> SearchSpace:
+        """The space that searches draw from."""
+        return SearchSpace.from_definition(self.space, self.forbid)
 
     def curve(self, params: Mapping[str, Any]) -> Floats:
         """The configuration's values, shape (max_resource,); the same array again for the same configuration."""

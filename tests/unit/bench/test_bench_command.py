@@ -33,13 +33,18 @@ class FakeStudy:
     @property
     def info(self) -> Any:
         space = dict(synthetic.SPACE)
-        return SimpleNamespace(definition={"space": space, "algorithm": {"name": "random"}}, maximize=False)
+        definition = {
+            "space": space,
+            "forbid": [{"optimizer": "sgd", "layers": 6}],
+            "algorithm": {"name": "asha", "max_resource": 54},
+        }
+        return SimpleNamespace(definition=definition, maximize=False)
 
     def trials(self) -> list[Any]:
         rng, space = np.random.default_rng(4), SearchSpace.from_definition(dict(synthetic.SPACE))
         drawn = [space.sample(rng) for _ in range(TRIALS_AT_ONCE + 5)]
-        trials = [SimpleNamespace(number=i, params=params, state="finished") for i, params in enumerate(drawn)]
-        return [*trials[::-1], SimpleNamespace(number=len(drawn), params=drawn[0], state="waiting")]
+        trials = [_trial(number, params, "finished", number % 9 > 0) for number, params in enumerate(drawn)]
+        return [*trials[::-1], _trial(len(drawn), drawn[0], "waiting", None)]
 
     def curves(self, *, trials: list[int], max_points: int) -> Any:
         assert len(trials) <= TRIALS_AT_ONCE
@@ -51,6 +56,10 @@ class FakeStudy:
             if n < TRIALS_AT_ONCE + 5
         ]
         return SimpleNamespace(trials=found)
+
+
+def _trial(number: int, params: dict[str, Any], state: str, feasible: bool | None) -> Any:
+    return SimpleNamespace(number=number, params=params, state=state, info=SimpleNamespace(feasible=feasible))
 
 
 class FakeSession(Session):
@@ -105,7 +114,9 @@ def test_past_studies_are_answered_for(search: Search) -> None:
     assert done.exit_code == 0, done.output
     assert "digits: rank correlation 0." in done.stdout
     assert "digits b: full trainings until a value within 10% of its best" in done.stdout
-    assert "the study itself (random)" in done.stdout
+    assert "the study itself (asha)" in done.stdout
+    assert "of its 22.5" in done.stdout  # 45 trials of 27 epochs, of the definition's 54
+    assert "digits: 5 of 45 trials break a constraint" in done.stdout
 
 
 @pytest.mark.parametrize(

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
 
-from hpo_service.bench import comparing, past
+from hpo_service.bench import comparing, ours, past
 from hpo_service.bench.past import PastStudy, PastTrial
 from hpo_service.bench.problems import synthetic
 from hpo_service.bench.runs import Decisions, Run, Scale
@@ -113,6 +114,50 @@ def test_a_trial_that_diverged_stays_diverged() -> None:
     curve = past.problem_of(found).curve(params)
     assert curve[0] == 0.9
     assert np.isnan(curve[1])
+
+
+def test_a_full_training_is_the_definitions_where_it_has_one() -> None:
+    longer = past.model_of(replace(STUDY, max_resource=54.0))
+    assert (longer.unit, longer.epochs) == (1.0, 54)
+    assert past.problem_of(replace(STUDY, max_resource=54.0)).max_resource == 54
+    assert np.isfinite(longer.loss_curve(STUDY.trials[0].params)).all()
+    np.testing.assert_array_equal(longer.loss_curve(STUDY.trials[0].params)[:27], STUDY.trials[0].values)
+    shorter = past.problem_of(replace(STUDY, max_resource=18.0))
+    assert shorter.max_resource == 18
+    np.testing.assert_array_equal(shorter.curve(STUDY.trials[0].params), STUDY.trials[0].values[:18])
+    assert past.as_it_ran(replace(STUDY, max_resource=54.0), budget=1e9).epochs == sum(
+        len(trial.values) for trial in STUDY.trials
+    )
+
+
+def test_what_breaks_a_constraint_is_the_worst_and_is_counted() -> None:
+    whole = [number for number, trial in enumerate(STUDY.trials) if len(trial.values) == 27]
+    best = min(whole, key=lambda number: min(STUDY.trials[number].values))
+    broken = {best, *whole[:5]}
+    trials = tuple(replace(trial, broken=number in broken) for number, trial in enumerate(STUDY.trials))
+    bounded = replace(STUDY, trials=trials)
+    problem = past.problem_of(bounded)
+    worst = max(max(trial.values) for trial in STUDY.trials)
+    for number in broken:
+        assert set(problem.curve(STUDY.trials[number].params)) == {worst}
+    assert problem.best == min(min(trial.values) for n, trial in enumerate(STUDY.trials) if n not in broken)
+    assert problem.best > PROBLEM.best
+    _, note = comparing.trust(Source(studies=(bounded,)))
+    assert note.startswith(f"s: {len(broken)} of 60 trials break a constraint and count as the worst")
+    assert len(comparing.trust(Source(studies=(STUDY,)))) == 1
+    with pytest.raises(InvalidInput, match="none of s does"):
+        past.problem_of(replace(STUDY, trials=tuple(replace(trial, broken=True) for trial in STUDY.trials)))
+
+
+def test_forbidden_combinations_are_carried_and_fail_at_once() -> None:
+    problem = past.problem_of(replace(STUDY, forbid=({"optimizer": "sgd"}, {"layers": {">": 3}})))
+    rng = np.random.default_rng(0)
+    drawn = [problem.search_space.sample(rng) for _ in range(50)]
+    assert all(params["optimizer"] != "sgd" and params["layers"] <= 3 for params in drawn)
+    assert 0 not in [problem.fails_after(params) for params in drawn]
+    assert problem.fails_after({**drawn[0], "optimizer": "sgd"}) == 0
+    submitted = ours.definition(problem, {"name": "random", "max_resource": 27}, seed=1, workers=1, budget=2.0)
+    assert submitted.search_space.is_forbidden({**drawn[0], "layers": 5})
 
 
 def test_the_study_itself_and_who_would_have_been_sooner() -> None:
