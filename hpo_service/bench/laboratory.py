@@ -151,8 +151,9 @@ class Laboratory:
         study = studies.create_study(self.db, definition, created_by="bench", state=StudyState.RUNNING)
         end = executor.end
         while True:
-            if executor.now < end and (controller.step() or self._granted_more(controller, study.id, executor)):
-                continue
+            more = executor.now < end and (controller.step() or self._granted_more(controller, study.id, executor))
+            if more and executor.free_workers(ONE) > 0:
+                continue  # where none is free, nothing can begin before an attempt ends
             if not controller.collector.collect_once():
                 break
         row = studies.get_study(self.db, study.id)
