@@ -106,7 +106,7 @@ def fill(folder: Path) -> dict[str, str]:
     try:
         ids[fused_study.NAME] = fused_study.add(db, moment, curve)
         for document, trials in definitions():
-            ids[document["name"]] = _run(db, folder, document, trials, moment)
+            ids[document["name"]] = run(db, folder, document, trials, moment)
     finally:
         db.close()
     return ids
@@ -121,7 +121,8 @@ def stored(folder: Path) -> dict[str, str]:
         db.close()
 
 
-def _run(db: Database, folder: Path, document: Mapping[str, Any], trials: int, moment: list[float]) -> str:
+def run(db: Database, folder: Path, document: Mapping[str, Any], trials: int, moment: list[float]) -> str:
+    """Make a study, and decide for it until `trials` have begun (0: to its end); its id. `moment`: the clock."""
     executor = SimulatedExecutor(
         curve,
         cpus=8.0,
