@@ -8,7 +8,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -27,9 +27,9 @@ TINY = 1e-300
 """Differences up to that are none: nothing can be divided by them."""
 
 
-@dataclass(frozen=True, slots=True)
-class Seen:
-    """What a segment came to: `value` is higher where better, NaN where it failed or diverged."""
+class Seen(NamedTuple):
+    """What a segment came to: `value` is higher where better, NaN where it failed or diverged. A tuple, for many are
+    made in every decision."""
 
     trial: int
     resource: float

@@ -53,7 +53,12 @@ class Kernel:
 
     def nearness(self, points: Floats, others: Floats, unordered: npt.NDArray[np.bool_]) -> tuple[Floats, Floats]:
         """Both correlations of configurations (n, d) with others (m, d): (n, m) each."""
-        weights = ROOT5 * np.exp(-self.scales)
+        r = ROOT5 * self.distances(points, others, unordered)
+        return matern(r), matern(OWN * r)
+
+    def distances(self, points: Floats, others: Floats, unordered: npt.NDArray[np.bool_]) -> Floats:
+        """How many length scales configurations (n, d) are from others (m, d): (n, m)."""
+        weights = np.exp(-self.scales)
         ordered = ~unordered
         squared: Floats = (
             cdist(points[:, ordered] * weights[ordered], others[:, ordered] * weights[ordered], "sqeuclidean")
@@ -62,8 +67,7 @@ class Kernel:
         )
         for column in np.flatnonzero(unordered):
             squared += (UNLIKE * weights[column] ** 2) * _differ(points[:, None, column], others[None, :, column])
-        r = np.sqrt(squared, out=squared)
-        return matern(r), matern(OWN * r)
+        return np.sqrt(squared, out=squared)
 
     def moments(self, s: Floats, t: Floats) -> tuple[Floats, Floats, Floats]:
         """What multiplies both correlations, and what is added: for all pairs of moments, (len(s), len(t)) each."""

@@ -16,10 +16,12 @@ import numpy as np
 import numpy.typing as npt
 
 from hpo_service.core import seeds
+from hpo_service.samplers.freeze_thaw.draws import Draws
 from hpo_service.samplers.freeze_thaw.evidence import Evidence, Seen, spread_of
 from hpo_service.samplers.freeze_thaw.fit import fitted, start
 from hpo_service.samplers.freeze_thaw.kernel import Floats, Kernel, squares
 from hpo_service.samplers.freeze_thaw.posterior import Posterior, Rows, improvement
+from hpo_service.samplers.freeze_thaw.rungs import promoted
 from hpo_service.samplers.freeze_thaw.scene import BEGIN, Move, Paused, Scene
 
 REFIT = 1.07
@@ -37,9 +39,15 @@ HOPE = 0.05
 """Once no more trials may start, and one has come to the end: how likely a paused one must be to improve."""
 GOING_ON = 25
 """Paused trials that are looked at: those with the best values."""
-SPREAD_OUT, AROUND, BEST, ROUNDS = 200, 40, 5, (0.15, 0.05)
-"""New configurations that are looked at: so many anywhere, so many around each of the best trials, and then closer and
-closer around those that promise most."""
+BEST, ROUNDS = 5, (0.15, 0.05)
+"""New configurations that are looked at: anywhere, around so many of the best trials, and then closer and closer around
+those that promise most."""
+CROWDED, APART = 1e-6, 0.15
+"""A new configuration that is not so many length scales away from all that were seen promises that share of what it
+would: it would tell and bring nothing."""
+BY_RANK = 0.3
+"""How often, while trials may start, ranks decide and no model: a model that is sure of what it is wrong about never
+finds out."""
 BOLD, BOLD_DRAWS = 0.3, 30
 """How often only a few places anywhere are looked at: a process believes most in the cube's corners, and corners are
 few."""
@@ -50,6 +58,7 @@ CHOICES = 12
 EXPECTED = 64
 """Of those on their way, so many are taken as if they had come to what is expected: the newest. More take more time
 than they are worth."""
+RANKED = "among the best third of those that came so far; ranks decide now and then, not the model"
 ALIKE = "nothing tells the trials apart yet, and it is the furthest"
 
 
@@ -70,11 +79,11 @@ class Planner:
         settle: Callable[[Floats], Floats] | None = None,
     ) -> None:
         self._resumes = resumes
-        self._settle = settle
         self._seed = study_seed
         self.levels = tuple(levels)
         self._unordered = unordered
-        self._cells = cells  # of each parameter: how many places it has, 0 without end
+        self._dimension = len(cells)
+        self._draws = Draws(cells, settle)
         self._point = point
         self._kernels: dict[int, Kernel] = {}
 
@@ -145,7 +154,7 @@ class Planner:
         return Move(trial=best.trial, target=self.above(best.resource) if self._resumes else end, reason=reason)
 
     def _anywhere(self, rng: np.random.Generator) -> Move:
-        points = self._settled(rng.random((CHOICES, len(self._cells))))
+        points = self._draws.anywhere(rng, CHOICES)
         return Move(trial=None, target=self.levels[0], points=points, reason="one in five begins anywhere")
 
     def above(self, resource: float) -> float:
@@ -185,7 +194,7 @@ class Planner:
 
     def _fit(self, evidence: Evidence) -> Kernel:
         if not evidence.tells:
-            return Kernel.of(start(len(self._cells)))
+            return Kernel.of(start(self._dimension))
         rows, _ = self._rows(spread_of(evidence.rows(), FITTED), evidence)
         return fitted(squares(rows.points, rows.points, self._unordered), rows.s, rows.values)
 
@@ -207,6 +216,10 @@ class Planner:
     ) -> Move | None:
         """The paused trial, or the new configuration, with the most improvement to expect for an epoch. None where none
         may start and no paused one is likely enough to improve."""
+        if start and rng.random() < BY_RANK:
+            on = promoted(self.levels, evidence, paused)
+            if on is not None:
+                return self._on(posterior, on, best=best, scale=scale, reason=RANKED)
         promise, pick = -1.0, None
         looked = sorted(paused, key=lambda one: (-evidence.peak(one.trial), one.trial))[:GOING_ON]
         pairs = [
@@ -235,10 +248,12 @@ class Planner:
                 )  # fmt: skip
         if pick is None:
             return None
-        one, _ = pick
+        return self._on(posterior, pick[0], best=best, scale=scale, reason=_promises(promise * scale))
+
+    def _on(self, posterior: Posterior, one: Paused, *, best: float, scale: float, reason: str) -> Move:
+        """A paused trial goes on to the next level."""
         gain, _ = improvement(*posterior.at(self._point(one.trial)[None, :], np.ones(1)), best)
-        target = self.above(one.resource)
-        return Move(trial=one.trial, target=target, gain=float(gain[0, 0]) * scale, reason=_promises(promise * scale))
+        return Move(trial=one.trial, target=self.above(one.resource), gain=float(gain[0, 0]) * scale, reason=reason)
 
     def _beyond(self, level: float, horizon: float) -> float:
         """The price from the next level to the horizon."""
@@ -262,40 +277,19 @@ class Planner:
         def rated(points: Floats) -> Floats:
             gain, likely = improvement(*posterior.at(points, moments), best)
             rates = self._rates(gain, likely, step=np.full(1, first), beyond=beyond)
-            return np.asarray(rates.max(axis=1), dtype=np.float64)
+            best_rates = np.asarray(rates.max(axis=1), dtype=np.float64)
+            return np.where(posterior.apart(points) < APART, CROWDED * best_rates, best_rates)
 
         bold = rng.random() < BOLD
-        dimension = len(self._cells)
-        points = rng.random((BOLD_DRAWS, dimension)) if bold else self._candidates(rng, evidence)
-        points = self._settled(points)
+        around = [self._point(trial) for trial in evidence.order[:BEST]]
+        points = self._draws.anywhere(rng, BOLD_DRAWS) if bold else self._draws.mixed(rng, around)
         rates = rated(points)
         for width in () if bold else ROUNDS:
-            order = np.argsort(-rates, kind="stable")[:4]
-            centers = np.repeat(points[order], 15, axis=0)
-            moved = rng.random(centers.shape) < 0.6
-            closer = self._settled(np.clip(centers + moved * width * rng.standard_normal(centers.shape), 0.0, 1.0))
+            order, closer = self._draws.closer(rng, points, rates, width)
             points = np.concatenate([points[order], closer])
             rates = np.concatenate([rates[order], rated(closer)])
-        order = np.argsort(-rates, kind="stable")[:CHOICES]
-        return points[order], rates[order]
-
-    def _candidates(self, rng: np.random.Generator, evidence: Evidence) -> Floats:
-        dimension = len(self._cells)
-        found = [rng.random((SPREAD_OUT, dimension))]
-        for trial in evidence.order[:BEST]:
-            width = np.exp(rng.uniform(np.log(0.02), np.log(0.5), (AROUND, 1)))
-            share = np.maximum(rng.random((AROUND, 1)), 1.5 / max(1, dimension))
-            moved = rng.random((AROUND, dimension)) < share
-            steps = moved * width * rng.standard_normal((AROUND, dimension))
-            found.append(np.clip(self._point(trial) + steps, 0.0, 1.0))
-        return np.concatenate(found)
-
-    def _settled(self, points: Floats) -> Floats:
-        """With values that a discrete parameter has."""
-        cells = self._cells
-        inside = np.minimum(np.floor(points * cells), np.maximum(cells - 1, 0))
-        found: Floats = np.where(cells > 0, (inside + 0.5) / np.maximum(cells, 1), points)
-        return found if self._settle is None else self._settle(found)
+        found = np.argsort(-rates, kind="stable")[:CHOICES]
+        return points[found], rates[found]
 
 
 def _promises(rate: float) -> str:

@@ -63,6 +63,11 @@ class Posterior:
         """Mean and deviation, (n,) each, of each configuration at a moment of its own."""
         return self._told(self._covariance(points, s), self._kernel.variance(s))
 
+    def apart(self, points: Floats) -> Floats:
+        """How many length scales each configuration (n, d) is from the nearest of the rows, (n,)."""
+        found: Floats = self._kernel.distances(points, self._places, self._unordered).min(axis=1)
+        return found
+
     def _nearness(self, points: Floats) -> tuple[Floats, Floats]:
         """Both correlations with the configuration of each row, (n, rows)."""
         near, nearer = self._kernel.nearness(points, self._places, self._unordered)

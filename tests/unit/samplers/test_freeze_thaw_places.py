@@ -66,7 +66,7 @@ def places_of(space: SearchSpace, *tried: dict[str, Any], repeats: bool = False)
 def settled(places: Places, points: Floats) -> Floats:
     """As the planner does, which knows the cells."""
     planner = Planner(0, (1.0,), places.unordered, places.cells, places.point, settle=places.settle)
-    return planner._settled(points)
+    return planner._draws.settled(points)
 
 
 def configurations(places: Places, points: Floats) -> list[dict[str, Any]]:

@@ -1,0 +1,112 @@
+"""Ranks decide now and then: rungs of a ladder, and who of the paused goes on from the highest."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from hpo_service.samplers.freeze_thaw.evidence import Evidence, Seen
+from hpo_service.samplers.freeze_thaw.planner import APART, BY_RANK, RANKED, Planner
+from hpo_service.samplers.freeze_thaw.rungs import ETA, promoted, rungs
+from hpo_service.samplers.freeze_thaw.scene import Paused, Scene
+
+LEVELS = (2.0, 3.0, 4.0, 6.0, 9.0, 13.0, 18.0, 26.0, 37.0, 52.0)
+
+
+@pytest.mark.parametrize(
+    ("levels", "expected"),
+    [
+        (LEVELS, (2.0, 6.0, 18.0, 52.0)),
+        ((1.0, 2.0, 4.0, 9.0), (1.0, 4.0, 9.0)),
+        ((1.0, 3.0, 9.0, 10.0), (1.0, 3.0, 10.0)),
+        ((5.0,), (5.0,)),
+        ((5.0, 6.0), (5.0, 6.0)),
+    ],
+)
+def test_rungs_are_three_times_as_high_as_the_one_below_and_end_at_the_end(
+    levels: Sequence[float], expected: Sequence[float]
+) -> None:
+    assert rungs(levels) == expected
+
+
+def at(levels: Sequence[float], values: Sequence[float]) -> tuple[Evidence, list[Paused]]:
+    """Trial n was trained to `levels[n]`, and its value was `values[n]` from the first level on."""
+    seen = [Seen(n, one, value) for n, value in enumerate(values) for one in LEVELS if one <= levels[n]]
+    paused = [Paused(trial=n, resource=levels[n]) for n in range(len(values)) if levels[n] < LEVELS[-1]]
+    return Evidence(seen), paused
+
+
+def test_the_best_of_a_third_goes_on_and_the_highest_rung_comes_first() -> None:
+    evidence, paused = at([2.0] * 6, [0.1, 0.9, 0.2, 0.8, 0.3, 0.4])
+    assert promoted(LEVELS, evidence, paused) == Paused(trial=1, resource=2.0)
+    evidence, paused = at([2.0, 52.0, 2.0, 2.0, 2.0, 2.0], [0.1, 0.9, 0.2, 0.8, 0.3, 0.4])
+    assert promoted(LEVELS, evidence, paused) == Paused(trial=3, resource=2.0)
+    evidence, paused = at([9.0, 9.0, 9.0, 2.0, 2.0, 2.0, 2.0, 2.0, 2.0], [0.1, 0.5, 0.2] + [0.9] * 6)
+    assert promoted(LEVELS, evidence, paused) == Paused(trial=1, resource=9.0), "the only one with a third of three"
+
+
+def test_what_failed_goes_nowhere_and_two_are_too_few() -> None:
+    assert promoted(LEVELS, *at([2.0] * 6, [math.nan] * 6)) is None
+    assert promoted(LEVELS, *at([2.0, 2.0], [0.1, 0.2])) is None
+    assert promoted(LEVELS, Evidence([]), []) is None
+
+
+@given(st.lists(st.tuples(st.sampled_from(LEVELS), st.integers(0, 5)), max_size=20))
+def test_who_goes_on_is_paused_and_among_the_best_third_of_its_rung(trials: list[tuple[float, int]]) -> None:
+    levels, values = [level for level, _ in trials], [float(value) for _, value in trials]
+    evidence, paused = at(levels, values)
+    found = promoted(LEVELS, evidence, paused)
+    due = []
+    for rung, above in ((2.0, 6.0), (6.0, 18.0), (18.0, 52.0)):
+        there = sorted((n for n in range(len(values)) if levels[n] >= rung), key=lambda n: (-values[n], n))
+        due += [[n for n in there[: len(there) // ETA] if levels[n] < above]]
+    highest = next((rung for rung in reversed(due) if rung), [])
+    assert found == (Paused(trial=highest[0], resource=levels[highest[0]]) if highest else None)
+
+
+def planned(stamp: int, place: float) -> tuple[Planner, Scene]:
+    """Nine trials in a row, the one in the middle the best."""
+    places = {n: np.array([0.1 * (n + 1), place]) for n in range(9)}
+    planner = Planner(3, LEVELS, np.zeros(2, dtype=np.bool_), np.zeros(2, dtype=np.int64), places.__getitem__)
+    values = [0.1, 0.2, 0.4, 0.7, 1.0, 0.7, 0.4, 0.2, 0.1]
+    return planner, Scene(
+        seen=[Seen(n, 2.0, value) for n, value in enumerate(values)],
+        paused=[Paused(trial=n, resource=2.0) for n in range(9)],
+        running=[],
+        begun=9,
+        first=5,
+        starts=math.inf,
+        resource=math.inf,
+        stamp=stamp,
+    )
+
+
+def test_ranks_decide_as_often_as_they_say() -> None:
+    ranked = 0
+    for stamp in range(120):
+        planner, scene = planned(stamp, 0.5)
+        (move,) = planner.plan(scene, 1)
+        if move.reason == RANKED:
+            ranked += 1
+            assert (move.trial, move.target) == (4, 3.0)
+    assert 0.5 * BY_RANK < ranked / 120 < BY_RANK  # one in five begins anywhere
+
+
+def test_new_configurations_keep_away_from_old_ones() -> None:
+    asked = 0
+    for stamp in range(30):
+        planner, scene = planned(stamp, 0.5)
+        scene = replace(scene, paused=[])
+        (move,) = planner.plan(scene, 1)
+        assert move.points is not None
+        posterior, _, _ = planner._posterior(scene, Evidence(scene.seen))
+        if move.gain is not None:  # not anywhere
+            asked += 1
+            assert posterior.apart(move.points[:1])[0] >= APART
+    assert asked > 10
