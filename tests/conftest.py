@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 
 import pytest
+
+# before anything loads a numeric library: the models here are small, and threads that wait for each other by spinning
+# take the cores from the servers, workers and browsers that tests start
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 from hpo_service.store import database
 
