@@ -13,6 +13,8 @@ from scipy.special import ndtr
 from hpo_service.samplers.freeze_thaw.kernel import Floats, Kernel
 
 TINY = 1e-10
+CHUNK = 100
+"""Configurations that are looked at together: what is computed of them stays in the processor's cache."""
 STRIP = 40
 """Rows of the root's inverse that are multiplied at a time."""
 ROOT_2PI = float(np.sqrt(2.0 * np.pi))
@@ -51,13 +53,15 @@ class Posterior:
 
     def at(self, points: Floats, s: Floats) -> tuple[Floats, Floats]:
         """Mean and deviation, (n, m) each, of configurations (n, d) at each of the moments (m,)."""
-        near, nearer = self._nearness(points)
-        shared, own, common = self._kernel.moments(s, self.rows.s)
-        mean, deviation = self._told(
-            _sum_of(near[:, None, :], shared, nearer[:, None, :], own, common).reshape(-1, len(self.rows.s)),
-            np.tile(self._kernel.variance(s), len(points)),
-        )
-        return mean.reshape(len(points), len(s)), deviation.reshape(len(points), len(s))
+        moments, variance = self._kernel.moments(s, self.rows.s), self._kernel.variance(s)
+        mean, deviation = np.empty((2, len(points), len(s)))
+        for begin in range(0, len(points), CHUNK):
+            part = slice(begin, begin + CHUNK)
+            near, nearer = self._nearness(points[part])
+            covariance = _sum_of(near[:, None, :], moments[0], nearer[:, None, :], *moments[1:])
+            found = self._told(covariance.reshape(-1, len(self.rows.s)), np.tile(variance, len(near)))
+            mean[part], deviation[part] = (one.reshape(-1, len(s)) for one in found)
+        return mean, deviation
 
     def along(self, points: Floats, s: Floats) -> tuple[Floats, Floats]:
         """Mean and deviation, (n,) each, of each configuration at a moment of its own."""
