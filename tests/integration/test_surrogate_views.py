@@ -50,7 +50,7 @@ def test_a_simulated_study_ends_with_a_view_of_everything(
 
 def test_while_a_study_runs_its_view_follows(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(model_views, "EVERY_S", 0.05)
-    study = stage.study(algorithm={"name": "bayesian", "startup_trials": 4, "max_resource": 3}, budget={"trials": 40})
+    study = stage.study(algorithm={"name": "bayesian", "startup_trials": 4, "max_resource": 3}, budget={"trials": 20})
     controller = stage.controller(executor=Recording(idle_waits=True))
     stop, seen = threading.Event(), set()
     thread = threading.Thread(target=controller.run, args=(stop,))
@@ -67,5 +67,5 @@ def test_while_a_study_runs_its_view_follows(stage: Stage, monkeypatch: pytest.M
         thread.join()
     last = surrogate_views.view(stage.db, study.id)
     assert last is not None
-    assert last.document["trial"] == 40
+    assert last.document["trial"] == 20
     assert len(seen) >= 3, "the view was made while the study ran, again and again"
