@@ -24,7 +24,7 @@ MOVED = 0.6
 
 class Draws:
     """In one space. `cells` (d,): of each parameter how many places it has, 0 without end. `settle`: which of some
-    places are different configurations that may begin, and where they lie; None where all are."""
+    places are different configurations that may begin; None where all are."""
 
     def __init__(self, cells: npt.NDArray[np.int64], settle: Callable[[Floats], Floats] | None) -> None:
         self._cells = cells

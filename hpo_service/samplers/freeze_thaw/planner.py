@@ -65,7 +65,7 @@ ALIKE = "nothing tells the trials apart yet, and it is the furthest"
 class Planner:
     """Plans for one space. `levels`: where trials pause, the last one is the end. `point` gives a trial's place.
     `resumes`: whether a trial goes on where it was, or begins anew for each level, and pays for all of it. `settle`:
-    which of some candidates are different configurations that may begin, and their places (`places`)."""
+    which of some candidates are different configurations that may begin (`places`)."""
 
     def __init__(
         self,
