@@ -8,6 +8,7 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from tests.browser.conftest import Gallery, Opener
+from tests.browser.test_pages import settle
 
 pytestmark = pytest.mark.browser
 
@@ -16,6 +17,14 @@ SHOW_PARALLEL = """() => {
   document.querySelector("[data-test=panel-parallel]")?.scrollIntoView({block: "center"});
   return Boolean(document.querySelector(".parallel[data-ready]"));
 }"""
+STILL = """(axis) => {
+  const box = document.querySelector(`[data-test="axis-${axis}"] rect.parallel-hold`)?.getBoundingClientRect();
+  const place = box && `${box.x} ${box.y} ${box.height}`;
+  window.still = place && place === window.place ? window.still + 1 : 0;
+  window.place = place;
+  return window.still >= 10;
+}"""
+"""Whether an axis stood still for ten frames: panels above it that fill carry it from under the pointer."""
 HIDEABLE = """() => {
   window.away = false;
   Object.defineProperty(document, "hidden", {get: () => window.away});
@@ -29,6 +38,8 @@ def parallel(page: Page) -> None:
 
 def brush(page: Page, axis: str, *, start: float, end: float) -> None:
     """Drag along an axis, from and to these shares of its height."""
+    settle(page)
+    page.wait_for_function(STILL, arg=axis)
     hold = page.get_by_test_id(f"axis-{axis}").locator("rect.parallel-hold")
     box = hold.bounding_box() or hold.bounding_box()  # an axis that is drawn anew just now has no place for a moment
     assert box is not None
