@@ -21,6 +21,7 @@ from hpo_service.samplers.freeze_thaw.evidence import Evidence, Seen, spread_of
 from hpo_service.samplers.freeze_thaw.fit import fitted, start
 from hpo_service.samplers.freeze_thaw.kernel import Floats, Kernel, squares
 from hpo_service.samplers.freeze_thaw.posterior import Posterior, Rows, improvement
+from hpo_service.samplers.freeze_thaw.progress import stands_still
 from hpo_service.samplers.freeze_thaw.rungs import promoted
 from hpo_service.samplers.freeze_thaw.scene import BEGIN, Move, Paused, Scene
 
@@ -45,20 +46,21 @@ those that promise most."""
 CROWDED, APART = 1e-6, 0.15
 """A new configuration that is not so many length scales away from all that were seen promises that share of what it
 would: it would tell and bring nothing."""
-BY_RANK = 0.3
-"""How often, while trials may start, ranks decide and no model: a model that is sure of what it is wrong about never
-finds out."""
+BY_RANK = 0.5
+"""How often, while trials may start and the search stands still, ranks decide and no model: a model that is sure of
+what it is wrong about never finds out."""
 BOLD, BOLD_DRAWS = 0.3, 30
 """How often only a few places anywhere are looked at: a process believes most in the cube's corners, and corners are
 few."""
-ANYWHERE = 0.2
+ANYWHERE, STILL_ANYWHERE = 0.2, 0.35
 """How often, while trials may start, one begins anywhere, whatever the model says: where few configurations come to
-anything at all, a model of those that were seen goes on looking where they were."""
+anything at all, a model of those that were seen goes on looking where they were. The second where the search stands
+still."""
 CHOICES = 12
 EXPECTED = 64
 """Of those on their way, so many are taken as if they had come to what is expected: the newest. More take more time
 than they are worth."""
-RANKED = "among the best third of those that came so far; ranks decide now and then, not the model"
+RANKED = "among the best third of those that came so far; the search stands still, so ranks decide now and then"
 ALIKE = "nothing tells the trials apart yet, and it is the furthest"
 
 
@@ -97,6 +99,9 @@ class Planner:
         if evidence.tells:
             known, scale, best = self._posterior(scene, evidence)
             posterior = self._expecting(known, expected) if expected else known
+        still = posterior is not None and stands_still(
+            scene.seen, size=evidence.size, end=self.levels[-1], resumes=self._resumes
+        )
         flat = posterior is None and len(evidence.curves) >= scene.first  # yet nothing tells them apart
         while len(moves) < slots:
             afford = [one for one in paused if self.price(one.resource, self.above(one.resource)) <= left]
@@ -114,10 +119,15 @@ class Planner:
                 moves.append(Move(trial=furthest.trial, target=self.above(furthest.resource), reason=ALIKE))
             else:
                 rng = seeds.rng(self._seed, scene.stamp, seeds.Purpose.THAW, len(moves))
-                if may_start and rng.random() < ANYWHERE:
+                if may_start and rng.random() < (STILL_ANYWHERE if still else ANYWHERE):
                     found: Move | None = self._anywhere(rng)
                 else:
-                    found = self._best(
+                    found = (
+                        self._by_rank(posterior, rng, afford, evidence, best=best, scale=scale)
+                        if still and may_start
+                        else None
+                    )
+                    found = found or self._best(
                         posterior, rng, afford, evidence, best=best, scale=scale, left=left, start=may_start
                     )
                 if found is None:
@@ -155,7 +165,7 @@ class Planner:
 
     def _anywhere(self, rng: np.random.Generator) -> Move:
         points = self._draws.anywhere(rng, CHOICES)
-        return Move(trial=None, target=self.levels[0], points=points, reason="one in five begins anywhere")
+        return Move(trial=None, target=self.levels[0], points=points, reason="now and then one begins anywhere")
 
     def above(self, resource: float) -> float:
         """The next level; the end where there is none."""
@@ -216,10 +226,6 @@ class Planner:
     ) -> Move | None:
         """The paused trial, or the new configuration, with the most improvement to expect for an epoch. None where none
         may start and no paused one is likely enough to improve."""
-        if start and rng.random() < BY_RANK:
-            on = promoted(self.levels, evidence, paused)
-            if on is not None:
-                return self._on(posterior, on, best=best, scale=scale, reason=RANKED)
         promise, pick = -1.0, None
         looked = sorted(paused, key=lambda one: (-evidence.peak(one.trial), one.trial))[:GOING_ON]
         pairs = [
@@ -249,6 +255,20 @@ class Planner:
         if pick is None:
             return None
         return self._on(posterior, pick[0], best=best, scale=scale, reason=_promises(promise * scale))
+
+    def _by_rank(
+        self,
+        posterior: Posterior,
+        rng: np.random.Generator,
+        paused: Sequence[Paused],
+        evidence: Evidence,
+        *,
+        best: float,
+        scale: float,
+    ) -> Move | None:
+        """Now and then, the trial whose turn it is by rank."""
+        on = promoted(self.levels, evidence, paused) if rng.random() < BY_RANK else None
+        return None if on is None else self._on(posterior, on, best=best, scale=scale, reason=RANKED)
 
     def _on(self, posterior: Posterior, one: Paused, *, best: float, scale: float, reason: str) -> Move:
         """A paused trial goes on to the next level."""

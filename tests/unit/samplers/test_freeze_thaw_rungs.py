@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hpo_service.samplers.freeze_thaw.evidence import Evidence, Seen
-from hpo_service.samplers.freeze_thaw.planner import APART, BY_RANK, RANKED, Planner
+from hpo_service.samplers.freeze_thaw.planner import APART, BY_RANK, RANKED, STILL_ANYWHERE, Planner
 from hpo_service.samplers.freeze_thaw.rungs import ETA, promoted, rungs
 from hpo_service.samplers.freeze_thaw.scene import Paused, Scene
 
@@ -72,7 +72,7 @@ def test_who_goes_on_is_paused_and_among_the_best_third_of_its_rung(trials: list
 
 def planned(stamp: int, place: float) -> tuple[Planner, Scene]:
     """Nine trials in a row, the one in the middle the best."""
-    places = {n: np.array([0.1 * (n + 1), place]) for n in range(9)}
+    places = {n: np.array([0.1 * (n + 1), place]) for n in range(10)}
     planner = Planner(3, LEVELS, np.zeros(2, dtype=np.bool_), np.zeros(2, dtype=np.int64), places.__getitem__)
     values = [0.1, 0.2, 0.4, 0.7, 1.0, 0.7, 0.4, 0.2, 0.1]
     return planner, Scene(
@@ -87,15 +87,18 @@ def planned(stamp: int, place: float) -> tuple[Planner, Scene]:
     )
 
 
-def test_ranks_decide_as_often_as_they_say() -> None:
+def test_ranks_decide_as_often_as_they_say_where_the_search_stands_still() -> None:
     ranked = 0
     for stamp in range(120):
         planner, scene = planned(stamp, 0.5)
-        (move,) = planner.plan(scene, 1)
+        assert planner.plan(scene, 1)[0].reason != RANKED
+        found = [*scene.seen, *(Seen(9, level, 0.1) for level in (2.0, 26.0, 52.0))]  # and nothing better came of it
+        (move,) = planner.plan(replace(scene, seen=found), 1)
         if move.reason == RANKED:
             ranked += 1
             assert (move.trial, move.target) == (4, 3.0)
-    assert 0.5 * BY_RANK < ranked / 120 < BY_RANK  # one in five begins anywhere
+    share = BY_RANK * (1 - STILL_ANYWHERE)
+    assert 0.6 * share < ranked / 120 < 1.4 * share
 
 
 def test_new_configurations_keep_away_from_old_ones() -> None:
