@@ -1,7 +1,7 @@
 """kill -9 of the server, the controller and workers at random moments of a real study on a real Ray.
 
-The same Hyperband study runs once undisturbed and, on another server at the same time, once under fire: the trials, the
-promotions and the winner must be the same, no acknowledged report may be missing, and no completed trial may run again.
+The same Hyperband study runs once undisturbed and once under fire: the trials, the promotions and the winner must be
+the same, no acknowledged report may be missing, and no completed trial may run again.
 """
 
 from __future__ import annotations
@@ -13,7 +13,6 @@ from typing import Any
 
 import pytest
 
-import hpo_service as hpo
 from tests.acceptance.processes import Server, kill_9
 
 pytestmark = [pytest.mark.ray, pytest.mark.timeout(600)]
@@ -50,11 +49,16 @@ def acknowledged(study: Any, trials: dict[int, Any]) -> dict[tuple[int, int, int
     }
 
 
-def undisturbed(study: Any) -> tuple[dict[int, tuple[Any, ...]], int]:
-    study.wait(timeout_s=240)
-    study = study.refresh()
-    assert study.state == "finished", study.info.reason
-    return outcome(trials_of(study)), study.best_trial.trial
+def undisturbed(folder: Path, definition: dict[str, Any]) -> tuple[dict[int, tuple[Any, ...]], int]:
+    server = Server(folder).start()
+    try:
+        study = server.client().create_study(definition)
+        study.wait(timeout_s=240)
+        study = study.refresh()
+        assert study.state == "finished", f"{study.info.reason}\n{server.log}"
+        return outcome(trials_of(study)), study.best_trial.trial
+    finally:
+        server.stop()
 
 
 def under_fire(server: Server, definition: dict[str, Any], kills: int, chance: random.Random) -> Any:
@@ -107,23 +111,26 @@ def strike(server: Server, what: str) -> None:
             kill_9(pid)
 
 
-def test_a_study_under_fire_ends_as_the_undisturbed_one(client: hpo.Client, tmp_path: Path) -> None:
-    run_twice(client, Server(tmp_path / "fire"), trials=49, kills=3, chance=random.Random(1))
+def test_a_study_under_fire_ends_as_the_undisturbed_one(tmp_path: Path) -> None:
+    definition = {**DEFINITION, "budget": {"trials": 49}, "retries": 10}
+    expected, winner = undisturbed(tmp_path / "quiet", definition)
+    server = Server(tmp_path / "fire").start()
+    try:
+        study = under_fire(server, definition, kills=3, chance=random.Random(1))
+        assert outcome(trials_of(study)) == expected
+        assert study.best_trial.trial == winner
+    finally:
+        server.stop()
 
 
 @pytest.mark.soak
 @pytest.mark.timeout(1800)
-def test_twenty_kills_in_one_study(client: hpo.Client, tmp_path: Path) -> None:
-    run_twice(client, Server(tmp_path / "fire"), trials=196, kills=20, chance=random.Random(2))
-
-
-def run_twice(client: hpo.Client, server: Server, *, trials: int, kills: int, chance: random.Random) -> None:
-    """`client` is of a server that nobody kills."""
-    definition = {**DEFINITION, "budget": {"trials": trials}, "retries": 10 + kills}
-    quiet = client.create_study(definition)
+def test_twenty_kills_in_one_study(tmp_path: Path) -> None:
+    definition = {**DEFINITION, "budget": {"trials": 196}, "retries": 30}
+    expected, winner = undisturbed(tmp_path / "quiet", definition)
+    server = Server(tmp_path / "fire").start()
     try:
-        study = under_fire(server.start(), definition, kills=kills, chance=chance)
-        expected, winner = undisturbed(quiet)
+        study = under_fire(server, definition, kills=20, chance=random.Random(2))
         assert outcome(trials_of(study)) == expected
         assert study.best_trial.trial == winner
     finally:
