@@ -43,7 +43,7 @@ GOING_ON = 25
 BEST, ROUNDS = 5, (0.15, 0.05)
 """New configurations that are looked at: anywhere, around so many of the best trials, and then closer and closer around
 those that promise most."""
-CROWDED, APART = 1e-6, 0.15
+CROWDED, APART = 1e-6, 0.05
 """A new configuration that is not so many length scales away from all that were seen promises that share of what it
 would: it would tell and bring nothing."""
 BY_RANK = 0.5
