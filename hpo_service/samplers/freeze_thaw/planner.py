@@ -49,6 +49,9 @@ would: it would tell and bring nothing."""
 BY_RANK = 0.5
 """How often, while trials may start and the search stands still, ranks decide and no model: a model that is sure of
 what it is wrong about never finds out."""
+MANY = 8
+"""While so many are on their way, decisions are made as where the search stands still: a model that is asked so often
+before it hears anything mostly repeats itself."""
 BOLD, BOLD_DRAWS = 0.3, 30
 """How often only a few places anywhere are looked at: a process believes most in the cube's corners, and corners are
 few."""
@@ -99,8 +102,9 @@ class Planner:
         if evidence.tells:
             known, scale, best = self._posterior(scene, evidence)
             posterior = self._expecting(known, expected) if expected else known
-        still = posterior is not None and stands_still(
-            scene.seen, size=evidence.size, end=self.levels[-1], resumes=self._resumes
+        still = posterior is not None and (
+            len(scene.running) >= MANY
+            or stands_still(scene.seen, size=evidence.size, end=self.levels[-1], resumes=self._resumes)
         )
         flat = posterior is None and len(evidence.curves) >= scene.first  # yet nothing tells them apart
         while len(moves) < slots:

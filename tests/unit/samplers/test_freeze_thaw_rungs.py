@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hpo_service.samplers.freeze_thaw.evidence import Evidence, Seen
-from hpo_service.samplers.freeze_thaw.planner import APART, BY_RANK, RANKED, STILL_ANYWHERE, Planner
+from hpo_service.samplers.freeze_thaw.planner import APART, BY_RANK, MANY, RANKED, STILL_ANYWHERE, Planner
 from hpo_service.samplers.freeze_thaw.rungs import ETA, promoted, rungs
 from hpo_service.samplers.freeze_thaw.scene import Paused, Scene
 
@@ -99,6 +99,17 @@ def test_ranks_decide_as_often_as_they_say_where_the_search_stands_still() -> No
             assert (move.trial, move.target) == (4, 3.0)
     share = BY_RANK * (1 - STILL_ANYWHERE)
     assert 0.6 * share < ranked / 120 < 1.4 * share
+
+
+def test_with_many_on_their_way_ranks_decide_as_well() -> None:
+    reasons = []
+    for running in (MANY - 1, MANY):
+        for stamp in range(30):
+            planner, scene = planned(stamp, 0.5)
+            (move,) = planner.plan(replace(scene, running=[(9, 2.0)] * running, begun=9 + running), 1)
+            reasons.append((running, move.reason == RANKED))
+    assert (MANY, True) in reasons
+    assert (MANY - 1, True) not in reasons
 
 
 def test_new_configurations_keep_away_from_old_ones() -> None:
