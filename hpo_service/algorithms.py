@@ -77,8 +77,8 @@ VERSIONS: Mapping[str, int] = {
 
 2: the Gaussian process, whoever samples from it, is fitted by our own search; of more than 2,000 results TPE is fed the
 best 25 and an even spread of all others, which shows it the same as all of them. 3: bohb has the paper's densities
-and draws a third of its trials at random. auto, 2: a model of learning curves where trials can be judged early; 3: where
-it finds nothing better, ranks decide now and then, and new configurations keep away from old ones.
+and draws a third of its trials at random. auto, 2: a model of learning curves where trials can be judged early; 3:
+where it finds nothing better, ranks decide now and then, and new configurations keep away from old ones.
 """
 
 SYNCHRONOUS = frozenset({"grid", "random", "sobol", "cmaes", "nsga2", "successive_halving", "hyperband", "bohb"})
