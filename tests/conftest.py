@@ -15,14 +15,16 @@ from hpo_service.store import database
 
 
 @pytest.fixture(scope="session", autouse=True)
-def nothing_survives_a_power_failure() -> Iterator[None]:
+def sqlite_pragmas() -> Iterator[tuple[str, ...]]:
     """SQLite in this process does not wait for the disk, just as the tests' PostgreSQL does not. What a killed process
-    leaves is the same; the servers that tests start as processes of their own wait as they always do."""
-    unhurried = tuple(pragma.replace("synchronous=FULL", "synchronous=OFF") for pragma in database._PRAGMAS)
-    assert unhurried != database._PRAGMAS
+    leaves is the same; the servers that tests start as processes of their own wait as they always do. Gives what the
+    product sets."""
+    hurried = database._PRAGMAS
+    unhurried = tuple(pragma.replace("synchronous=FULL", "synchronous=OFF") for pragma in hurried)
+    assert unhurried != hurried
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(database, "_PRAGMAS", unhurried)
-        yield
+        yield hurried
 
 
 @pytest.fixture(scope="session")

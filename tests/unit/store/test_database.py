@@ -33,7 +33,11 @@ sys.stdin.read()
 WRITERS, WRITES = 16, 6
 
 
-def test_sqlite_is_set_up_to_survive(db: Database) -> None:
+def test_sqlite_is_set_up_to_survive(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, sqlite_pragmas: tuple[str, ...]
+) -> None:
+    monkeypatch.setattr(database, "_PRAGMAS", sqlite_pragmas)
+    db = open_database(f"sqlite:///{tmp_path / 'product.db'}")
     with db.read() as tx:
         for pragma, value in (
             ("journal_mode", "wal"),
@@ -42,6 +46,7 @@ def test_sqlite_is_set_up_to_survive(db: Database) -> None:
             ("busy_timeout", 30000),
         ):
             assert tx.conn.exec_driver_sql(f"PRAGMA {pragma}").scalar() == value
+    db.close()
 
 
 def test_a_failed_transaction_is_rolled_back(db: Database) -> None:
