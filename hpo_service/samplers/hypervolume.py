@@ -19,7 +19,6 @@ import numpy.typing as npt
 import torch
 from optuna._gp import acqf as acquisitions
 from optuna._gp.gp import GPRegressor
-from optuna._gp.optim_mixed import optimize_acqf_mixed
 from optuna._gp.search_space import SearchSpace as PointSpace
 from optuna._gp.search_space import _normalize_one_param
 from optuna._hypervolume import get_non_dominated_box_bounds
@@ -28,7 +27,7 @@ from optuna.distributions import BaseDistribution
 from hpo_service.samplers.evidence import Evidence
 from hpo_service.samplers.fronts import Integers, fronts
 from hpo_service.samplers.judged import Judged
-from hpo_service.samplers.process import fitted
+from hpo_service.samplers.process import fitted, highest
 
 Floats = npt.NDArray[np.float64]
 EPS = 1e-10
@@ -114,20 +113,11 @@ class Processes:
         return _Feasible(self._space, objectives, _improvement(self._space, objectives, values), constraints)
 
     def choose(self, acquisition: Any, rng: np.random.RandomState) -> dict[str, Any]:
-        """The codes at the acquisition's maximum, as far as a search from 10 places finds it."""
+        """The codes at the acquisition's maximum (`highest`); some of the front are starts."""
         front = self._points[self._judged.front[np.flatnonzero(self._judged.rested)]]
         size = min(STARTS, len(front))
         starts = front[rng.choice(len(front), size=size, replace=False)] if size else None
-        point, _ = optimize_acqf_mixed(
-            acquisition,
-            warmstart_normalized_params_array=starts,
-            n_preliminary_samples=2048,
-            n_local_search=10,
-            tol=1e-4,
-            rng=rng,
-        )
-        found: dict[str, Any] = self._space.get_unnormalized_param(point)
-        return found
+        return highest(acquisition, self._space, starts, rng)
 
 
 class _Feasible(acquisitions.BaseAcquisitionFunc):

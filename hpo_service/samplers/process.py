@@ -77,18 +77,9 @@ class Process:
         return float(np.exp(alone.eval_acqf_no_grad(point)[0])) * self.scale
 
     def choose(self, acquisition: Any, rng: np.random.RandomState) -> dict[str, Any]:
-        """The codes at the acquisition's maximum, as far as a search from 10 places finds it."""
+        """The codes at the acquisition's maximum (`highest`); the best result is a start."""
         best = self._points[[int(np.argmax(self._values))]]
-        point, _ = optimize_acqf_mixed(
-            acquisition,
-            warmstart_normalized_params_array=best,
-            n_preliminary_samples=2048,
-            n_local_search=10,
-            tol=1e-4,
-            rng=rng,
-        )
-        found: dict[str, Any] = self._space.get_unnormalized_param(point)
-        return found
+        return highest(acquisition, self._space, best, rng)
 
     def _normalized(self, codes: Floats) -> Floats:
         """Codes as places in the unit cube; categories stay their index."""
@@ -233,3 +224,18 @@ class FittedProcess:
             deviation=np.sqrt(variance.numpy()) * process.scale,
             acquisition=expected + process.log_unit,
         )
+
+
+def highest(acquisition: Any, space: PointSpace, starts: Floats | None, rng: np.random.RandomState) -> dict[str, Any]:
+    """The codes at the acquisition's maximum, as far as a search from 10 places finds it; `starts` (n, parameters) are
+    places in the unit cube that it begins from as well."""
+    point, _ = optimize_acqf_mixed(
+        acquisition,
+        warmstart_normalized_params_array=starts,
+        n_preliminary_samples=2048,
+        n_local_search=10,
+        tol=1e-4,
+        rng=rng,
+    )
+    found: dict[str, Any] = space.get_unnormalized_param(point)
+    return found
