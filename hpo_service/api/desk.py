@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from hpo_service.api import rounds
-from hpo_service.api.rounds import Given, Wish
+from hpo_service.api.rounds import Given, Served, Wanted, Wish
 from hpo_service.decider import Decider
 from hpo_service.errors import HpoError, Unavailable
 from hpo_service.store.asking import Heard, Telling
@@ -79,10 +79,8 @@ class Desk:
 
     def _run(self, study_id: str, last: int = 1) -> None:
         """Round after round, until nobody waits; where other studies wait for a thread, they have their turn first."""
-        while (requests := self._take(study_id, last)) is not None:
-            if requests:
-                self._serve(study_id, requests)
-            last = len(requests)
+        while self._anybody_waits(study_id, last):
+            last = self._round(study_id)
             if self._goes_behind(study_id, last):
                 return
 
@@ -94,20 +92,24 @@ class Desk:
             self._threads.submit(self._run, study_id, last)
             return True
 
-    def _take(self, study_id: str, last: int) -> list[_Request] | None:
-        """The requests of the next round, in order: of two that tell of the same trial, the second one waits. None
-        where nobody waits any more; from here on they cannot be taken back."""
+    def _anybody_waits(self, study_id: str, last: int) -> bool:
+        """Whether there is to be another round. After one of `last` requests, as many are waited for, a moment long."""
         with self._guard:
             if last > 1:
                 self._guard.wait_for(lambda: len(self._queues[study_id]) >= last, MOMENT_S)
-            queue = self._queues[study_id]
-            if not queue:
-                del self._queues[study_id]
-                return None
+            if self._queues[study_id]:
+                return True
+            del self._queues[study_id]
+            return False
+
+    def _take(self, study_id: str) -> list[_Request]:
+        """The requests that are served next, in order: of two that tell of the same trial, the second one waits. From
+        here on they cannot be taken back."""
+        with self._guard:
             taken: list[_Request] = []
             left: list[_Request] = []
             told: set[int] = set()
-            for request in queue:
+            for request in self._queues[study_id]:
                 trial = request.what.trial if isinstance(request.what, Telling) else None
                 if len(taken) >= MOST or trial in told:
                     left.append(request)
@@ -118,27 +120,32 @@ class Desk:
             self._queues[study_id] = left
             return [request for request in taken if request.future.set_running_or_notify_cancel()]
 
-    def _serve(self, study_id: str, requests: Sequence[_Request]) -> None:
-        wishes = [r for r in requests if isinstance(r.what, Wish)]
-        tellings = [r for r in requests if isinstance(r.what, Telling)]
+    def _round(self, study_id: str) -> int:
+        """Serve who waits when the round's turn comes; how many that were."""
+        requests: list[_Request] = []
+
+        def take() -> Wanted:
+            requests.extend(self._take(study_id))
+            return _wanted(requests)
+
+        try:
+            served = rounds.serve_waiting(self._db, self._decider, study_id, take)
+        except BaseException as error:
+            self._failed(study_id, requests or self._take(study_id), error)
+        else:
+            _answer(requests, served)
+        return len(requests)
+
+    def _serve_alone(self, study_id: str, request: _Request) -> None:
+        wanted = _wanted([request])
         try:
             served = rounds.serve(
-                self._db,
-                self._decider,
-                study_id,
-                wishes=[r.what for r in wishes if isinstance(r.what, Wish)],
-                tellings=[r.what for r in tellings if isinstance(r.what, Telling)],
-            )
+                self._db, self._decider, study_id, wishes=wanted.wishes, tellings=wanted.tellings
+            )  # fmt: skip
         except BaseException as error:
-            self._failed(study_id, requests, error)
-            return
-        for request, told in zip(tellings, served.tellings, strict=True):
-            request.future.set_result(told)
-        for request, given in zip(wishes, served.wishes, strict=True):
-            if isinstance(given, Exception):
-                request.future.set_exception(given)
-            else:
-                request.future.set_result(given)
+            request.future.set_exception(error)
+        else:
+            _answer([request], served)
 
     def _failed(self, study_id: str, requests: Sequence[_Request], error: BaseException) -> None:
         """Where it was nobody's in particular, everybody is told; else each is served alone, so that one client's
@@ -149,4 +156,21 @@ class Desk:
             return
         log.warning("study %s: %d requests are served one by one after %r", study_id, len(requests), error)
         for request in requests:
-            self._serve(study_id, [request])
+            self._serve_alone(study_id, request)
+
+
+def _wanted(requests: Sequence[_Request]) -> Wanted:
+    return Wanted(
+        wishes=[request.what for request in requests if isinstance(request.what, Wish)],
+        tellings=[request.what for request in requests if isinstance(request.what, Telling)],
+    )
+
+
+def _answer(requests: Sequence[_Request], served: Served) -> None:
+    wishes, tellings = iter(served.wishes), iter(served.tellings)
+    for request in requests:
+        found = next(wishes if isinstance(request.what, Wish) else tellings)
+        if isinstance(found, Exception):
+            request.future.set_exception(found)
+        else:
+            request.future.set_result(found)

@@ -8,8 +8,9 @@ means `telling`'s.
 
 from __future__ import annotations
 
+import functools
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from hpo_service import algorithms
@@ -21,7 +22,7 @@ from hpo_service.core.states import StudyState
 from hpo_service.decider import Decider, decided
 from hpo_service.errors import Conflict, DecisionMoved, NotFound, Unavailable
 from hpo_service.store import asking, external, studies
-from hpo_service.store.asking import Chosen, Gathered, Heard, Telling
+from hpo_service.store.asking import Chosen, Gathered, Heard, Joined, Telling
 from hpo_service.store.database import Database
 from hpo_service.store.rows import OpenAttempt, Placement, StudyRow, TrialRow
 
@@ -55,6 +56,14 @@ class Served:
     tellings: Sequence[tuple[TrialRow | None, Heard]] = ()
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Wanted:
+    """What several clients want of one study. `tellings` are about different trials."""
+
+    wishes: Sequence[Wish] = ()
+    tellings: Sequence[Telling] = ()
+
+
 @dataclass
 class _Clients:
     """What the clients who ask hold, and what each still lacks."""
@@ -79,6 +88,21 @@ class _Clients:
             self.started.add(client_id)
 
 
+class _Party:
+    """Who is served in a round: known when its turn comes, and the same however often its transaction is tried."""
+
+    def __init__(self, take: Callable[[], Wanted]) -> None:
+        self._take = take
+
+    @functools.cached_property
+    def wanted(self) -> Wanted:
+        return self._take()
+
+    @functools.cached_property
+    def clients(self) -> _Clients:
+        return _Clients(_largest(self.wanted.wishes))
+
+
 def serve(
     db: Database, decider: Decider, study_id: str, *, wishes: Sequence[Wish] = (), tellings: Sequence[Telling] = ()
 ) -> Served:
@@ -87,12 +111,18 @@ def serve(
     A client gets its own open trials first, then those whose client went silent, then new ones: asking again after a
     crash returns the same. Raises NotFound for an unknown study, and what keeps all of it from being stored.
     """
-    clients = _Clients(_largest(wishes))
-    quick = _at_once(db, decider, study_id, clients, tellings)
+    return serve_waiting(db, decider, study_id, lambda: Wanted(wishes=wishes, tellings=tellings))
+
+
+def serve_waiting(db: Database, decider: Decider, study_id: str, take: Callable[[], Wanted]) -> Served:
+    """`serve` for those who wait when it is this round's turn at the study: another process may have it until then, and
+    who comes meanwhile has a place in the round. `take` is called once at most, and not where there never is a turn."""
+    party = _Party(take)
+    quick = _at_once(db, decider, study_id, party)
     if quick is not None:
-        return _served(wishes, tellings, clients, quick)
+        return _served(party, quick)
     with asking.seat(db, study_id):
-        return _served(wishes, tellings, clients, _in_turn(db, decider, study_id, clients, tellings))
+        return _served(party, _in_turn(db, decider, study_id, party.clients, party.wanted.tellings))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -106,12 +136,11 @@ class _Outcome:
     failure: Exception | None = None
 
 
-def _served(
-    wishes: Sequence[Wish], tellings: Sequence[Telling], clients: _Clients, outcome: _Outcome
-) -> Served:  # fmt: skip
+def _served(party: _Party, outcome: _Outcome) -> Served:
+    wanted, study = party.wanted, outcome.study
     return Served(
-        wishes=[outcome.failure or _given(wish, clients, outcome.ended, outcome.study) for wish in wishes],
-        tellings=[(outcome.told.get(t.trial), one) for t, one in zip(tellings, outcome.heard, strict=True)],
+        wishes=[outcome.failure or _given(wish, party.clients, outcome.ended, study) for wish in wanted.wishes],
+        tellings=[(outcome.told.get(t.trial), one) for t, one in zip(wanted.tellings, outcome.heard, strict=True)],
     )
 
 
@@ -140,13 +169,14 @@ class _InTurnError(Exception):
     """This round is to be served in turn."""
 
 
-def _at_once(
-    db: Database, decider: Decider, study_id: str, clients: _Clients, tellings: Sequence[Telling]
-) -> _Outcome | None:
+def _at_once(db: Database, decider: Decider, study_id: str, party: _Party) -> _Outcome | None:
     """Everything in one transaction, where the algorithm proposes in no time; None, and nothing done, where it does
     not, or where there is more to do than to start and to end trials."""
     takers: dict[int, Wish] = {}
     tries = 0
+
+    def join() -> Joined:
+        return Joined(tellings=party.wanted.tellings, clients=party.clients.largest)
 
     def choose(gathered: Gathered, appended: Sequence[Event]) -> Chosen | None:
         nonlocal tries
@@ -154,6 +184,7 @@ def _at_once(
         if tries > 1:  # the transaction is tried again, and the fold has seen what was rolled back
             decider.forget(study_id)
         takers.clear()
+        clients = party.clients
         clients.held = {client_id: list(held) for client_id, held in gathered.held.items()}
         if any(clients.lacks(client_id) for client_id in gathered.adopters):
             raise _InTurnError
@@ -171,7 +202,7 @@ def _at_once(
         if not _everyday(decider.definition(study_id)):
             return None
         try:
-            done = asking.serve(db, study_id, tellings=tellings, clients=clients.largest, choose=choose)
+            done = asking.serve(db, study_id, join=join, choose=choose)
             if done.committed is not None:
                 decider.fold_under(study_id, done.appended, done.committed.seq)
         except _InTurnError:  # before the fold took anything in
@@ -183,8 +214,8 @@ def _at_once(
             log.info("study %s is served in turn: %r", study_id, error)
             return None
     study, opened = done.gathered.study, done.committed.opened if done.committed is not None else ()
-    clients.take(opened, takers)
-    ended = _afterwards(db, decider, study, clients, len(opened))
+    party.clients.take(opened, takers)
+    ended = _afterwards(db, decider, study, party.clients, len(opened))
     return _Outcome(study=study, heard=done.gathered.heard, told=done.told, ended=ended)
 
 

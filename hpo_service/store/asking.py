@@ -60,6 +60,14 @@ class Telling:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Joined:
+    """What a transaction is to store, and whose open attempts it is to look up. `tellings` are of different trials."""
+
+    tellings: Sequence[Telling] = ()
+    clients: Collection[str] = ()
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Heard:
     """What became of something told: `error` refuses it, `results` are those of its items."""
 
@@ -118,16 +126,18 @@ def serve(
     db: Database,
     study_id: str,
     *,
-    tellings: Sequence[Telling],
-    clients: Collection[str],
+    join: Callable[[], Joined],
     choose: Callable[[Gathered, Sequence[Event]], Chosen | None],
 ) -> Round:
     """`gather`, and in the same transaction what `choose` decides from it and from the events that were appended: for
-    algorithms that take no time over it. None where that is not to be decided here. Raises NotFound."""
+    algorithms that take no time over it. None where that is not to be decided here. `join` is asked once the study's
+    row is held, each time that the transaction is tried. Raises NotFound."""
 
     def work(tx: Tx) -> Round:
         row = eventlog.lock_study(tx, study_id)
-        gathered = _standing(tx, study_id, clients, heard=_hear(tx, study_row(row), tellings))
+        joined = join()
+        tellings = joined.tellings
+        gathered = _standing(tx, study_id, joined.clients, heard=_hear(tx, study_row(row), tellings))
         chosen = choose(gathered, tuple(tx.appended))
         committed = None
         if chosen is not None:

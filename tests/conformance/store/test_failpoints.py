@@ -195,8 +195,10 @@ CASES: dict[str, Case] = {
         lambda w: asking.serve(
             w.db,
             w.id,
-            tellings=[asking.Telling(trial=1, fence=1, items=lambda *_: (w.report(1, 0, 0.5), w.ended(1)))],
-            clients=["alice"],
+            join=lambda: asking.Joined(
+                tellings=[asking.Telling(trial=1, fence=1, items=lambda *_: (w.report(1, 0, 0.5), w.ended(1)))],
+                clients=["alice"],
+            ),
             choose=lambda gathered, _: asking.Chosen(event=_decided(gathered.study, start(4)), placements={}),
         ),
     ),
