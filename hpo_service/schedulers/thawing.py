@@ -42,6 +42,11 @@ class Plans(Protocol):
         """Where trials pause, lowest first."""
         ...
 
+    @property
+    def look(self) -> float:
+        """The level to which a new trial goes first; it may change with what is seen."""
+        ...
+
     def plan(self, slots: int, *, starts: float, resource: float) -> Sequence[Step]:
         """At most `slots` decisions, within so many new trials and so much resource."""
         ...
@@ -69,8 +74,9 @@ class Thawing:
         self._levels = [_Level({}, []) for _ in plans.levels]
 
     def places(self) -> Iterator[Place]:
-        """Room without end on the lowest level."""
-        place = Place(reason="", target=self._plans.levels[0], horizon=self._plans.levels[-1], bracket=0, rung=0)
+        """Room without end on the level of first looks."""
+        levels, look = self._plans.levels, self._plans.look
+        place = Place(reason="", target=look, horizon=levels[-1], bracket=0, rung=levels.index(look))
         while True:
             yield place
 
@@ -89,7 +95,7 @@ class Thawing:
         if room <= 0:
             return []
         found = []
-        left = purse.left - waiting * self._plans.levels[0]
+        left = purse.left - waiting * self._plans.look
         for move in self._plans.plan(room, starts=self._state.trials_left - waiting, resource=left):
             if move.trial is None:
                 continue
@@ -114,7 +120,7 @@ class Thawing:
         return iter(())
 
     def started(self, trial: TrialRecord, proposal: Start, observed_seq: int) -> None:
-        """One more on the way to the lowest level."""
+        """One more on the way to its first look."""
 
     def applied(self, trial: TrialRecord, proposal: Proposal) -> None:
         """A trial goes on, or is over."""

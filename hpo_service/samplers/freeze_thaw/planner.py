@@ -109,7 +109,7 @@ class Planner:
         flat = posterior is None and len(evidence.curves) >= scene.first  # yet nothing tells them apart
         while len(moves) < slots:
             afford = [one for one in paused if self.price(one.resource, self.above(one.resource)) <= left]
-            may_start = starts > 0 and self.levels[0] <= left
+            may_start = starts > 0 and scene.look <= left
             if not afford and not may_start:
                 break
             design = scene.begun + sum(move.trial is None for move in moves) < scene.first
@@ -117,14 +117,14 @@ class Planner:
             if last is not None:
                 moves.append(last)
             elif may_start and (design or (posterior is None and not (flat and afford))):
-                moves.append(Move(trial=None, target=self.levels[0], reason="the initial design"))
+                moves.append(Move(trial=None, target=scene.look, reason="the initial design"))
             elif posterior is None:
                 furthest = min(afford, key=lambda one: (-evidence.peak(one.trial), -one.resource, one.trial))
                 moves.append(Move(trial=furthest.trial, target=self.above(furthest.resource), reason=ALIKE))
             else:
                 rng = seeds.rng(self._seed, scene.stamp, seeds.Purpose.THAW, len(moves))
                 if may_start and rng.random() < (STILL_ANYWHERE if still else ANYWHERE):
-                    found: Move | None = self._anywhere(rng)
+                    found: Move | None = self._anywhere(rng, scene.look)
                 else:
                     found = (
                         self._by_rank(posterior, rng, afford, evidence, best=best, scale=scale)
@@ -132,8 +132,9 @@ class Planner:
                         else None
                     )
                     found = found or self._best(
-                        posterior, rng, afford, evidence, best=best, scale=scale, left=left, start=may_start
-                    )
+                        posterior, rng, afford, evidence, best=best, scale=scale, left=left,
+                        look=scene.look if may_start else None,
+                    )  # fmt: skip
                 if found is None:
                     break
                 moves.append(found if scene.lawful else replace(found, gain=None))
@@ -162,14 +163,14 @@ class Planner:
         if not able:
             return None
         best = min(able, key=lambda one: (-evidence.peak(one.trial), one.trial))
-        if left - self.levels[0] >= self.price(best.resource, end):
+        if left - scene.look >= self.price(best.resource, end):
             return None
         reason = f"the budget holds just enough to train the best trial to the end, resource {end:g}"
         return Move(trial=best.trial, target=self.above(best.resource) if self._resumes else end, reason=reason)
 
-    def _anywhere(self, rng: np.random.Generator) -> Move:
+    def _anywhere(self, rng: np.random.Generator, look: float) -> Move:
         points = self._draws.anywhere(rng, CHOICES)
-        return Move(trial=None, target=self.levels[0], points=points, reason="now and then one begins anywhere")
+        return Move(trial=None, target=look, points=points, reason="now and then one begins anywhere")
 
     def above(self, resource: float) -> float:
         """The next level; the end where there is none."""
@@ -226,10 +227,10 @@ class Planner:
         best: float,
         scale: float,
         left: float,
-        start: bool,
+        look: float | None,
     ) -> Move | None:
         """The paused trial, or the new configuration, with the most improvement to expect for an epoch. None where none
-        may start and no paused one is likely enough to improve."""
+        may start (`look` is None) and no paused one is likely enough to improve."""
         promise, pick = -1.0, None
         looked = sorted(paused, key=lambda one: (-evidence.peak(one.trial), one.trial))[:GOING_ON]
         pairs = [
@@ -238,7 +239,7 @@ class Planner:
         if pairs:
             points = np.stack([self._point(one.trial) for one, _ in pairs])
             gains, likely = improvement(*posterior.along(points, self._moments([h for _, h in pairs])), best)
-            if not start and evidence.ended(self.levels[-1]) and float(likely.max()) < HOPE:
+            if look is None and evidence.ended(self.levels[-1]) and float(likely.max()) < HOPE:
                 return None
             rates = self._rates(
                 gains,
@@ -248,12 +249,12 @@ class Planner:
             )
             at = int(np.argmax(rates))
             promise, pick = float(rates[at]), pairs[at]
-        if start:
-            points, rates = self._new(posterior, rng, evidence, best=best, left=left)
+        if look is not None:
+            points, rates = self._new(posterior, rng, evidence, best=best, left=left, look=look)
             if pick is None or rates[0] > promise:
                 gain, _ = improvement(*posterior.at(points[:1], np.ones(1)), best)
                 return Move(
-                    trial=None, target=self.levels[0], points=points, gain=float(gain[0, 0]) * scale,
+                    trial=None, target=look, points=points, gain=float(gain[0, 0]) * scale,
                     reason=_promises(float(rates[0]) * scale),
                 )  # fmt: skip
         if pick is None:
@@ -290,17 +291,18 @@ class Planner:
         return found
 
     def _new(
-        self, posterior: Posterior, rng: np.random.Generator, evidence: Evidence, *, best: float, left: float
-    ) -> tuple[Floats, Floats]:
+        self, posterior: Posterior, rng: np.random.Generator, evidence: Evidence, *,
+        best: float, left: float, look: float,
+    ) -> tuple[Floats, Floats]:  # fmt: skip
         """The most promising new configurations (k, d), best first, and their rates."""
-        first, last = self.levels[0], self.levels[-1]
-        horizons = np.array([h for h in self.levels if h >= FAR * last and h <= left] or [min(last, max(first, left))])
+        last = self.levels[-1]
+        horizons = np.array([h for h in self.levels if h >= FAR * last and h <= left] or [min(last, max(look, left))])
         moments = self._moments(list(horizons))
-        beyond = np.array([self._beyond(first, float(h)) for h in horizons])
+        beyond = np.array([self._beyond(look, float(h)) for h in horizons])
 
         def rated(points: Floats) -> Floats:
             gain, likely = improvement(*posterior.at(points, moments), best)
-            rates = self._rates(gain, likely, step=np.full(1, first), beyond=beyond)
+            rates = self._rates(gain, likely, step=np.full(1, look), beyond=beyond)
             best_rates = np.asarray(rates.max(axis=1), dtype=np.float64)
             return np.where(posterior.apart(points) < APART, CROWDED * best_rates, best_rates)
 

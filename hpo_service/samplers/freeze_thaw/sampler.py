@@ -16,6 +16,7 @@ from hpo_service.core.history import History, TrialRecord
 from hpo_service.core.roles import Ask, Draw
 from hpo_service.core.warm_start import WarmStarted
 from hpo_service.samplers.advised import Advice
+from hpo_service.samplers.freeze_thaw.looks import first_look
 from hpo_service.samplers.freeze_thaw.memory import Memory
 from hpo_service.samplers.freeze_thaw.places import Places
 from hpo_service.samplers.freeze_thaw.scene import BEGIN, Move, Scene
@@ -51,6 +52,7 @@ class CurveSampler:
         self._planner: tuple[tuple[int, int], Planner] | None = None
         self._plan: tuple[_Key, int, list[Move]] | None = None
         self._planned: Sequence[Move] = ()
+        self._look: tuple[tuple[int, int], float] | None = None
         self._gain: float | None = None
 
     # What the log tells
@@ -69,6 +71,14 @@ class CurveSampler:
         self._memory.over(trial)
 
     # What is asked
+
+    @property
+    def look(self) -> float:
+        """The level at which a new trial is judged the first time."""
+        key = (len(self._memory.seen), self._memory.upheavals)
+        if self._look is None or self._look[0] != key:
+            self._look = (key, first_look(self.levels, self._memory.seen))
+        return self._look[1]
 
     def plan(self, slots: int, *, starts: float, resource: float) -> Sequence[Move]:
         """At most `slots` moves, within so many new trials and so much resource."""
@@ -124,6 +134,7 @@ class CurveSampler:
             running=sorted(memory.running.items()),
             begun=self._history.started + memory.imported,
             first=max(BEGIN, len(warm.portfolio) + 1 if warm else 0),
+            look=self.look,
             starts=starts,
             resource=resource,
             stamp=memory.stamp,

@@ -36,15 +36,16 @@ class Paused:
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Scene:
     """What a plan is made for. `seen` in the order of the log; `paused` who may go on, `running` (trial, target) who is
-    on the way; `begun` how many configurations there were, `first` how many come before the model; `starts` and
-    `resource` what the budget still holds; `stamp` counts the segments that began or ended before; `lawful`: whether
-    `seen` holds the objective's values, or else by how little constraints are broken."""
+    on the way; `begun` how many configurations there were, `first` how many come before the model, `look` how far a new
+    one goes first; `starts` and `resource` what the budget still holds; `stamp` counts the segments that began or ended
+    before; `lawful`: whether `seen` holds the objective's values, or else by how little constraints are broken."""
 
     seen: Sequence[Seen]
     paused: Sequence[Paused]
     running: Sequence[tuple[int, float]]
     begun: int
     first: int
+    look: float
     starts: float
     resource: float
     stamp: int

@@ -28,7 +28,13 @@ def planner(*, cells: Sequence[int] = (0, 0, 3), seed: int = 1) -> Planner:
 
 
 def scene(
-    values: Sequence[float], *, starts: float = math.inf, resource: float = math.inf, running: int = 0, far: int = 1
+    values: Sequence[float],
+    *,
+    starts: float = math.inf,
+    resource: float = math.inf,
+    running: int = 0,
+    far: int = 1,
+    look: float = LEVELS[0],
 ) -> Scene:
     """A trial for each value, all of them paused after `far` levels but those without one."""
     seen = [Seen(n, LEVELS[k], v - 0.1 * (far - 1 - k)) for n, v in enumerate(values) for k in range(far)]
@@ -38,6 +44,7 @@ def scene(
         running=[(len(values) + n, LEVELS[0]) for n in range(running)],
         begun=len(values) + running,
         first=5,
+        look=look,
         starts=starts,
         resource=resource,
         stamp=len(seen),
@@ -54,11 +61,12 @@ VALUES = st.lists(st.sampled_from([0.0, 0.25, 0.3, 0.7, 1.0, -2.0, math.nan, 1e1
     resource=st.sampled_from([0.5, 6.0, 40.0, math.inf]),
     running=st.integers(0, 3),
     far=st.integers(1, 3),
+    look=st.sampled_from(LEVELS[:3]),
 )
 def test_a_shorter_plan_is_the_beginning_of_a_longer_one_and_within_the_budget(
-    values: list[float], starts: float, resource: float, running: int, far: int
+    values: list[float], starts: float, resource: float, running: int, far: int, look: float
 ) -> None:
-    asked = scene(values, starts=starts, resource=resource, running=running, far=far)
+    asked = scene(values, starts=starts, resource=resource, running=running, far=far, look=look)
     longest = planner().plan(asked, 5)
     kept = planner()
     for slots in (2, 5, 1):
@@ -72,6 +80,7 @@ def test_a_shorter_plan_is_the_beginning_of_a_longer_one_and_within_the_budget(
     assert len(set(going_on)) == len(going_on)
     for move in longest:
         assert move.target in LEVELS
+        assert move.trial is not None or move.target == look
         assert move.gain is None or (math.isfinite(move.gain) and move.gain >= 0)
         if move.points is not None:
             assert ((move.points >= 0) & (move.points <= 1)).all()

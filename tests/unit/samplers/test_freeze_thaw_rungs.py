@@ -81,6 +81,7 @@ def planned(stamp: int, place: float) -> tuple[Planner, Scene]:
         running=[],
         begun=9,
         first=5,
+        look=2.0,
         starts=math.inf,
         resource=math.inf,
         stamp=stamp,

@@ -107,6 +107,20 @@ def test_curves_that_are_level_are_followed_to_their_end() -> None:
     assert any(row.value is not None and row.value < 1 for row in driver.rows.values())
 
 
+def test_where_most_trials_share_a_plateau_new_ones_are_judged_when_they_may_have_left_it() -> None:
+    """Two of three stay at 2.3 until resource 3, and some for good."""
+
+    def losses(number: int, resource: float) -> float:
+        left = resource >= 3 if number % 3 else True
+        return 1.0 / (2 + number % 7) + 1.0 / resource if left else 2.3
+
+    driver = run(study(budget={"resource": 120}), Nature(losses=losses, horizon=9), workers=2, lag=1, check_every=20)
+    first = [row.segments[0] for row in driver.rows.values()]
+    assert first[:BEGIN] == [2.0] * BEGIN
+    assert first[-1] == 3.0, "the highest level that is a third of the end"
+    assert sorted(first) == first, "it is looked at no sooner again"
+
+
 @pytest.mark.parametrize("trials", [1, 2])
 def test_few_trials_are_trained_to_the_end(trials: int) -> None:
     driver = run(study(budget={"trials": trials}), workers=2)
