@@ -10,7 +10,6 @@ with the study. Here: which data, which seed, conditions. Not here: Optuna (see 
 
 from __future__ import annotations
 
-import importlib
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -39,6 +38,7 @@ from hpo_service.samplers.surrogate_view import (
     incumbent,
     look,
 )
+from hpo_service.samplers.threads import imported
 
 if TYPE_CHECKING:
     from hpo_service.samplers.encoding import Codes, Encoding
@@ -217,10 +217,10 @@ class SurrogateSampler:
 
     def _model(self, fit: _Fit, encoding: Encoding, best: TrialRecord) -> ProcessModel | DensityModel:
         if self._surrogate == "gp":
-            fitted = _module("process").FittedProcess(process=fit.logged.process, acquisition=fit.acquisition)
+            fitted = imported("process").FittedProcess(process=fit.logged.process, acquisition=fit.acquisition)
             return ProcessModel(fitted)
         # Parzen estimators are quick to make: here along the incumbent's conditions, which a draw may not have met.
-        parzen = _module("parzen")
+        parzen = imported("parzen")
         sampler = parzen.ParzenEstimators(seeds.seed32(self._seed, fit.number))
         codes = encoding.encode_whole(best.params) or {}
         levels: list[Densities] = []
@@ -274,7 +274,7 @@ class SurrogateSampler:
 
     def _encoding(self, version: int) -> tuple[Encoding, Codes]:
         if version not in self._encodings:
-            module = _module("encoding")
+            module = imported("encoding")
             encoding = module.Encoding(self._history.spaces[version])
             self._encodings[version] = (encoding, module.Codes(encoding, whole=self._surrogate == "gp"))
         return self._encodings[version]
@@ -313,7 +313,7 @@ class SurrogateSampler:
         losses, excess, violations = self._outcomes.of(numbers.tolist(), rested)
         if not self._outcomes.several:
             losses[:, 0] = -told if self._history.objective.maximize else told
-        found: Judged = _module("judged").Judged(losses=losses, excess=excess, violations=violations, rested=rested)
+        found: Judged = imported("judged").Judged(losses=losses, excess=excess, violations=violations, rested=rested)
         return found
 
     def _with_pending(self, ask: Ask, logged: _Logged) -> Evidence:
@@ -326,7 +326,7 @@ class SurrogateSampler:
         if logged.process is None:
             encoding, _ = self._encoding(ask.space_version)
             judged = logged.evidence.judged is not None
-            made = _module("hypervolume").Processes if judged else _module("process").Process
+            made = imported("hypervolume").Processes if judged else imported("process").Process
             logged.process = made(logged.evidence, encoding.distributions)
         return logged.process
 
@@ -337,7 +337,7 @@ class SurrogateSampler:
             process, rng = self._process(ask, logged), np.random.RandomState(seed)
             acquisition = process.acquisition(evidence, rng)
             return _build(encoding, process.choose(acquisition, rng)), acquisition
-        sampler = _module("parzen").ParzenEstimators(seed)
+        sampler = imported("parzen").ParzenEstimators(seed)
 
         def sample(space: dict[str, Any]) -> dict[str, Any]:
             codes: dict[str, Any] = {}
@@ -371,7 +371,3 @@ def _parents_first(encoding: Encoding, sample: Callable[[dict[str, Any]], dict[s
         codes = sample(learned) if learned else {}
         for name in todo:
             params[name] = encoding.decode(name, codes[name]) if name in codes else space.parameters[name].center
-
-
-def _module(name: str) -> Any:
-    return importlib.import_module(f"hpo_service.samplers.{name}")

@@ -7,7 +7,6 @@ log told (`memory`), the model and the decision (`planner`).
 
 from __future__ import annotations
 
-import importlib
 import math
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
@@ -21,6 +20,7 @@ from hpo_service.samplers.freeze_thaw.memory import Memory
 from hpo_service.samplers.freeze_thaw.places import Places
 from hpo_service.samplers.freeze_thaw.scene import BEGIN, Move, Scene
 from hpo_service.samplers.sobol import SobolSampler
+from hpo_service.samplers.threads import imported
 
 if TYPE_CHECKING:
     from hpo_service.samplers.freeze_thaw.planner import Planner
@@ -152,8 +152,7 @@ class CurveSampler:
 
     def _made(self, version: int) -> Planner:
         places = self._space_places(version)
-        module = importlib.import_module("hpo_service.samplers.freeze_thaw.planner")  # SciPy is slow to import
-        made: Planner = module.Planner(
+        made: Planner = imported("freeze_thaw.planner").Planner(
             self._seed,
             self.levels,
             places.unordered,
