@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from workers.loops.dense_norms import BatchNormLayer, LayerNormLayer
 from workers.loops.lane_memory import Kept, Rows, Workspace
 from workers.loops.lane_storage import LaneStorage
+from workers.loops.products import multiply, multiply_add
 from workers.models.parts import Masks
 from workers.models.steps import Activated, Affine, BatchNormed, LayerNormed, Masked, Residual, Step
 
@@ -51,6 +52,7 @@ class AffineLayer:
         self._bias = values.get(f"{name}.bias")
         self._bias_grad = None if self._bias is None else grads[f"{name}.bias"].unsqueeze(1)
         self._first = first
+        self._turned = self._weight.stride(2) != 1
         _, outputs, inputs = self._weight.shape
         self._narrow = last and outputs < _NARROW and self._bias is not None
         self._out = Kept(workspace, outputs, across=self._narrow)
@@ -65,23 +67,26 @@ class AffineLayer:
 
     def _product(self, x: Tensor, out: Rows) -> Rows:
         if self._bias is None:
-            torch.bmm(x, self._transposed, out=out.view)
+            multiply(x, self._transposed, out=out.view)
         elif self._narrow:
-            torch.baddbmm(self._bias.unsqueeze(2), self._weight, x.mT, out=out.view.mT)
+            multiply_add(self._bias.unsqueeze(2), self._weight, x.mT, out=out.view.mT)
         else:
-            torch.baddbmm(self._bias.unsqueeze(1), x, self._transposed, out=out.view)
+            multiply_add(self._bias.unsqueeze(1), x, self._transposed, out=out.view)
         return out
 
     def backward(self, gradient: Rows) -> Rows:
         """Two batched products; one in the first layer of all, whose inputs need no gradient."""
         d = gradient.view
-        torch.bmm(d.transpose(1, 2), self._x, out=self._weight_grad)
+        if self._turned:
+            multiply(self._x.mT, d, out=self._weight_grad.mT)
+        else:
+            multiply(d.mT, self._x, out=self._weight_grad)
         if self._bias_grad is not None:
             torch.sum(d, 1, keepdim=True, out=self._bias_grad)
         if self._first:
             return gradient
         back = self._back.at(d.shape[1])
-        torch.bmm(d, self._weight, out=back.view)
+        multiply(d, self._weight, out=back.view)
         return back
 
     def evaluate(self, x: Rows) -> Rows:

@@ -9,9 +9,10 @@ from torch import Tensor, nn
 from workers.loops.dense_lanes import DenseLanes
 from workers.loops.dense_layers import trainable_by_hand
 from workers.loops.lane_storage import LaneStorage
+from workers.loops.products import by_numpy
 from workers.loops.vmapped import VmappedLanes
 from workers.models.parts import Masks, Network
-from workers.models.steps import Step
+from workers.models.steps import Affine, Step
 
 
 class LaneNetwork(Protocol):
@@ -35,6 +36,13 @@ def lane_network(storage: LaneStorage) -> LaneNetwork:
     """By hand where the model says what its steps are; through autograd and vmap for any other."""
     steps = steps_of(storage.template)
     return VmappedLanes(storage) if steps is None else DenseLanes(storage, steps)
+
+
+def turned_weights(module: nn.Module) -> tuple[str, ...]:
+    """The weights that lie column by column, where numpy's library multiplies: those by which the rows of the data are
+    multiplied. No gradient goes back through them, and the two products that there are go faster so."""
+    steps = steps_of(module) if by_numpy() else None
+    return (f"{steps[0].name}.weight",) if steps and isinstance(steps[0], Affine) else ()
 
 
 def steps_of(module: nn.Module) -> tuple[Step, ...] | None:

@@ -7,7 +7,7 @@ Each parameter is one block [lanes, numbers], so that matrix products write whol
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -15,6 +15,9 @@ from torch import Tensor, nn
 
 VECTOR = 32  # numbers that the CPU's elementwise loops take at a time; what is left over may round otherwise
 LINE = 16  # numbers in 64 bytes: matrix products may round otherwise where operands lie differently against these
+
+
+Shape = tuple[int, ...]
 
 
 def whole_vectors(numbers: int) -> int:
@@ -28,26 +31,37 @@ def whole_lines(numbers: int) -> int:
 
 
 class Blocks:
-    """Blocks [lanes, n] for every n of `sizes`, all within `flat` (what lies between them means nothing)."""
+    """Blocks [lanes, n] for every shape of n numbers, all within `flat` (what lies between them means nothing). Those
+    whose index is in `turned`, matrices, lie column by column."""
 
-    def __init__(self, sizes: Sequence[int], lanes: int, *, device: str | torch.device) -> None:
-        self.sizes, self.lanes = tuple(sizes), lanes
+    def __init__(
+        self, shapes: Sequence[Shape], lanes: int, *, device: str | torch.device, turned: Collection[int] = ()
+    ) -> None:
+        self.shapes, self.lanes, self._turned = tuple(shapes), lanes, frozenset(turned)
+        sizes = [math.prod(shape) for shape in shapes]
         starts = [0]
         for size in sizes:
             starts.append(starts[-1] + whole_vectors(lanes * whole_lines(size)))
         self.flat = torch.zeros(starts[-1], device=device)
         self.each = [
             self.flat.as_strided((lanes, size), (whole_lines(size), 1), start)
-            for start, size in zip(starts, sizes, strict=False)
+            for size, start in zip(sizes, starts, strict=False)
         ]
 
-    def like(self) -> Blocks:
+    def like(self, *, device: str | torch.device | None = None) -> Blocks:
         """Zeros of the same layout."""
-        return Blocks(self.sizes, self.lanes, device=self.flat.device)
+        return Blocks(self.shapes, self.lanes, device=device or self.flat.device, turned=self._turned)
+
+    def shaped(self, index: int) -> Tensor:
+        """Block `index` as [lanes, *shape], a view."""
+        shape, block = self.shapes[index], self.each[index]
+        if index in self._turned:
+            return block.view(self.lanes, *shape[::-1]).transpose(1, 2)
+        return block.view(self.lanes, *shape)
 
     def lane(self, lane: int) -> Tensor:
         """A copy of one lane's numbers, [P]: in the order and layout of the plain loop."""
-        return torch.cat([block[lane] for block in self.each])
+        return torch.cat([self.shaped(index)[lane].reshape(-1) for index in range(len(self.each))])
 
     def set_lane(self, lane: int, values: Tensor | None) -> None:
         """Inverse of `lane`; None for zeros."""
@@ -55,48 +69,47 @@ class Blocks:
             for block in self.each:
                 block[lane] = 0.0
             return
-        for block, part in zip(self.each, torch.split(values, list(self.sizes)), strict=True):
-            block[lane] = part.to(block.device)
+        parts = torch.split(values, [math.prod(shape) for shape in self.shapes])
+        for index, (shape, part) in enumerate(zip(self.shapes, parts, strict=True)):
+            self.shaped(index)[lane] = part.view(shape).to(self.flat.device)
 
 
 class LaneStorage:
     """The stacked parameters, gradients and buffers of `modules`, which must be of equal structure.
 
-    `template` is the first module; its own numbers mean nothing afterwards.
+    `template` is the first module; its own numbers mean nothing afterwards. `turned` names those weights of a module
+    that are to lie column by column. `parameters` and `gradients`: name → [lanes, *shape], views.
     """
 
-    def __init__(self, modules: Iterable[nn.Module], *, lanes: int, device: str) -> None:
+    def __init__(
+        self,
+        modules: Iterable[nn.Module],
+        *,
+        lanes: int,
+        device: str,
+        turned: Callable[[nn.Module], Collection[str]] = lambda _: (),
+    ) -> None:
         each = iter(modules)
         self.template = next(each)
         self.lanes = lanes
         named = dict(self.template.named_parameters())
-        self._shapes = {name: tuple(value.shape) for name, value in named.items()}
-        blocks = Blocks([math.prod(shape) for shape in self._shapes.values()], lanes, device="cpu")
+        names = turned(self.template)
+        columns = [index for index, name in enumerate(named) if name in names]
+        blocks = Blocks([tuple(value.shape) for value in named.values()], lanes, device="cpu", turned=columns)
+        places = [blocks.shaped(index) for index in range(len(named))]
         buffers = {n: torch.empty(lanes, *b.shape, dtype=b.dtype) for n, b in self.template.named_buffers()}
         for lane, module in enumerate([self.template, *each]):
-            for block, parameter in zip(blocks.each, module.parameters(), strict=True):
-                block[lane] = parameter.detach().reshape(-1)
+            for place, parameter in zip(places, module.parameters(), strict=True):
+                place[lane] = parameter.detach()
             for name, buffer in module.named_buffers():
                 buffers[name][lane] = buffer
-        self.values = Blocks(blocks.sizes, lanes, device=device)
+        self.values = blocks.like(device=device)
         self.values.flat.copy_(blocks.flat)
         self.grads = self.values.like()
         self.buffers = {name: buffer.to(device) for name, buffer in buffers.items()}
         self.template.to(device)
-
-    @property
-    def parameters(self) -> dict[str, Tensor]:
-        """Name → [lanes, *shape], views."""
-        return self._shaped(self.values)
-
-    @property
-    def gradients(self) -> dict[str, Tensor]:
-        """Name → [lanes, *shape], views."""
-        return self._shaped(self.grads)
-
-    def _shaped(self, blocks: Blocks) -> dict[str, Tensor]:
-        shapes = self._shapes.items()
-        return {name: block.view(self.lanes, *shape) for (name, shape), block in zip(shapes, blocks.each, strict=True)}
+        self.parameters = {name: self.values.shaped(index) for index, name in enumerate(named)}
+        self.gradients = {name: self.grads.shaped(index) for index, name in enumerate(named)}
 
     def _stored(self) -> dict[str, Tensor]:
         """What a module's state_dict holds, by its names (one tensor may have several), stacked."""
@@ -106,7 +119,8 @@ class LaneStorage:
 
     def state_dict(self, lane: int) -> dict[str, Tensor]:
         """What the lane's own module would give."""
-        return {name: value[lane].clone() for name, value in self._stored().items()}
+        plain = torch.contiguous_format
+        return {name: value[lane].clone(memory_format=plain) for name, value in self._stored().items()}
 
     def load_state_dict(self, lane: int, stored: Mapping[str, Any]) -> None:
         """Inverse of `state_dict`."""

@@ -8,7 +8,6 @@ neighbours never change a bit of it; between widths, and against the plain loop,
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -18,10 +17,11 @@ from torch import Tensor, nn
 from workers.data import Fold
 from workers.loops.lane_batches import LaneBatches, Stretch
 from workers.loops.lane_losses import lane_loss
-from workers.loops.lane_networks import lane_network
+from workers.loops.lane_networks import lane_network, turned_weights
 from workers.loops.lane_optimisers import LaneClipping, LaneOptimiser, LaneSettings
 from workers.loops.lane_size import values_kept_per_row
 from workers.loops.lane_storage import LaneStorage
+from workers.loops.products import one_thread
 from workers.loops.progress import EVALUATED_ROWS
 from workers.loops.schedules import Schedule
 from workers.loops.single import Task, momentum_of
@@ -53,7 +53,7 @@ class LaneLearner:
         self._rows, self._names = first.data.folds[fold], first.metrics
         streams = [Streams(seed, fold=fold, device=first.device) for seed in seeds]
         modules = _modules(tasks, self._rows, streams, range(len(tasks)) if fresh is None else fresh)
-        self._storage = LaneStorage(modules, lanes=len(tasks), device=first.device)
+        self._storage = LaneStorage(modules, lanes=len(tasks), device=first.device, turned=turned_weights)
         self._network = lane_network(self._storage)
         self._at_once = self._rows_evaluated_at_once()
         self._batches = LaneBatches(
@@ -168,20 +168,6 @@ class LaneLearner:
             for xs, ys in zip(torch.split(x, self._at_once), torch.split(y, self._at_once), strict=True)
         ]
         return torch.stack(totals).sum(0), len(y)
-
-
-@contextmanager
-def one_thread(device: str) -> Iterator[None]:
-    """On a CPU, one computing thread: several share out sums and products by place, so that a lane's would matter."""
-    before = torch.get_num_threads()
-    if device != "cpu" or before == 1:
-        yield
-        return
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 def _modules(

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from search_spaces.catalog.declarations import ACTIVATIONS, NORMALIZATIONS
 from tests.unit.workers.lanes_support import Ran, assert_equal_bits, fused, made_up, task
-from workers.loops import placement
+from workers.loops import lane_networks, placement, products
 from workers.loops.lane_networks import lane_network
 from workers.loops.lane_storage import LaneStorage
 from workers.loops.lanes import one_thread
@@ -92,6 +92,18 @@ def test_dense_lanes(
     data: st.DataObject, model: str, shape: tuple[int, ...], structure: dict[str, Any], each: list[dict[str, Any]]
 ) -> None:
     check(data, shape, {"model": model, **structure}, each)
+
+
+@pytest.mark.parametrize("numpys", [False, True])
+def test_dense_lanes_by_torch_and_by_numpy(numpys: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    for module in (products, lane_networks):
+        monkeypatch.setattr(module, "by_numpy", lambda: numpys)
+    made = made_up((64,), rows=300, classes=10)
+    structure = {"model": "resmlp", "hidden_units": 33, "batch_size": 128, "optimizer": "momentum"}
+    each = [{"lr": 0.01 * (i + 1), "seed": i} for i in range(5)]
+    first, second = run(made, structure, each), run(made, structure, [*each[:0:-1], {**DIVERGING, "seed": 0}])
+    for lane in range(1, 5):
+        assert_equal_bits(first[lane], second[4 - lane])
 
 
 @settings(max_examples=5, deadline=None)

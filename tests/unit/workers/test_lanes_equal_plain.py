@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from tests.unit.workers.lanes_support import HORIZON, alone, assert_close, fused, made_up, task, tensors
+from workers.loops import lane_networks, products
 from workers.loops.lane_networks import steps_of
 from workers.loops.lanes import LaneLearner, one_thread
 from workers.loops.optimisers import OPTIMIZERS
@@ -42,7 +43,16 @@ def check(params: dict[str, Any], *, shape: tuple[int, ...] = (13,), rows: int =
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
 @pytest.mark.parametrize("model", ["linear", "mlp", "resmlp"])
 def test_dense_networks(model: str, optimizer: str, norm: str) -> None:
-    check({"model": model, "optimizer": optimizer, "normalization": norm, "hidden_layers": 2})
+    params = {"model": model, "optimizer": optimizer, "normalization": norm, "hidden_layers": 2}
+    check(params, rows=53)  # among 50 is a gradient of mere rounding, by which adagrad steps in full
+
+
+def test_dense_networks_by_torch_and_by_numpy(monkeypatch: pytest.MonkeyPatch) -> None:
+    for numpys in (False, True):
+        for module in (products, lane_networks):
+            monkeypatch.setattr(module, "by_numpy", lambda answer=numpys: answer)
+        for model in ("linear", "mlp", "resmlp"):
+            check({"model": model, "optimizer": "momentum", "hidden_layers": 2}, shape=(65,), rows=150)
 
 
 @pytest.mark.parametrize("norm", ["none", "batch", "layer"])
