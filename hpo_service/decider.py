@@ -119,6 +119,12 @@ class Decider:
         with self._guard:
             return study_id in self._folds
 
+    def seq(self, study_id: str) -> int | None:
+        """How far the study's fold that is kept here has read the log; None where there is none."""
+        with self._guard:
+            fold = self._folds.get(study_id)
+        return None if fold is None else fold.seq
+
     def fold_under(self, study_id: str, appended: Sequence[Event], last_seq: int) -> Fold:
         """The fold with the events in that a transaction under way has appended, which holds the study's row; its log
         ends with `last_seq` there. Should it not be committed, `forget` the study. Hold `lock(study_id)`."""

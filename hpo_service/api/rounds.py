@@ -176,7 +176,8 @@ def _at_once(db: Database, decider: Decider, study_id: str, party: _Party) -> _O
     tries = 0
 
     def join() -> Joined:
-        return Joined(tellings=party.wanted.tellings, clients=party.clients.largest)
+        wanted, clients = party.wanted, party.clients.largest
+        return Joined(tellings=wanted.tellings, clients=clients, after_seq=decider.seq(study_id))
 
     def choose(gathered: Gathered, appended: Sequence[Event]) -> Chosen | None:
         nonlocal tries
@@ -190,7 +191,7 @@ def _at_once(db: Database, decider: Decider, study_id: str, party: _Party) -> _O
             raise _InTurnError
         if not _served_here(gathered.study):
             return None
-        fold = decider.fold_under(study_id, appended, gathered.study.last_seq)
+        fold = decider.fold_under(study_id, (*gathered.missed, *appended), gathered.study.last_seq)
         lacking, slots = clients.places(gathered.study)
         proposals = tuple(fold.algorithm.propose(slots))
         placements = _placed(proposals, lacking, takers)

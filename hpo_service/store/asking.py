@@ -18,24 +18,31 @@ from sqlalchemy import Row
 from hpo_service.core.events import Decided, Event
 from hpo_service.core.states import StudyState, TrialState
 from hpo_service.errors import Conflict, FenceRefused, HpoError, NotFound
-from hpo_service.store import eventlog, opening
-from hpo_service.store.collecting import collect_locked
+from hpo_service.store import collecting, eventlog, logreading, opening
 from hpo_service.store.committing import commit_locked
 from hpo_service.store.database import Database
-from hpo_service.store.mapping import attempt_row, report_record, study_row, trial_row
+from hpo_service.store.mapping import attempt_row, load_metrics, study_row, trial_row
 from hpo_service.store.rows import (
     AttemptRow,
     Collected,
     CollectItem,
     Committed,
+    EndedItem,
     OpenAttempt,
     Placement,
     ReportRecord,
     StudyRow,
     TrialRow,
 )
+from hpo_service.store.turns import Read
 from hpo_service.store.tx import Tx, to_datetime
 
+_KNOWN = (
+    "SELECT a.*, r.resource AS told_resource, r.metrics AS told_metrics, r.at AS told_at FROM attempts AS a "
+    "LEFT JOIN reports AS r ON r.study_id = a.study_id AND r.trial = a.trial AND r.fence = a.fence "
+    "AND r.step = a.last_step WHERE a.study_id = ? AND a.trial {among}"
+)
+"""Attempts with their newest report."""
 SEAT = 0x48504F
 """Tells our advisory locks from those of other programs in the same database."""
 
@@ -65,6 +72,8 @@ class Joined:
 
     tellings: Sequence[Telling] = ()
     clients: Collection[str] = ()
+    after_seq: int | None = None
+    """Of the study's log `choose` knows what is up to here; None: it does not say."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -85,6 +94,18 @@ class Gathered:
     heard: Sequence[Heard] = ()
     held: Mapping[str, list[OpenAttempt]] = field(default_factory=dict)
     adopters: frozenset[str] = frozenset()
+    missed: Sequence[Event] = ()
+    """What others wrote into the log after `Joined.after_seq`, as far as it was looked up."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Looked:
+    """What was looked up before anything is written: of the told trials and their attempts, and who holds what."""
+
+    known: Sequence[Any] = ()
+    works: Sequence[Any] = ()
+    open: Sequence[Any] = ()
+    missed: Sequence[Event] = ()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -112,14 +133,19 @@ def gather(db: Database, study_id: str, *, tellings: Sequence[Telling], clients:
     `tellings` are about different trials. Raises NotFound.
     """
 
+    joined = Joined(tellings=tellings, clients=clients)
+
     def work(tx: Tx) -> Gathered:
-        heard = _hear(tx, study_row(eventlog.lock_study(tx, study_id)), tellings)
-        return _standing(tx, study_id, clients, heard=heard)
+        eventlog.append_once(tx)
+        return _gathered(tx, db, eventlog.lock_study(tx, study_id), joined)
 
     if tellings:
         return db.run_write("asking.gather", work)
     with db.read() as tx:
-        return _standing(tx, study_id, clients, heard=())
+        rows = tx.text("SELECT * FROM studies WHERE id = ? AND deleted_at IS NULL", study_id)
+        if not rows:
+            raise NotFound(f"there is no study {study_id!r}", remedy="list the studies with `hpo studies`")
+        return _gathered(tx, db, rows[0], joined)
 
 
 def serve(
@@ -134,15 +160,16 @@ def serve(
     row is held, each time that the transaction is tried. Raises NotFound."""
 
     def work(tx: Tx) -> Round:
+        eventlog.append_once(tx)
         row = eventlog.lock_study(tx, study_id)
         joined = join()
-        tellings = joined.tellings
-        gathered = _standing(tx, study_id, joined.clients, heard=_hear(tx, study_row(row), tellings))
+        gathered = _gathered(tx, db, row, joined)
         chosen = choose(gathered, tuple(tx.appended))
         committed = None
         if chosen is not None:
             committed = commit_locked(tx, row, chosen.event, chosen.placements, epoch=row.epoch)
-        told = _told(tx, study_id, [t.trial for t in tellings])
+        tx.settle()  # in one turn with what is read
+        told = _told(tx, study_id, [t.trial for t in joined.tellings])
         return Round(gathered=gathered, committed=committed, told=told, appended=tuple(tx.appended))
 
     return db.run_write("asking.serve", work)
@@ -184,10 +211,59 @@ def require_external(study: StudyRow) -> None:
         )
 
 
-def _hear(tx: Tx, study: StudyRow, tellings: Sequence[Telling]) -> Sequence[Heard]:
+def _gathered(tx: Tx, db: Database, row: Any, joined: Joined) -> Gathered:
+    """Store what was told of the study of this row, which is locked where anything was, and see how it stands then."""
+    looked = _look(tx, db, row, joined)
+    heard, changed = _hear(tx, study_row(row), joined.tellings, looked)
+    study = study_row(tx.locked.get(row.id, row))
+    held: dict[str, list[OpenAttempt]] = {client: [] for client in joined.clients}
+    adopters: frozenset[str] = frozenset()
+    if joined.clients and study.external:
+        mine, silent = _open(tx, looked, joined.clients, changed)
+        owners = {(r.trial, r.fence): r.client_id for r in mine}
+        for attempt in opening.load_open(tx, study.id, keys=owners) if owners else ():
+            held[owners[attempt.trial, attempt.fence]].append(attempt)
+        if study.state is StudyState.RUNNING:
+            waits = study.counts[TrialState.WAITING.value] > 0 and _interrupted(tx, study.id)
+            adopters = frozenset(c for c in joined.clients if waits or any(r.client_id != c for r in silent))
+    return Gathered(
+        study=study, now=to_datetime(tx.now), heard=heard, held=held, adopters=adopters, missed=looked.missed
+    )  # fmt: skip
+
+
+def _look(tx: Tx, db: Database, row: Any, joined: Joined) -> _Looked:
+    """All of it in one turn."""
+    tellings, after, missed = joined.tellings, joined.after_seq, None
+    if after is not None and after < row.last_seq:
+        missed = db.recent.between(row.id, after, row.last_seq)
+    gap = after is not None and missed is None and 0 < row.last_seq - after <= logreading.PAGE
+    numbers = [telling.trial for telling in tellings]
+    reads: list[Read] = []
+    if tellings:
+        reads += [
+            (_KNOWN.format(among=tx.in_list), (row.id, tx.listed(numbers))),
+            collecting.works_of(tx, row.id, numbers),
+        ]
+    if joined.clients:
+        reads.append(_opened(tx, row.id, joined.clients))
+    if gap:
+        assert after is not None
+        reads += logreading.reads_between(row, after, row.last_seq)
+    found = iter(tx.texts(*reads) if reads else ())
+    known, works = (next(found), next(found)) if tellings else ((), ())
+    opened = next(found) if joined.clients else ()
+    if gap:
+        missed = logreading.between(row, next(found), next(found))
+    return _Looked(known=known, works=works, open=opened, missed=missed or ())
+
+
+def _hear(
+    tx: Tx, study: StudyRow, tellings: Sequence[Telling], looked: _Looked
+) -> tuple[Sequence[Heard], Mapping[tuple[int, int], bool]]:
+    """What became of what was told; and of the attempts (trial, fence) that it changed, whether they are over."""
     if not tellings:
-        return ()
-    known = _known(tx, study.id, tellings)
+        return (), {}
+    known = _known(tx, study.id, tellings, looked.known)
     now = to_datetime(tx.now)
     errors: list[HpoError | None] = []
     items: list[CollectItem] = []
@@ -197,11 +273,16 @@ def _hear(tx: Tx, study: StudyRow, tellings: Sequence[Telling]) -> Sequence[Hear
         errors.append(error)
         bounds.append((len(items), len(items) + len(mine)))
         items += mine
-    results = collect_locked(tx, items)
+    results = collecting.collect_locked(tx, items, looked.works)
+    changed: dict[tuple[int, int], bool] = {}
+    for item, result in zip(items, results, strict=True):
+        if result.status == "stored":
+            key = (item.trial, item.fence)
+            changed[key] = changed.get(key, False) or isinstance(item, EndedItem)
     return [
         Heard(error=error, results=results[start:stop])
         for error, (start, stop) in zip(errors, bounds, strict=True)
-    ]  # fmt: skip
+    ], changed  # fmt: skip
 
 
 def _items(
@@ -225,13 +306,14 @@ def _items(
         return error, ()
 
 
-def _known(tx: Tx, study_id: str, tellings: Sequence[Telling]) -> dict[int, dict[int, Known]]:
+def _known(
+    tx: Tx, study_id: str, tellings: Sequence[Telling], rows: Sequence[Any]
+) -> dict[int, dict[int, Known]]:  # fmt: skip
     """By trial and fence, the attempts of the told trials; what their reports say only for those that are told of."""
     told = {telling.trial: telling.fence for telling in tellings}
-    rows = tx.text(f"SELECT * FROM attempts WHERE study_id = ? AND trial {tx.in_list}", study_id, tx.listed(told))
     found: dict[int, dict[int, Known]] = {}
     for row in rows:
-        last = _last(tx, row) if told[row.trial] == row.fence else None
+        last = _last(row) if told[row.trial] == row.fence else None
         step = 0 if last is None else last.step + 1
         if last is None and row.fence > 1:
             step = _next_step(tx, row)
@@ -239,12 +321,12 @@ def _known(tx: Tx, study_id: str, tellings: Sequence[Telling]) -> dict[int, dict
     return found
 
 
-def _last(tx: Tx, row: Row[Any]) -> ReportRecord | None:
-    if row.last_step is None:
+def _last(row: Any) -> ReportRecord | None:
+    if row.told_at is None:
         return None
-    where = "study_id = ? AND trial = ? AND fence = ? AND step = ?"
-    found = tx.text(f"SELECT * FROM reports WHERE {where}", row.study_id, row.trial, row.fence, row.last_step)
-    return report_record(found[0]) if found else None
+    metrics = load_metrics(row.told_metrics)
+    key = {"study_id": row.study_id, "trial": row.trial, "fence": row.fence, "step": row.last_step}
+    return ReportRecord(**key, resource=row.told_resource, metrics=metrics, at=to_datetime(row.told_at))
 
 
 def _next_step(tx: Tx, row: Row[Any]) -> int:
@@ -253,36 +335,26 @@ def _next_step(tx: Tx, row: Row[Any]) -> int:
     return 0 if newest is None else int(newest) + 1
 
 
-def _standing(tx: Tx, study_id: str, clients: Collection[str], *, heard: Sequence[Heard]) -> Gathered:
-    row = tx.locked.get(study_id)
-    if row is None:
-        rows = tx.text("SELECT * FROM studies WHERE id = ? AND deleted_at IS NULL", study_id)
-        if not rows:
-            raise NotFound(f"there is no study {study_id!r}", remedy="list the studies with `hpo studies`")
-        row = rows[0]
-    study = study_row(row)
-    held: dict[str, list[OpenAttempt]] = {client: [] for client in clients}
-    adopters: frozenset[str] = frozenset()
-    if clients and study.external:
-        mine, silent = _open(tx, study_id, clients)
-        owners = {(r.trial, r.fence): r.client_id for r in mine}
-        for attempt in opening.load_open(tx, study_id, keys=owners) if owners else ():
-            held[owners[attempt.trial, attempt.fence]].append(attempt)
-        if study.state is StudyState.RUNNING:
-            waits = study.counts[TrialState.WAITING.value] > 0 and _interrupted(tx, study_id)
-            adopters = frozenset(c for c in clients if waits or any(r.client_id != c for r in silent))
-    return Gathered(study=study, now=to_datetime(tx.now), heard=heard, held=held, adopters=adopters)
-
-
-def _open(tx: Tx, study_id: str, clients: Collection[str]) -> tuple[list[Row[Any]], list[Row[Any]]]:
-    """The clients' open attempts, and those whose lease has expired, whosever they are."""
+def _opened(tx: Tx, study_id: str, clients: Collection[str]) -> Read:
+    """Reads the clients' open attempts, and those whose lease has expired, whosever they are."""
     mine = "IN (SELECT value FROM json_each(?))" if tx.sqlite else "= ANY(?::text[])"
     sql = (
         "SELECT trial, fence, client_id, lease_expires_at FROM attempts "
         f"WHERE study_id = ? AND state = 'open' AND (client_id {mine} OR lease_expires_at <= ?)"
     )
-    rows = tx.text(sql, study_id, json.dumps(list(clients)) if tx.sqlite else list(clients), tx.now)
-    silent = [r for r in rows if r.lease_expires_at is not None and r.lease_expires_at <= tx.now]
+    return sql, (study_id, json.dumps(list(clients)) if tx.sqlite else list(clients), tx.now)
+
+
+def _open(
+    tx: Tx, looked: _Looked, clients: Collection[str], changed: Mapping[tuple[int, int], bool]
+) -> tuple[list[Any], list[Any]]:
+    """Of what was open those that still are: the clients', and those whose lease has expired. What was reported of one
+    has prolonged its lease."""
+    rows = [r for r in looked.open if (r.trial, r.fence) not in changed or not changed[r.trial, r.fence]]
+    silent = [
+        r for r in rows
+        if r.lease_expires_at is not None and r.lease_expires_at <= tx.now and (r.trial, r.fence) not in changed
+    ]  # fmt: skip
     return [r for r in rows if r.client_id in clients], silent
 
 

@@ -8,6 +8,7 @@ attempt that is over takes nothing more.
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -85,7 +86,7 @@ class Work:
     ended_reason: str = ""
 
     @classmethod
-    def of(cls, row: tuple[Any, ...]) -> Work:
+    def of(cls, row: Sequence[Any]) -> Work:
         """Of the columns in the order of the fields, state and metrics as stored."""
         number, state, fence, resource, step, document, losses, cost, seconds, stop_reason, *attempt = row
         attempt_state, outcome, last_step, attempt_resource, started_at, reported_at, lease_s, attempt_seconds = attempt

@@ -19,7 +19,8 @@ from hpo_service.store.database import Database
 from hpo_service.store.rows import Collected, CollectItem, EndedItem, ReportItem, SavedItem, StartedItem
 from hpo_service.store.scoring import Best, Goals
 from hpo_service.store.tables import attempts, environments, reports, trial_values, trials
-from hpo_service.store.tx import Tx, clean, dump
+from hpo_service.store.turns import Read
+from hpo_service.store.tx import Standing, Tx, clean, dump
 
 __all__ = ["Collected", "collect", "lose_attempts"]
 _PROGRESS = ("resource", "step", "value_kind", "value", "sort_value", "metrics")
@@ -52,11 +53,24 @@ def collect(db: Database, items: Sequence[CollectItem]) -> list[Collected]:
 
     Idempotent on (trial, fence, step). A fenced, closed, contradicting or unknown item is refused alone.
     """
-    return db.run_write("collecting.collect", lambda tx: collect_locked(tx, items)) if items else []
+
+    def work(tx: Tx) -> list[Collected]:
+        eventlog.append_once(tx)
+        return collect_locked(tx, items)
+
+    return db.run_write("collecting.collect", work) if items else []
 
 
-def collect_locked(tx: Tx, items: Sequence[CollectItem]) -> list[Collected]:
-    """`collect` inside a transaction, which then holds the studies' rows."""
+def works_of(tx: Tx, study_id: str, numbers: Iterable[int]) -> Read:
+    """What reads the trials of these numbers for `collect_locked`."""
+    return _WORKS.format(among=tx.in_list), (study_id, tx.listed(numbers))
+
+
+def collect_locked(
+    tx: Tx, items: Sequence[CollectItem], works: Sequence[Sequence[Any]] | None = None
+) -> list[Collected]:  # fmt: skip
+    """`collect` inside a transaction, which then holds the studies' rows. `works`: what `works_of` read, for items that
+    are all of one study."""
     results: list[Collected | None] = [None] * len(items)
     by_study: dict[str, list[int]] = {}
     for index, item in enumerate(items):
@@ -69,7 +83,7 @@ def collect_locked(tx: Tx, items: Sequence[CollectItem]) -> list[Collected]:
             for index in mine:
                 results[index] = gone
             continue
-        batch = _load(tx, rows[study_id], [items[i] for i in mine])
+        batch = _load(tx, rows[study_id], [items[i] for i in mine], works)
         for index in mine:
             results[index] = batch.apply(items[index])
         _store(tx, rows[study_id], batch)
@@ -110,10 +124,12 @@ def lose_attempts(
     return collect(db, items)
 
 
-def _load(tx: Tx, study: Row[Any], items: Sequence[CollectItem]) -> Batch:
+def _load(
+    tx: Tx, study: Row[Any], items: Sequence[CollectItem], read: Sequence[Sequence[Any]] | None
+) -> Batch:  # fmt: skip
     """What the items of one study need to know of it."""
     numbers = sorted({item.trial for item in items})
-    rows = tx.raw(_WORKS.format(among=tx.in_list), study.id, tx.listed(numbers))
+    rows = tx.texts(works_of(tx, study.id, numbers))[0] if read is None else read
     works = {row[0]: Work.of(row) for row in rows}
     batch = Batch(
         study_id=study.id,
@@ -252,6 +268,7 @@ def _write_trials(tx: Tx, batch: Batch, touched: Sequence[Work]) -> None:
             ended.setdefault(work.state, []).append(
                 (work.state.value, work.reason, *progress, work.losses, work.cost, work.seconds, at, *key)
             )
+            tx.trials[key] = Standing(work.number, work.state.value, work.fence)
     tx.update(trials, ("study_id", "number"), _PROGRESS, going)
     for state, rows in ended.items():
         move_trials(tx, _END, rows, state)

@@ -82,7 +82,7 @@ class _Plan:
         )  # fmt: skip
         self.move(None, TrialState.RUNNING)
 
-    def open_again(self, p: Start | Continue, row: Row[Any]) -> None:
+    def open_again(self, p: Start | Continue, row: Any) -> None:
         """An enqueued trial's start, or a paused one's next segment."""
         params = dict(p.params) if isinstance(p, Start) else json.loads(row.params)
         horizon = p.horizon if isinstance(p, Start) else unlimited(row.horizon)
@@ -106,7 +106,7 @@ class _Plan:
         )  # fmt: skip
         self.move(row.state, TrialState.RUNNING)
 
-    def end(self, p: Stop | Finish, row: Row[Any], state: TrialState) -> None:
+    def end(self, p: Stop | Finish, row: Any, state: TrialState) -> None:
         rows = self.ended.setdefault(state, [])
         rows.append((state.value, clean(p.reason), self.now, self.study_id, p.trial))
         self.move(row.state, state)
@@ -133,6 +133,7 @@ def commit(
     """
 
     def work(tx: Tx) -> Committed:
+        eventlog.append_once(tx)
         earlier = idempotency.claim(tx, remember)
         if earlier is not None:
             keys = [(int(t), int(f)) for t, f in earlier["opened"]]
@@ -210,7 +211,7 @@ def _plan(tx: Tx, study: Row[Any], proposals: Sequence[Proposal]) -> _Plan:
     return plan
 
 
-def _apply(plan: _Plan, proposal: Proposal, row: Row[Any]) -> None:
+def _apply(plan: _Plan, proposal: Proposal, row: Any) -> None:
     state = TrialState(row.state)
     enqueued, paused = state is TrialState.WAITING and row.fence == 0, state is TrialState.PAUSED
     if (isinstance(proposal, Start) and enqueued) or (isinstance(proposal, Continue) and paused):
@@ -230,12 +231,15 @@ def _apply(plan: _Plan, proposal: Proposal, row: Row[Any]) -> None:
         )
 
 
-def _known(tx: Tx, study: Row[Any], proposals: Sequence[Proposal]) -> dict[int, Row[Any]]:
+def _known(tx: Tx, study: Row[Any], proposals: Sequence[Proposal]) -> dict[int, Any]:
+    """The trials that the proposals name, as they stand; to end one, that is all there is to know."""
     numbers = {p.trial for p in proposals if p.trial < study.next_trial}
-    if not numbers:
-        return {}
-    rows = tx.text(_KNOWN.format(among=tx.in_list), study.id, tx.listed(numbers))
-    return {row.number: row for row in rows}
+    ending = {p.trial for p in proposals if isinstance(p, Finish | Stop)}
+    found: dict[int, Any] = {n: tx.trials[study.id, n] for n in numbers & ending if (study.id, n) in tx.trials}
+    numbers -= found.keys()
+    if numbers:
+        found |= {row.number: row for row in tx.text(_KNOWN.format(among=tx.in_list), study.id, tx.listed(numbers))}
+    return found
 
 
 def _write(tx: Tx, plan: _Plan) -> None:
@@ -252,10 +256,13 @@ def move_trials(tx: Tx, columns: Sequence[str], rows: Sequence[tuple[Any, ...]],
 
     Raises Conflict when a trial was in no state from which it may go there."""
     sources = ", ".join(sorted(f"'{state.value}'" for state in trial_sources(target)))
-    changed = tx.update(trials, _KEYS, columns, rows, where=f"t.state IN ({sources})")
-    if changed != len(rows):
-        raise Conflict(
-            f"a trial goes to {target.value} only from {sources}, but {len(rows) - changed} of {len(rows)} trials "
-            "were in another state",
-            remedy="fold the log again",
-        )
+
+    def check(changed: int) -> None:
+        if changed != len(rows):
+            raise Conflict(
+                f"a trial goes to {target.value} only from {sources}, but {len(rows) - changed} of {len(rows)} trials "
+                "were in another state",
+                remedy="fold the log again",
+            )
+
+    tx.update(trials, _KEYS, columns, rows, where=f"t.state IN ({sources})", check=check)

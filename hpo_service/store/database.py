@@ -24,7 +24,7 @@ from sqlalchemy.exc import DBAPIError, DisconnectionError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from hpo_service.errors import InvalidInput, Unavailable
-from hpo_service.store import migrate
+from hpo_service.store import migrate, turns
 from hpo_service.store.recent import RecentEvents
 from hpo_service.store.tx import Tx, to_datetime, utc_us
 
@@ -32,6 +32,7 @@ T = TypeVar("T")
 log = logging.getLogger(__name__)
 BUSY_TIMEOUT_MS = 30_000
 RETRY_S = 30.0
+STALE_TRIES = 3
 SERIALIZATION = frozenset({"40001", "40P01"})
 _PRAGMAS = (
     f"PRAGMA busy_timeout={BUSY_TIMEOUT_MS}",
@@ -90,7 +91,8 @@ class Database:
                 result = self._write_once(name, work)
             except DBAPIError as error:
                 attempt += 1
-                if not _retryable(error) or time.monotonic() >= deadline:
+                stale = getattr(error.orig, "sqlstate", None) in turns.STALE and attempt < STALE_TRIES
+                if not (stale or _retryable(error)) or time.monotonic() >= deadline:
                     raise _translate(error) from error
                 time.sleep(self._jitter.uniform(0.5, 1.0) * min(0.005 * 2**attempt, 0.5))
                 continue
@@ -133,7 +135,9 @@ class Database:
         with self.engine.connect().execution_options(hpo_write=True) as conn, conn.begin():
             tx = Tx(conn, self.clock)
             result = work(tx)
+            tx.settle()
             self.failpoint(f"commit:before:{name}")
+            tx.commit()
         if tx.appended:
             self.recent.add(tx.appended)
         return result
@@ -197,6 +201,7 @@ def _postgresql_engine(url: URL) -> Engine:
         if connection.closed or something_to_read(connection.fileno()):
             raise DisconnectionError("the server closed the connection")
 
+    turns.watch(engine)
     return engine
 
 

@@ -21,6 +21,7 @@ from hpo_service.core.events import PAYLOADS, SCHEMA_VERSION, Decided, Event, Re
 from hpo_service.errors import Conflict, NotFound
 from hpo_service.store.database import Database
 from hpo_service.store.tables import events
+from hpo_service.store.turns import Read
 from hpo_service.store.tx import Tx, to_datetime
 
 PAGE = 256
@@ -132,8 +133,30 @@ def _head(tx: Tx, study_id: str) -> _Head:
     rows = tx.text(_HEAD, study_id)
     if not rows:
         raise NotFound(f"there is no study {study_id!r}", remedy="list the studies with `hpo studies`")
-    others = [*json.loads(rows[0].objectives)[1:], *json.loads(rows[0].constraints or "[]")]
-    return _Head(study_id, rows[0].last_seq, tuple(str(o["metric"]) for o in others))
+    return _head_of(study_id, rows[0])
+
+
+def _head_of(study_id: str, row: Any) -> _Head:
+    others = [*json.loads(row.objectives)[1:], *json.loads(row.constraints or "[]")]
+    return _Head(study_id, row.last_seq, tuple(str(o["metric"]) for o in others))
+
+
+def reads_between(study: Any, after: int, last: int) -> tuple[Read, Read]:
+    """Reads the log from `after` (exclusive) to `last`, for `between`. `study` is the study's row."""
+    head = _head_of(study.id, study)
+    return (
+        (_AFTER.format(more=""), (head.study_id, after, last, last - after)),
+        (_REPORTS.format(metrics=_MORE if head.others else ""), (head.study_id, after + 1, last)),
+    )
+
+
+def between(study: Any, rows: Sequence[Any], told: Sequence[Any]) -> list[Event]:
+    """The events of what `reads_between` read."""
+    head = _head_of(study.id, study)
+    reports: dict[int, list[ReportRow]] = {row[0]: [] for row in rows}
+    for row in told:
+        reports[row[0]].append(_report(row, head))
+    return [_event(head.study_id, tuple(row), reports) for row in rows]
 
 
 def _pages(db: Database, head: _Head, after: int, last: int, *, more: str = "") -> Iterator[Event]:

@@ -7,7 +7,7 @@ import json
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, NamedTuple
 
 import orjson
 from sqlalchemy import (
@@ -28,6 +28,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import ARRAY
 
 from hpo_service.core.events import Event
+from hpo_service.store.turns import Check, Read, Turns
 
 PAGE = 10_000
 """Rows that are fetched at once where many are read."""
@@ -80,16 +81,47 @@ def clean(text: str) -> str:
     return text
 
 
+class Standing(NamedTuple):
+    """How a trial stands."""
+
+    number: int
+    state: str
+    fence: int
+
+
 class Tx:
-    """An open transaction. `now` is the database's clock, read once; `appended` are the events that it writes."""
+    """An open transaction. `now` is the database's clock, read once; `appended` are the events that it writes.
+
+    On PostgreSQL bulk writes wait until something is read, or until the end, and go there in one turn (`turns`)."""
 
     def __init__(self, conn: Connection, clock: Callable[[], int] | None) -> None:
-        self.conn = conn
+        self._conn = conn
         self.appended: list[Event] = []
-        self.locked: dict[str, Row[Any]] = {}  # the studies whose rows it holds, as they stand in it; see `eventlog`
+        self.locked: dict[str, Any] = {}  # the studies whose rows it holds, as they stand in it; see `eventlog`
+        self.at_end: list[Callable[[], None]] = []  # what is still to be written, once, when all is known
+        self.moved: dict[str, set[str]] | None = None  # columns of studies that are written at the end; see `eventlog`
+        self.events: list[tuple[Any, ...]] = []  # rows of events that are
+        self.trials: dict[tuple[str, int], Standing] = {}  # of locked studies, as it has changed them last
         self.sqlite = conn.dialect.name == "sqlite"
+        self._turns = Turns(conn)
         self._clock = clock
         self._now: int | None = None
+
+    @property
+    def conn(self) -> Connection:
+        """SQLAlchemy's connection, with all done that waited."""
+        self._turns.flush()
+        return self._conn
+
+    def settle(self) -> None:
+        """Write what was left for the end."""
+        ends, self.at_end = self.at_end, []
+        for end in ends:
+            end()
+
+    def commit(self) -> None:
+        """Have done what waits, on PostgreSQL in one turn with the commit; on SQLite whoever began it commits."""
+        self._turns.commit()
 
     @property
     def now(self) -> int:
@@ -121,7 +153,14 @@ class Tx:
     def text(self, sql: str, *values: Any) -> Sequence[Row[Any]]:
         """The rows of a statement written out, with a question mark for each value: where composing one costs more than
         running it."""
-        return self.conn.exec_driver_sql(sql if self.sqlite else _percented(sql), values).all()
+        return self.texts((sql, values))[0]
+
+    def texts(self, *reads: Read) -> list[Sequence[Row[Any]]]:
+        """The rows of several such statements, in one turn."""
+        if self.sqlite:
+            return [self._conn.exec_driver_sql(sql, tuple(values)).all() for sql, values in reads]
+        found: list[Any] = self._turns.read([(_numbered(sql), values) for sql, values in reads])
+        return found
 
     def raw(self, sql: str, *values: Any) -> Iterator[tuple[Any, ...]]:
         """The same, row by row as the driver gives them."""
@@ -154,13 +193,11 @@ class Tx:
         """Insert many rows. `conflict` is the tail of the statement: "ON CONFLICT DO NOTHING"."""
         if not rows:
             return
-        names = ", ".join(_quoted(c) for c in columns)
         if self.sqlite:
-            marks = ", ".join("?" * len(columns))
-            self.conn.exec_driver_sql(f"INSERT INTO {table.name} ({names}) VALUES ({marks}) {conflict}", list(rows))
+            names, marks = ", ".join(_quoted(c) for c in columns), ", ".join("?" * len(columns))
+            self._conn.exec_driver_sql(f"INSERT INTO {table.name} ({names}) VALUES ({marks}) {conflict}", list(rows))
             return
-        sql = f"INSERT INTO {table.name} ({names}) SELECT * FROM {_unnest(table, columns)} AS v {conflict}"
-        self.conn.exec_driver_sql(sql, _arrays(table, columns, rows))
+        self._turns.write(_insert(table, tuple(columns), conflict), _arrays(rows))
 
     def update(
         self,
@@ -170,30 +207,56 @@ class Tx:
         rows: Sequence[tuple[Any, ...]],
         *,
         where: str = "",
-    ) -> int:
+        check: Check | None = None,
+    ) -> None:
         """Set `columns` of many rows found by `keys`; each row holds the columns' values, then the keys'.
 
-        `where` is a further condition on the stored row, with the table as `t`. Returns how many rows were changed.
+        `where` is a further condition on the stored row, with the table as `t`. `check` is told how many rows were
+        changed, before the transaction is committed.
         """
         if not rows:
-            return 0
-        guard = f" AND ({where})" if where else ""
-        if self.sqlite:
-            sets = ", ".join(f"{_quoted(c)} = ?" for c in columns)
-            found = " AND ".join(f"t.{_quoted(k)} = ?" for k in keys)
-            result = self.conn.exec_driver_sql(f"UPDATE {table.name} AS t SET {sets} WHERE {found}{guard}", list(rows))
-            return int(result.rowcount)
-        names = (*columns, *keys)
-        places = ", ".join(f"c{i}" for i in range(len(names)))
-        sets = ", ".join(f"{_quoted(c)} = v.c{i}" for i, c in enumerate(columns))
-        found = " AND ".join(f"t.{_quoted(k)} = v.c{len(columns) + i}" for i, k in enumerate(keys))
-        sql = f"UPDATE {table.name} AS t SET {sets} FROM {_unnest(table, names)} AS v({places}) WHERE {found}{guard}"
-        return int(self.conn.exec_driver_sql(sql, _arrays(table, names, rows)).rowcount)
+            return
+        if not self.sqlite:
+            sql = _update(table, tuple(keys), tuple(columns), where)
+            self._turns.write(sql, _arrays(rows), check)
+            return
+        sets = ", ".join(f"{_quoted(c)} = ?" for c in columns)
+        found = " AND ".join(f"t.{_quoted(k)} = ?" for k in keys)
+        sql = f"UPDATE {table.name} AS t SET {sets} WHERE {found}{_and(where)}"
+        result = self._conn.exec_driver_sql(sql, list(rows))
+        if check is not None:
+            check(int(result.rowcount))
+
+
+@functools.lru_cache(maxsize=256)
+def _insert(table: Table, columns: tuple[str, ...], conflict: str) -> str:
+    names = ", ".join(_quoted(c) for c in columns)
+    return f"INSERT INTO {table.name} ({names}) SELECT * FROM {_unnest(table, columns)} AS v {conflict}"
+
+
+@functools.lru_cache(maxsize=256)
+def _update(table: Table, keys: tuple[str, ...], columns: tuple[str, ...], where: str) -> str:
+    names = (*columns, *keys)
+    places = ", ".join(f"c{i}" for i in range(len(names)))
+    sets = ", ".join(f"{_quoted(c)} = v.c{i}" for i, c in enumerate(columns))
+    found = " AND ".join(f"t.{_quoted(k)} = v.c{len(columns) + i}" for i, k in enumerate(keys))
+    values = f"{_unnest(table, names)} AS v({places})"
+    return f"UPDATE {table.name} AS t SET {sets} FROM {values} WHERE {found}{_and(where)}"
+
+
+def _and(where: str) -> str:
+    return f" AND ({where})" if where else ""
 
 
 @functools.lru_cache(maxsize=256)
 def _percented(sql: str) -> str:
     return sql.replace("?", "%s")
+
+
+@functools.lru_cache(maxsize=512)
+def _numbered(sql: str) -> str:
+    first, *others = sql.split("?")
+    return first + "".join(f"${number}{part}" for number, part in enumerate(others, start=1))
 
 
 def _quoted(name: str) -> str:
@@ -210,15 +273,9 @@ def _pg_type(table: Table, column: str) -> str:
 
 
 def _unnest(table: Table, columns: Sequence[str]) -> str:
-    return f"unnest({', '.join(f'%s::{_pg_type(table, c)}[]' for c in columns)})"
+    return f"unnest({', '.join(f'${i}::{_pg_type(table, c)}[]' for i, c in enumerate(columns, start=1))})"
 
 
-def _arrays(table: Table, columns: Sequence[str], rows: Sequence[tuple[Any, ...]]) -> tuple[list[Any], ...]:
-    """The rows' columns as lists of one type each, as psycopg wants them."""
-    arrays = []
-    for name, values in zip(columns, zip(*rows, strict=True), strict=True):
-        if isinstance(table.c[name].type, Double):
-            arrays.append([None if v is None else float(v) for v in values])
-        else:
-            arrays.append(list(values))
-    return tuple(arrays)
+def _arrays(rows: Sequence[tuple[Any, ...]]) -> tuple[list[Any], ...]:
+    """The rows' columns, as lists."""
+    return tuple(map(list, zip(*rows, strict=True)))
