@@ -47,17 +47,19 @@ class CrossEntropy:
         self._amount = torch.tensor(smoothing, device=device)[:, None]
 
     def prepared(self, y: Tensor) -> Tensor:
-        """The distributions that outputs should have, [batches, lanes, classes, rows]."""
+        """-1 / rows of the distributions that outputs should have, [batches, lanes, classes, rows]."""
         batches, lanes, rows = y.shape
-        target = torch.zeros(batches, lanes, self._classes, rows, device=y.device).scatter_(2, y.unsqueeze(2), 1.0)
+        target = torch.zeros(batches, lanes, self._classes, rows, device=y.device)
+        target.scatter_(2, y.unsqueeze(2), -1.0 / rows)
         if self._smooth:
             amount = self._amount[:, :, None]
-            target.mul_(1.0 - amount).add_(amount / self._classes)
+            target.mul_(1.0 - amount).sub_(amount / (self._classes * rows))
         return target
 
     def gradient(self, out: Tensor, target: Tensor) -> Tensor:
-        """(softmax - target) / rows."""
-        return torch.softmax(out, 1).sub_(target).div_(out.shape[2])
+        """(softmax - what it should be) / rows."""
+        found = torch.softmax(out, 1)
+        return torch.add(target, found, alpha=1.0 / out.shape[2], out=found)
 
     def totals(self, out: Tensor, y: Tensor, *, smoothed: bool) -> Tensor:
         """Loss, rows classified rightly."""
@@ -66,12 +68,22 @@ class CrossEntropy:
         if smoothed and self._smooth:
             mixed = loss * (1.0 - self._amount) - logs.mean(1) * self._amount
             loss = torch.where(self._amount > 0, mixed, loss)
-        right = (out.max(1).indices == y).float()  # far faster than argmax over this dimension
-        return torch.stack([loss, right]).sum(-1, dtype=torch.float64)
+        return torch.stack([loss, _right(out, y).float()]).sum(-1, dtype=torch.float64)
 
     def metrics(self, totals: Tensor, rows: int) -> list[Tensor]:
         """Loss and accuracy of each lane."""
         return list(totals / rows)
+
+
+def _right(out: Tensor, y: Tensor) -> Tensor:
+    """Whether the class of each row, `y`, has the greatest of its outputs, [lanes, classes, rows]; the first of several
+    that are equal. On a CPU greatest values are found many times as fast as where they are."""
+    if out.device.type == "cpu":
+        index = y.unsqueeze(1).expand(len(out), 1, -1)
+        own, others = out.gather(1, index), out.scatter(1, index, -torch.inf).amax(1, keepdim=True)
+        if not torch.eq(own, others).any():
+            return own.gt_(others).squeeze(1)
+    return out.max(1).indices == y  # far faster than argmax over this dimension
 
 
 class SquaredError:

@@ -96,8 +96,8 @@ class LaneOptimiser:
     def _gain(self) -> Blocks:
         """The velocity, after the gradients."""
         velocity = self._state["velocity"]
-        torch._foreach_mul_(velocity.each, self._now["momentum"])
-        velocity.flat.add_(self._grads.flat)
+        for own, grads, momentum in zip(velocity.each, self._grads.each, self._now["momentum"], strict=True):
+            torch.addcmul(grads, own, momentum, out=own)  # reads and writes once
         return velocity
 
     def _sgd(self) -> None:

@@ -28,7 +28,7 @@ from workers.loops.single import Task, momentum_of
 from workers.loops.testing import Outputs, names_in_test
 from workers.streams import Streams
 
-_EVALUATED_VALUES = 1 << 22  # of all lanes and layers, at a time
+_EVALUATED_VALUES = 1 << 19  # of all lanes and layers, at a time: memory that the caches hold
 _EVALUATED_VALUES_GPU = 1 << 28
 
 
@@ -137,16 +137,19 @@ class LaneLearner:
 
     def _train_on(self, stretch: Stretch, first: int, steps: int) -> Tensor:
         network, loss, optimiser = self._network, self._loss, self._optimiser
-        outputs = []
+        kept: list[Tensor] = []  # of all outputs, a view for every batch
         x, target = stretch.x.unbind(0), loss.prepared(stretch.y).unbind(0)
         for i in range(steps):
-            out = network.forward(x[i], stretch.masks[i]).movedim(1, -1)
-            outputs.append(out.clone(memory_format=torch.contiguous_format))
-            network.backward(loss.gradient(outputs[i], target[i]).movedim(-1, 1))
+            out = network.forward(x[i], stretch.masks[i]).movedim(1, -1).contiguous()
+            if not kept:
+                outputs = out.new_empty(*out.shape[:-1], steps * out.shape[-1])
+                kept = list(outputs.split(out.shape[-1], -1))
+            kept[i].copy_(out)
+            network.backward(loss.gradient(out, target[i]).movedim(-1, 1))
             self._clip()
             optimiser.step(first + i)
         y = stretch.y[:steps].transpose(0, 1).flatten(1, 2)
-        return loss.totals(torch.cat(outputs, -1), y, smoothed=True)
+        return loss.totals(outputs, y, smoothed=True)
 
     def _rows_evaluated_at_once(self) -> int:
         kept = values_kept_per_row(self._storage.template, self._rows.x_val) + self._rows.x_val[0].numel()

@@ -35,6 +35,8 @@ class Schedule:
 
     def over(self, epochs: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
         """`at` of many epochs at once (equal but for the last digit)."""
+        if self.kind == "constant" and not self.warmup:
+            return np.full_like(epochs, self.lr)
         warming = self.lr * np.clip(epochs, 0.01 * self.warmup, self.warmup) / (self.warmup or 1.0)
         span = self.horizon - self.warmup
         done = np.clip(epochs - self.warmup, 0.0, span) / span if span > 0 else np.ones_like(epochs)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
@@ -15,6 +16,7 @@ from torch import Tensor, nn
 
 from tests.unit.workers.lanes_support import HORIZON, alone, assert_close, assert_equal_bits, fused, made_up, task
 from workers.errors import InvalidOrderError
+from workers.loops.lane_losses import CrossEntropy
 from workers.loops.lane_networks import steps_of
 from workers.loops.lanes import LaneLearner, one_thread
 from workers.loops.schedules import SCHEDULES, Schedule
@@ -166,3 +168,14 @@ def test_rates_of_many_epochs_are_those_of_each(
     schedule = Schedule(kind=kind, lr=lr, horizon=horizon, warmup=warmup)
     found = schedule.over(np.array(epochs))
     assert found == pytest.approx([schedule.at(epoch) for epoch in epochs], rel=1e-12, abs=1e-15)
+
+
+def test_of_several_greatest_outputs_the_first_is_the_class() -> None:
+    loss = CrossEntropy([0.0, 0.0], classes=4, device="cpu")
+    inf = math.inf
+    rows = [[1.0, 2.0, 2.0, 0.0], [0.0, 0.0, 0.0, 0.0], [inf, 1.0, inf, 0.0], [3.0, 1.0, 0.0, 2.0]]
+    out = torch.tensor([rows, rows[::-1]]).movedim(1, -1).contiguous()
+    for label in range(4):
+        y = torch.full((1, 4), label)
+        right = loss.totals(out, y, smoothed=False)[1].tolist()
+        assert right == [float(sum(row.index(max(row)) == label for row in rows))] * 2
