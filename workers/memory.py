@@ -16,6 +16,7 @@ from typing import Any
 _STATUS = Path("/proc/self/status")
 _CLEAR = Path("/proc/self/clear_refs")
 _SAMPLE_S = 1.0
+_PEAK_S = 0.02  # what was read holds for so long: all lanes of a launch may ask at once
 _CONTAINER_LIMITS = (Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"))
 MOST_OF_NODE = 0.9
 """The share of its node's memory that one trial on a CPU may hold: less than what Ray ends workers at, 0.95 in use."""
@@ -84,6 +85,7 @@ class Usage:
         self._sampled_at = time.monotonic()
         self._samples: list[float] = []
         self._asked = False
+        self._peak: tuple[float, int] | None = None  # when it was read
         with contextlib.suppress(OSError):
             _CLEAR.write_text("5")  # Linux: resets this process's own high-water mark
         torch = loaded_torch()
@@ -102,13 +104,10 @@ class Usage:
 
     def peak_bytes(self) -> int | None:
         """Peak resident memory of the process in bytes."""
-        try:
-            for line in _STATUS.read_text().splitlines():
-                if line.startswith("VmHWM:"):
-                    return int(line.split()[1]) * 1024
-        except (OSError, ValueError):
-            pass
-        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+        now = time.monotonic()
+        if self._peak is None or now - self._peak[0] > _PEAK_S:
+            self._peak = now, _peak_bytes()
+        return self._peak[1]
 
     def gpu_peak_bytes(self) -> int | None:
         """Peak memory of torch's allocator on the GPU in bytes; None without a GPU."""
@@ -124,6 +123,16 @@ class Usage:
             utilisation = _utilisation()
             self._samples += [] if utilisation is None else [utilisation]
         return sum(self._samples) / len(self._samples) if self._samples else None
+
+
+def _peak_bytes() -> int:
+    try:
+        for line in _STATUS.read_text().splitlines():
+            if line.startswith("VmHWM:"):
+                return int(line.split()[1]) * 1024
+    except (OSError, ValueError):
+        pass
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 
 def _utilisation() -> float | None:

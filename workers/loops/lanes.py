@@ -143,7 +143,7 @@ class LaneLearner:
             out = network.forward(x[i], stretch.masks[i]).movedim(1, -1).contiguous()
             if not kept:
                 outputs = out.new_empty(*out.shape[:-1], steps * out.shape[-1])
-                kept = list(outputs.split(out.shape[-1], -1))
+                kept = list(torch.split(outputs, out.shape[-1], -1))
             kept[i].copy_(out)
             network.backward(loss.gradient(out, target[i]).movedim(-1, 1))
             self._clip()
