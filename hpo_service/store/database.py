@@ -26,6 +26,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 from hpo_service.errors import InvalidInput, Unavailable
 from hpo_service.store import migrate, turns
 from hpo_service.store.recent import RecentEvents
+from hpo_service.store.statistics import Statistics
 from hpo_service.store.tx import Tx, to_datetime, utc_us
 
 T = TypeVar("T")
@@ -65,6 +66,7 @@ class Database:
         self.clock = clock
         self.failpoint: Callable[[str], None] = _nothing
         self.recent = RecentEvents()
+        self.statistics = None if self.is_sqlite else Statistics(engine)
         self._writer = threading.Lock()
         self._next_look = 0.0
         self._jitter = random.Random()
@@ -140,6 +142,8 @@ class Database:
             tx.commit()
         if tx.appended:
             self.recent.add(tx.appended)
+            if self.statistics is not None:
+                self.statistics.wrote(len(tx.appended))
         return result
 
     def now(self) -> datetime:
@@ -149,6 +153,8 @@ class Database:
 
     def close(self) -> None:
         """Close every connection."""
+        if self.statistics is not None:
+            self.statistics.wait()
         self.engine.dispose()
 
 

@@ -119,7 +119,8 @@ def _advance_held(tx: Tx, study_id: str, add: Mapping[str, float], put: Mapping[
 def _write_held(tx: Tx) -> None:
     for study_id, moved in (tx.moved or {}).items():
         row, names = tx.locked[study_id], tuple(sorted(moved))
-        tx.update(studies, ("id",), names, [(*(getattr(row, name) for name in names), study_id)])
+        sql = f"UPDATE studies SET {', '.join(f'{name} = ?' for name in names)} WHERE id = ?"
+        tx.write(sql, *(getattr(row, name) for name in names), study_id)
     tx.insert(events, _COLUMNS, tx.events)
     tx.moved, tx.events = {}, []
 

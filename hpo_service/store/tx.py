@@ -179,6 +179,13 @@ class Tx:
         """The value that belongs to `in_list`."""
         return json.dumps(list(numbers)) if self.sqlite else list(numbers)
 
+    def write(self, sql: str, *values: Any) -> None:
+        """Have a statement done that gives nothing, with a question mark for each value."""
+        if self.sqlite:
+            self._conn.exec_driver_sql(sql, values)
+        else:
+            self._turns.write(_numbered(sql), values)
+
     def among(self, column: ColumnElement[Any], values: Iterable[Any]) -> ColumnElement[bool]:
         """`column IN values` with one bound parameter, however many values there are."""
         listed = list(values)

@@ -299,3 +299,22 @@ def test_a_session_that_is_ended_under_a_transaction_is_out_of_reach_once(db: Da
         db.run_write("test", end_it)
     again, _ = rounds.ask(db, decider, study_id, client_id="me", n=1, lease_s=60)
     assert [a.trial for a in again] == [mine.trial]
+
+
+def test_a_young_database_is_told_how_full_it_is(db: Database) -> None:
+    """Else every look-up would read the whole study until the server's next round, which comes once a minute."""
+    if db.statistics is None:
+        return  # SQLite goes by its indexes
+    study_id, decider = study_of(db), Decider(db)
+    known = "SELECT reltuples FROM pg_class WHERE relname = 'trials'"
+    every_connection(db, "UPDATE pg_class SET reltuples = -1 WHERE relname = 'trials'")  # as if nobody had ever looked
+    given_, _ = rounds.ask(db, decider, study_id, client_id="me", n=8, lease_s=60)
+    for attempt in given_:
+        done = telling.telling(Tell(trial=attempt.trial, fence=attempt.fence, value=0.5))
+        rounds.serve(db, decider, study_id, tellings=[done])
+    with db.read() as tx:
+        assert tx.text(known)[0].reltuples == -1, "a small one needs nothing"
+    db.statistics.wrote(200)
+    db.statistics.wait()
+    with db.read() as tx:
+        assert tx.text(known)[0].reltuples == 8
