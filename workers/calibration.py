@@ -24,10 +24,11 @@ import torch
 
 from workers import memory, recipes, trainables
 from workers.contract import FUSED, PLAIN, Calibrate, Calibrated, WorkOrder
+from workers.loops.alone import learner_of
 from workers.loops.lane_networks import steps_of
 from workers.loops.lanes import LaneLearner
 from workers.loops.progress import EVALUATED_ROWS
-from workers.loops.single import Learner, Task
+from workers.loops.single import Task
 from workers.streams import Streams
 from workers.tracebacks import summary
 
@@ -141,7 +142,7 @@ class _Trials:
 
     def plain(self) -> Callable[[int | None], object]:
         """One trial."""
-        learner = Learner(self._task, fold=0, seed=self._order.seed, horizon=self._horizon)
+        learner = learner_of(self._task, fold=0, seed=self._order.seed, horizon=self._horizon)
         return lambda most: learner.epoch(1, most_batches=most)
 
     def lanes(self, width: int) -> Callable[[int | None], object]:

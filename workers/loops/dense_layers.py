@@ -49,12 +49,13 @@ class AffineLayer:
         values, grads = storage.parameters, storage.gradients
         self._weight, self._weight_grad = values[f"{name}.weight"], grads[f"{name}.weight"]
         self._transposed = self._weight.transpose(1, 2)
-        self._bias = values.get(f"{name}.bias")
-        self._bias_grad = None if self._bias is None else grads[f"{name}.bias"].unsqueeze(1)
+        bias = values.get(f"{name}.bias")
+        self._bias_grad = None if bias is None else grads[f"{name}.bias"].unsqueeze(1)
         self._first = first
         self._turned = self._weight.stride(2) != 1
         _, outputs, inputs = self._weight.shape
-        self._narrow = last and outputs < _NARROW and self._bias is not None
+        self._narrow = last and outputs < _NARROW and bias is not None
+        self._added = None if bias is None else bias.unsqueeze(2 if self._narrow else 1)
         self._out = Kept(workspace, outputs, across=self._narrow)
         self._fresh = partial(workspace.rows, width=outputs, across=self._narrow)
         self._back = Kept(workspace, inputs)
@@ -66,12 +67,12 @@ class AffineLayer:
         return self._product(x.view, self._out.at(x.view.shape[1]))
 
     def _product(self, x: Tensor, out: Rows) -> Rows:
-        if self._bias is None:
+        if self._added is None:
             multiply(x, self._transposed, out=out.view)
         elif self._narrow:
-            multiply_add(self._bias.unsqueeze(2), self._weight, x.mT, out=out.view.mT)
+            multiply_add(self._added, self._weight, x.mT, out=out.view.mT)
         else:
-            multiply_add(self._bias.unsqueeze(1), x, self._transposed, out=out.view)
+            multiply_add(self._added, x, self._transposed, out=out.view)
         return out
 
     def backward(self, gradient: Rows) -> Rows:

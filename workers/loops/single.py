@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 import torch.nn.functional as F  # noqa: N812 - the name that everybody knows
@@ -198,21 +198,41 @@ def row_values(function: RowLoss, out: Tensor, y: Tensor) -> Tensor:
     return values
 
 
-def train(task: Task, trial: Trial) -> None:
+class Learns(Protocol):
+    """What trains and measures one fold of a trial: `Learner`, or another that does as it does."""
+
+    def epoch(self, number: int, *, most_batches: int | None = None) -> dict[str, float]: ...
+
+    def test(self, *, most_rows: int | None = None) -> dict[str, float]: ...
+
+    def outputs(self) -> Outputs: ...
+
+    def state_dict(self) -> dict[str, Any]: ...
+
+    def load_state_dict(self, stored: Mapping[str, Any]) -> None: ...
+
+
+class Makes(Protocol):
+    """Makes the learner of a fold."""
+
+    def __call__(self, task: Task, *, fold: int, seed: int, horizon: float) -> Learns: ...
+
+
+def train(task: Task, trial: Trial, *, learner: Makes = Learner) -> None:
     """Train `trial` epoch by epoch until it ends, from its checkpoint if it has one."""
     progress = Progress(patience=int(task.params["early_stopping"]), last=last_epoch(task.params, trial))
     horizon = trial.resource_horizon if progress.last is None else float(progress.last)
-    learners = [Learner(task, fold=i, seed=trial.seed, horizon=horizon) for i in range(len(task.data.folds))]
+    learners = [learner(task, fold=i, seed=trial.seed, horizon=horizon) for i in range(len(task.data.folds))]
     stored = trial.load_checkpoint()
     if stored is not None:
         progress.load(stored)
-        for learner, state in zip(learners, stored["learners"], strict=True):
-            learner.load_state_dict(state)
+        for one, state in zip(learners, stored["learners"], strict=True):
+            one.load_state_dict(state)
     while not progress.over:
         progress.epoch += 1
         began = time.perf_counter()
         most = PREFLIGHT_BATCHES if trial.preflight else None
-        metrics = spread([learner.epoch(progress.epoch, most_batches=most) for learner in learners])
+        metrics = spread([one.epoch(progress.epoch, most_batches=most) for one in learners])
         seconds = time.perf_counter() - began
         progress.note(metrics["val_loss"])
         if trial.test and (trial.preflight or progress.ends_at(trial.resource_target)):
@@ -222,7 +242,7 @@ def train(task: Task, trial: Trial) -> None:
             trial.save_checkpoint({**progress.stored(), "learners": [one.state_dict() for one in learners]})
 
 
-def _tested(task: Task, trial: Trial, learners: Sequence[Learner]) -> dict[str, float]:
+def _tested(task: Task, trial: Trial, learners: Sequence[Learns]) -> dict[str, float]:
     """Of the trained model of a confirmation: the metrics of the test rows. Its predictions are kept."""
     if trial.preflight:
         return spread([learner.test(most_rows=EVALUATED_ROWS) for learner in learners])

@@ -15,7 +15,7 @@ from search_spaces.catalog import RecipeDeclaration
 from workers import environment, functions
 from workers.data import Fold, TaskData, share_of
 from workers.errors import InvalidOrderError, nearest
-from workers.loops import fused, single
+from workers.loops import alone, fused, single
 from workers.loops.single import Task
 from workers.recipes import image_classifier, own, tabular
 from workers.trial import Trial
@@ -121,7 +121,7 @@ def fidelities(name: str) -> tuple[str, ...]:
 
 def train(task: Task, trial: Trial) -> None:
     """Train the trial of an attempt on a task."""
-    single.train(task, trial)
+    alone.train(task, trial)
 
 
 def train_lanes(
@@ -143,4 +143,6 @@ def warm_up(*, device: str) -> None:
     fold = Fold(x_train=x, y_train=y, x_val=x, y_val=y)
     data = TaskData(folds=(fold,), classes=2, target_scale=(1.0,), identity={})
     task = image_classifier.task(params, data, device=device)
-    single.Learner(task, fold=0, seed=0, horizon=1.0).epoch(1)
+    makes: tuple[single.Makes, ...] = (single.Learner, alone.learner_of)
+    for make in makes:
+        make(task, fold=0, seed=0, horizon=1.0).epoch(1)

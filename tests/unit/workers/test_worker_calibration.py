@@ -45,7 +45,7 @@ class Machine:
         self.steps = 0
         monkeypatch.setattr("time.monotonic", lambda: self.now)
         monkeypatch.setattr("workers.calibration._clock", lambda device: lambda: self.now)
-        monkeypatch.setattr("workers.calibration.Learner", lambda task, **_: self.learner(task, 1))
+        monkeypatch.setattr("workers.calibration.learner_of", lambda task, **_: self.learner(task, 1))
         monkeypatch.setattr("workers.calibration.LaneLearner", lambda tasks, **_: self.learner(tasks[0], len(tasks)))
 
     def learner(self, task: Any, width: int) -> Any:
