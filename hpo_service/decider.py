@@ -121,9 +121,20 @@ class Decider:
 
     def seq(self, study_id: str) -> int | None:
         """How far the study's fold that is kept here has read the log; None where there is none."""
-        with self._guard:
-            fold = self._folds.get(study_id)
+        fold = self.kept(study_id)
         return None if fold is None else fold.seq
+
+    def kept(self, study_id: str) -> Fold | None:
+        """The study's fold that is kept here, as far as it has read the log."""
+        with self._guard:
+            return self._folds.get(study_id)
+
+    def fold_to(self, study_id: str, events: Sequence[Event], last_seq: int) -> None:
+        """Take in committed events, which end with `last_seq`, if the study's fold that is kept here goes on with the
+        first of them; else it reads them when it is needed. Hold `lock(study_id)`."""
+        fold = self.kept(study_id)
+        if fold is not None and fold.seq + sum(event.seq > fold.seq for event in events) == last_seq:
+            self.fold_under(study_id, events, last_seq)
 
     def fold_under(self, study_id: str, appended: Sequence[Event], last_seq: int) -> Fold:
         """The fold with the events in that a transaction under way has appended, which holds the study's row; its log
@@ -156,13 +167,16 @@ class Decider:
         remember: Remember | None = None,
         *,
         group: Grouping | None = None,
+        as_read: bool = False,
     ) -> tuple[Committed | None, tuple[Proposal, ...]]:
-        """Propose for `slots` free slots and commit; with `group`, as many more as cohorts bring, within `parallel`.
-        `study` must have been read before the call: its decision number and epoch are what must not have moved. Returns
-        nothing committed when there was nothing to propose. Raises DecisionMoved when another decider, a user or a new
-        lease was faster."""
+        """Propose for `slots` free slots and commit; with `group`, as many more as cohorts bring, within `parallel`;
+        `as_read`: the log as far as `study` knows it will do, and is not read where that is known here. `study` must
+        have been read before the call: its decision number and epoch are what must not have moved. Returns nothing
+        committed when there was nothing to propose. Raises DecisionMoved when another decider, a user or a new lease
+        was faster."""
         with self.lock(study.id):
-            fold = self.fold(study.id)
+            kept = self.kept(study.id) if as_read else None
+            fold = kept if kept is not None and kept.seq >= study.last_seq else self.fold(study.id)
             most = None if group is None else study.parallel - study.open_attempts
             proposals = tuple(fold.algorithm.propose(slots, most=most))
             placements: Mapping[int, Placement] | None = place(proposals) if place and proposals else {}

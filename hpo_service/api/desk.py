@@ -102,16 +102,18 @@ class Desk:
             del self._queues[study_id]
             return False
 
-    def _take(self, study_id: str) -> list[_Request]:
-        """The requests that are served next, in order: of two that tell of the same trial, the second one waits. From
-        here on they cannot be taken back."""
+    def _take(self, study_id: str, *, apart: bool = False) -> list[_Request]:
+        """The requests that are served next, in order: of two that tell of the same trial, the second one waits, and
+        with `apart` so do wishes where there are tellings. From here on they cannot be taken back."""
         with self._guard:
             taken: list[_Request] = []
             left: list[_Request] = []
             told: set[int] = set()
-            for request in self._queues[study_id]:
+            queue = self._queues[study_id]
+            apart = apart and any(isinstance(request.what, Telling) for request in queue)
+            for request in queue:
                 trial = request.what.trial if isinstance(request.what, Telling) else None
-                if len(taken) >= MOST or trial in told:
+                if len(taken) >= MOST or trial in told or (apart and trial is None):
                     left.append(request)
                     continue
                 taken.append(request)
@@ -124,8 +126,8 @@ class Desk:
         """Serve who waits when the round's turn comes; how many that were."""
         requests: list[_Request] = []
 
-        def take() -> Wanted:
-            requests.extend(self._take(study_id))
+        def take(apart: bool) -> Wanted:
+            requests.extend(self._take(study_id, apart=apart))
             return _wanted(requests)
 
         try:

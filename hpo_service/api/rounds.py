@@ -88,15 +88,29 @@ class _Clients:
             self.started.add(client_id)
 
 
+Take = Callable[[bool], Wanted]
+"""Gives what waits to be served. Told True, what was told alone, where there is any: then whoever told it need not wait
+for those for whom a model thinks, and the model knows it."""
+
+
 class _Party:
     """Who is served in a round: known when its turn comes, and the same however often its transaction is tried."""
 
-    def __init__(self, take: Callable[[], Wanted]) -> None:
+    def __init__(self, take: Take) -> None:
         self._take = take
+        self._known = False
+        self.apart = False  # whether tellings come alone
+
+    @property
+    def starts(self) -> bool:
+        """Whether trials may have to be started."""
+        return not self._known or bool(self.wanted.wishes)
 
     @functools.cached_property
     def wanted(self) -> Wanted:
-        return self._take()
+        found = self._take(self.apart)
+        self._known = True
+        return found
 
     @functools.cached_property
     def clients(self) -> _Clients:
@@ -111,10 +125,10 @@ def serve(
     A client gets its own open trials first, then those whose client went silent, then new ones: asking again after a
     crash returns the same. Raises NotFound for an unknown study, and what keeps all of it from being stored.
     """
-    return serve_waiting(db, decider, study_id, lambda: Wanted(wishes=wishes, tellings=tellings))
+    return serve_waiting(db, decider, study_id, lambda _: Wanted(wishes=wishes, tellings=tellings))
 
 
-def serve_waiting(db: Database, decider: Decider, study_id: str, take: Callable[[], Wanted]) -> Served:
+def serve_waiting(db: Database, decider: Decider, study_id: str, take: Take) -> Served:
     """`serve` for those who wait when it is this round's turn at the study: another process may have it until then, and
     who comes meanwhile has a place in the round. `take` is called once at most, and not where there never is a turn."""
     party = _Party(take)
@@ -122,7 +136,10 @@ def serve_waiting(db: Database, decider: Decider, study_id: str, take: Callable[
     if quick is not None:
         return _served(party, quick)
     with asking.seat(db, study_id):
-        return _served(party, _in_turn(db, decider, study_id, party.clients, party.wanted.tellings))
+        party.apart = True
+        if not party.wanted.wishes:
+            quick = _at_once(db, decider, study_id, party)
+        return _served(party, quick or _in_turn(db, decider, study_id, party.clients, party.wanted.tellings))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -148,8 +165,7 @@ def _in_turn(
     db: Database, decider: Decider, study_id: str, clients: _Clients, tellings: Sequence[Telling]
 ) -> _Outcome:  # fmt: skip
     """Store what was told, then think, then commit: for whatever takes its time, and for all that is not everyday."""
-    gathered = asking.gather(db, study_id, tellings=tellings, clients=clients.largest)
-    clients.held = dict(gathered.held)
+    gathered = _gather(db, decider, study_id, tellings, clients)
     heard = gathered.heard
     ended: str | None = None
     failure: Exception | None = None
@@ -200,7 +216,7 @@ def _at_once(db: Database, decider: Decider, study_id: str, party: _Party) -> _O
     with decider.lock(study_id):
         if not decider.knows(study_id) and not _served_here(studies.get_study(db, study_id)):
             return None  # nothing will be decided: its log, which may be long, need not be folded for that
-        if not _everyday(decider.definition(study_id)):
+        if not _everyday(decider.definition(study_id), starts=party.starts):
             return None
         try:
             done = asking.serve(db, study_id, join=join, choose=choose)
@@ -224,10 +240,11 @@ def _served_here(study: StudyRow) -> bool:
     return study.external and study.state is StudyState.RUNNING
 
 
-def _everyday(definition: StudyDefinition) -> bool:
-    """Whether a decision takes no time, and no clock has a say in it."""
+def _everyday(definition: StudyDefinition, *, starts: bool) -> bool:
+    """Whether a decision takes no time, and no clock has a say in it. Models think only where trials are started."""
     budget = definition.budget
-    return algorithms.surrogate(definition) is None and budget.hours is None and budget.dollars is None
+    thinks = starts and algorithms.surrogate(definition) is not None
+    return not thinks and budget.hours is None and budget.dollars is None
 
 
 def _placed(
@@ -314,9 +331,22 @@ def _decide(
                 return gathered, _afterwards(db, decider, study, clients, opened)
             except DecisionMoved:
                 pass
-        gathered = asking.gather(db, study_id, tellings=(), clients=clients.largest)
-        clients.held = dict(gathered.held)
+        gathered = _gather(db, decider, study_id, (), clients)
     return gathered, None
+
+
+def _gather(
+    db: Database, decider: Decider, study_id: str, tellings: Sequence[Telling], clients: _Clients
+) -> Gathered:  # fmt: skip
+    """Store what was told, and see what the clients hold and what the log says by now."""
+    after_seq = decider.seq(study_id)
+    joined = Joined(tellings=tellings, clients=clients.largest, after_seq=after_seq)
+    gathered = asking.gather(db, study_id, joined)
+    clients.held = dict(gathered.held)
+    if after_seq is not None and _served_here(gathered.study):
+        with decider.lock(study_id):
+            decider.fold_to(study_id, gathered.missed, gathered.study.last_seq)
+    return gathered
 
 
 def _declare_spent(db: Database, decider: Decider, study: StudyRow) -> bool:
@@ -341,7 +371,7 @@ def _open(decider: Decider, study: StudyRow, clients: _Clients) -> int:
     """One decision for all who lack trials; how many were opened. Raises DecisionMoved."""
     lacking, slots = clients.places(study)
     takers: dict[int, Wish] = {}
-    committed, _ = decider.decide(study, slots, lambda proposals: _placed(proposals, lacking, takers))
+    committed, _ = decider.decide(study, slots, lambda proposals: _placed(proposals, lacking, takers), as_read=True)
     opened = committed.opened if committed is not None else ()
     clients.take(opened, takers)
     return len(opened)

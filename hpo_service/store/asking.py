@@ -7,6 +7,7 @@ started (`committing`).
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import json
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -127,19 +128,16 @@ class Round:
     told: Mapping[int, TrialRow]
 
 
-def gather(db: Database, study_id: str, *, tellings: Sequence[Telling], clients: Collection[str]) -> Gathered:
-    """Store what was told, each item alone accepted or refused, and look up what the clients hold.
-
-    `tellings` are about different trials. Raises NotFound.
-    """
-
-    joined = Joined(tellings=tellings, clients=clients)
+def gather(db: Database, study_id: str, joined: Joined) -> Gathered:
+    """Store what was told, each item alone accepted or refused, and look up what the clients hold; what this writes
+    into the log is among `missed`. Raises NotFound."""
 
     def work(tx: Tx) -> Gathered:
         eventlog.append_once(tx)
-        return _gathered(tx, db, eventlog.lock_study(tx, study_id), joined)
+        gathered = _gathered(tx, db, eventlog.lock_study(tx, study_id), joined)
+        return dataclasses.replace(gathered, missed=(*gathered.missed, *tx.appended))
 
-    if tellings:
+    if joined.tellings:
         return db.run_write("asking.gather", work)
     with db.read() as tx:
         rows = tx.text("SELECT * FROM studies WHERE id = ? AND deleted_at IS NULL", study_id)

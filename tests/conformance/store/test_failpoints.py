@@ -183,11 +183,13 @@ CASES: dict[str, Case] = {
         lambda w: asking.gather(
             w.db,
             w.id,
-            tellings=[
-                asking.Telling(trial=n, fence=1, items=lambda *_, n=n: (w.report(n, 0, 0.5), w.ended(n)))
-                for n in (1, 2)
-            ],
-            clients=["alice"],
+            asking.Joined(
+                tellings=[
+                    asking.Telling(trial=n, fence=1, items=lambda *_, n=n: (w.report(n, 0, 0.5), w.ended(n)))
+                    for n in (1, 2)
+                ],
+                clients=["alice"],
+            ),
         ),
     ),
     "asking.serve": (

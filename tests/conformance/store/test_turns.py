@@ -18,9 +18,11 @@ from hpo_service.api import rounds, telling
 from hpo_service.api.desk import Desk
 from hpo_service.api.requests import Tell
 from hpo_service.api.rounds import Wish
+from hpo_service.core.events import Decided
 from hpo_service.core.states import StudyState, TrialState
 from hpo_service.decider import Decider
 from hpo_service.errors import Conflict, Unavailable
+from hpo_service.samplers.surrogate import SurrogateSampler
 from hpo_service.store import committing, decisions, eventlog, studies
 from hpo_service.store.database import Database, open_database
 from hpo_service.store.tables import remembered, trial_params, trials
@@ -29,6 +31,7 @@ from tests.storelib import World, definition, start
 
 WAIT_S = 60.0
 RANDOM: dict[str, Any] = {"name": "random", "max_resource": 1}
+TPE: dict[str, Any] = {"name": "bayesian", "surrogate": "tpe", "startup_trials": 4, "max_resource": 1}
 PARAMS = ("study_id", "trial", "name", "number", "text")
 WORDS = st.text(st.characters(exclude_characters="\x00", exclude_categories=["Cs"]), max_size=20)
 NUMBERS = st.floats(allow_nan=False, allow_infinity=False)
@@ -162,8 +165,8 @@ def test_a_long_transaction_is_written_whole(world: World) -> None:
     assert world.db.run_write("test", work) == 10_000
 
 
-def study_of(db: Database) -> str:
-    made = studies.create_study(db, definition(algorithm=RANDOM), created_by="ada", state=StudyState.RUNNING)
+def study_of(db: Database, algorithm: dict[str, Any] = RANDOM) -> str:
+    made = studies.create_study(db, definition(algorithm=algorithm), created_by="ada", state=StudyState.RUNNING)
     return made.id
 
 
@@ -318,3 +321,36 @@ def test_a_young_database_is_told_how_full_it_is(db: Database) -> None:
     db.statistics.wait()
     with db.read() as tx:
         assert tx.text(known)[0].reltuples == 8
+
+
+def test_what_was_told_does_not_wait_for_the_model_to_think(db: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    study_id, decider = study_of(db, TPE), Decider(db)
+    desk, thinks, go = Desk(db, decider), threading.Event(), threading.Event()
+    draw = SurrogateSampler.draw
+
+    def think(*given_: Any, **more: Any) -> Any:
+        thinks.set()
+        assert go.wait(WAIT_S)
+        return draw(*given_, **more)
+
+    try:
+        (mine,) = desk.ask(study_id, Wish(client_id="me", n=1, lease_s=60)).result(WAIT_S).attempts
+        monkeypatch.setattr(SurrogateSampler, "draw", think)
+        done = telling.telling(Tell(trial=mine.trial, fence=mine.fence, value=0.5))
+        with decider.lock(study_id):  # no round comes to its turn
+            asked = desk.ask(study_id, Wish(client_id="you", n=1, lease_s=60))
+            told = desk.tell(study_id, done)
+        row, heard = told.result(WAIT_S)
+        telling.raise_unheard(heard)
+        assert row is not None
+        assert row.state is TrialState.FINISHED
+        assert thinks.wait(WAIT_S)
+        assert not asked.done()
+        go.set()
+        assert [a.trial for a in asked.result(WAIT_S).attempts] == [1]
+    finally:
+        go.set()
+        desk.close()
+    first, second = [event for event in decisions.load_events(db, study_id) if isinstance(event.payload, Decided)][1:]
+    assert isinstance(second.payload, Decided)
+    assert second.payload.observed_seq >= first.seq, "the model knows what was told"
