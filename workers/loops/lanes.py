@@ -7,7 +7,8 @@ neighbours never change a bit of it; between widths, and against the plain loop,
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from workers.data import Fold
+from workers.loops.dense_lanes import DenseLanes
 from workers.loops.lane_batches import LaneBatches, Stretch
 from workers.loops.lane_losses import lane_loss
 from workers.loops.lane_networks import lane_network, turned_weights
@@ -66,6 +68,8 @@ class LaneLearner:
             dropout_widths=getattr(self._storage.template, "dropout_widths", ()),
         )
         self._loss = lane_loss(tasks, fold=fold)
+        by_hand = isinstance(self._network, DenseLanes) and first.loss is None and not first.scores
+        self._ungraphed: Callable[[], AbstractContextManager[Any]] = torch.inference_mode if by_hand else torch.no_grad
         values, grads = self._storage.values, self._storage.grads
         self._optimiser = LaneOptimiser(str(each[0]["optimizer"]), _settings(each), values=values, grads=grads)
         self._clip = LaneClipping([float(params["grad_clip"]) for params in each], grads)
@@ -125,7 +129,7 @@ class LaneLearner:
         """The sums of the loss over the rows trained on, and their number."""
         totals: list[Tensor] = []
         rows = done = 0
-        with torch.no_grad():
+        with self._ungraphed():
             for stretch in self._batches.epoch(numbers):
                 steps = min(len(stretch.x), count - done)
                 totals.append(self._train_on(stretch, done, steps))
