@@ -14,7 +14,7 @@ from hpo_service.api import schemas, telling
 from hpo_service.api.access import Principal, Role
 from hpo_service.api.requests import Ask, Heartbeat, Reports, Tell
 from hpo_service.api.rounds import Wish
-from hpo_service.api.routing import role, router
+from hpo_service.api.routing import busy, role, router
 from hpo_service.api.state import PrincipalDep, ServedDep, Shared, SharedDep, StudyDep, find_visible
 from hpo_service.core import seeds
 from hpo_service.errors import NotFound
@@ -28,6 +28,7 @@ routes: APIRouter = router(prefix="/studies/{study_id}", tag="external workers")
 
 
 @routes.post("/ask", response_model=schemas.Asked, openapi_extra=role(Role.RUNNER, natural=True))
+@busy(Ask)
 async def ask(study_id: ServedDep, body: Ask, shared: SharedDep, caller: PrincipalDep) -> Response:
     """Top the client's open trials up to n: asking again after a crash returns the same ones. `ended` says why there
     will be no more; an empty list without it means: ask again later."""
@@ -82,6 +83,7 @@ def report(study: StudyDep, body: Reports, shared: SharedDep) -> schemas.Reporte
 
 
 @routes.post("/tell", response_model=schemas.Trial, openapi_extra=role(Role.RUNNER, natural=True))
+@busy(Tell)
 async def tell(study_id: ServedDep, body: Tell, shared: SharedDep, caller: PrincipalDep) -> Response:
     """Say how a trial's attempt ended. Telling the same again is fine; telling something else is a 409."""
     row, heard = await _served(shared, caller, study_id, shared.desk.tell(study_id, telling.telling(body)))
