@@ -27,6 +27,7 @@ from hpo_service.samplers.bohb import BohbSampler
 from hpo_service.samplers.differential import DifferentialSampler
 from hpo_service.samplers.enqueued import NothingSampler
 from hpo_service.samplers.freeze_thaw.sampler import CurveSampler
+from hpo_service.samplers.freeze_thaw.scene import BEGIN
 from hpo_service.samplers.generations import GenerationSampler
 from hpo_service.samplers.grid import GridSampler
 from hpo_service.samplers.independent import Blocks, RandomSampler
@@ -151,12 +152,12 @@ def goes_in_rounds(definition: StudyDefinition) -> bool:
 
 
 def surrogate(definition: StudyDefinition) -> str | None:
-    """The model that chooses the definition's configurations (`tpe`, `gp`), or None."""
+    """The model that chooses the definition's configurations (`tpe`, `gp`, `curves`), or None."""
     if isinstance(definition.algorithm, specs.AutoSpec):
         choice = auto.choose(definition)
         definition = auto.stands_for(definition, choice.method)
-        if choice.method == "rungs":
-            return "tpe"
+        if choice.method in ("rungs", "curves"):
+            return "tpe" if choice.method == "rungs" else "curves"
     return specs.model_of(definition.algorithm)
 
 
@@ -165,6 +166,8 @@ def startup_trials(definition: StudyDefinition) -> int:
     spec = auto.stands_for(definition).algorithm
     if isinstance(spec, specs.BohbSpec):
         return 0
+    if surrogate(definition) == "curves":
+        return BEGIN
     return spec.startup_trials if isinstance(spec, specs.BayesianSpec) else STARTUP_TRIALS
 
 

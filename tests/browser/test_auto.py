@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,8 +11,10 @@ from playwright.sync_api import expect
 
 from hpo_service.client import Client
 from hpo_service.foreign.history import History, OldTrial
+from hpo_service.store.database import open_database
 from search_spaces import LogUniform, SearchSpace
 from tests.acceptance.processes import Server
+from tests.browser import gallery
 from tests.browser.conftest import Opener
 
 pytestmark = pytest.mark.browser
@@ -66,3 +69,35 @@ def test_the_page_says_what_was_picked_why_and_what_it_began_from(
     expect(page.locator("li[data-kind=study_created]")).to_contain_text("auto picks a Gaussian process of final values")
     begun = page.locator("li[data-kind=warm_started]")
     expect(begun).to_contain_text("It begins from 1 past study; 1 configuration of theirs is tried first.")
+
+
+@pytest.fixture(scope="module")
+def ran(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The address of a study by the model of learning curves at its end."""
+    folder = Path(tmp_path_factory.mktemp("curves"))
+    moment = [time.time() - 86400]
+    db = open_database(f"sqlite:///{folder / 'hpo.db'}", clock=lambda: int(moment[0] * 1e6))
+    auto = {"name": "auto", "max_resource": 9, "warm_start": "off"}
+    try:
+        made = gallery.run(db, folder, gallery.study("by curves", auto, budget={"resource": 200}), 0, moment)
+    finally:
+        db.close()
+    server = Server(folder, arguments=("--no-controller",))
+    try:
+        server.start(ready=False)
+        server.wait_ready("/healthz")
+        yield f"{server.url}/studies/{made}"
+    finally:
+        server.stop()
+
+
+def test_the_model_of_learning_curves_is_drawn_at_the_end_of_training(ran: str, open_page: Opener) -> None:
+    """A study that ran to its end: what the model expects after the last epoch, the points, and what they are."""
+    page = open_page(f"{ran}?view=model")
+    panel = page.get_by_test_id("panel-surrogate")
+    expect(panel.locator(".surrogate-read")).to_contain_text("that the model expects after resource 9 along lr")
+    expect(panel).to_contain_text("points are their newest values, most of them from before resource 9")
+    traces = panel.locator(".js-plotly-plot").evaluate("(plot) => plot.data.map((one) => [one.name, one.y.length])")
+    drawn = dict(traces)
+    assert drawn["expected"] == drawn["95 % band"] >= 64
+    assert drawn["trials"] > 10

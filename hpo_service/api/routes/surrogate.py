@@ -16,8 +16,6 @@ from hpo_service.api.access import Role
 from hpo_service.api.routes.charts import COLUMNAR
 from hpo_service.api.routing import role, router
 from hpo_service.api.state import SharedDep, StudyDep
-from hpo_service.core import auto
-from hpo_service.core.algorithm_specs import AutoSpec
 from hpo_service.core.definition import parse
 from hpo_service.errors import FieldProblem, InvalidInput
 from hpo_service.store import surrogate_views
@@ -38,8 +36,8 @@ def get_surrogate(
     shared: SharedDep,
     parameter: Annotated[str | None, Query(max_length=128, description="Left out: the first one.")] = None,
 ) -> Response:
-    """What the surrogate expects along one parameter, the others at the incumbent: mean and 95 % band (`gp`) or the
-    densities of good and other trials (`tpe`), the acquisition function, the observations, the newest proposals."""
+    """What the surrogate expects along one parameter, the others at the incumbent: mean and 95 % band (`gp`; `curves`: at
+    the end of training) or the densities of good and other trials (`tpe`), the acquisition function, the observations, the newest proposals."""
     stored = surrogate_views.view(shared.db, study.id)
     made = study.last_seq if stored is None else int(stored.at.timestamp() * 1e6)
 
@@ -55,11 +53,6 @@ def _none(study: StudyRow) -> dict[str, Any]:
 
 def _why_none(study: StudyRow) -> str:
     definition = parse(study.definition)
-    if isinstance(definition.algorithm, AutoSpec) and auto.choose(definition).method == "curves":
-        return (
-            "auto's model of learning curves judges whole curves, and is not drawn along one parameter; "
-            "the event log says what it expected of each trial"
-        )
     startup = algorithms.startup_trials(definition)
     if algorithms.surrogate(definition) is None:
         return (

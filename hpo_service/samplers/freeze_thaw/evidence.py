@@ -73,6 +73,12 @@ class Evidence:
         z = np.where(z < 0, -BELOW * np.log1p(-below / BELOW), z)
         return np.maximum(np.where(np.isfinite(z), z, WORST), WORST)
 
+    def unscaled(self, z: Floats) -> Floats:
+        """The values that `scaled` takes to `z`; below `WORST` those of `WORST`."""
+        below = np.minimum(np.maximum(z, WORST), 0.0)
+        found: Floats = self.middle + self.size * np.where(z < 0, -BELOW * np.expm1(-below / BELOW), z)
+        return found
+
     def rows(self) -> list[Seen]:
         """What the model is given: at most `PER_TRIAL` of a trial and `LIMIT` in all."""
         found = [(trial, r) for trial, curve in self.curves.items() for r in _kept(curve)]

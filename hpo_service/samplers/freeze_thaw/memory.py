@@ -37,7 +37,7 @@ class Memory:
 
     def __init__(self, levels: Sequence[float], sign: float) -> None:
         self._levels = levels
-        self._sign = sign
+        self.sign = sign
         self._told: list[_Told] = []
         self._paused: dict[int, float] = {}
         self._room = MOST
@@ -72,7 +72,7 @@ class Memory:
         if trial.state is TrialState.STOPPED and trial.origin is not Origin.IMPORTED:
             return
         score = trial.value if trial.state is TrialState.STOPPED else trial.score
-        value = math.nan if score is None or not math.isfinite(score) else max(-HUGE, min(self._sign * score, HUGE))
+        value = math.nan if score is None or not math.isfinite(score) else max(-HUGE, min(self.sign * score, HUGE))
         self.imported += trial.origin is Origin.IMPORTED and math.isfinite(value)
         reach = min(trial.reach, self._levels[-1])
         if trial.state is TrialState.FAILED or reach <= 0:
@@ -99,7 +99,7 @@ class Memory:
         ):
             return None
         value = curve.values[0]
-        told = max(-HUGE, min(self._sign * value, HUGE)) if math.isfinite(value) else math.nan
+        told = max(-HUGE, min(self.sign * value, HUGE)) if math.isfinite(value) else math.nan
         return _Told(trial.number, curve.resources[0], told, trial.violation)
 
     def over(self, trial: int) -> None:

@@ -50,9 +50,13 @@ class Places:
     def point(self, trial: int) -> Floats:
         """A trial's place, shape (columns,)."""
         if trial not in self._points:
-            found = likeness.point(self._history[trial].params, self.space)[self.columns]
-            self._points[trial] = np.where(np.isnan(found), MIDDLE, found)
+            self._points[trial] = self.of(likeness.point(self._history[trial].params, self.space))
         return self._points[trial]
+
+    def of(self, whole: Floats) -> Floats:
+        """The place, shape (columns,), of a column for every parameter, NaN for those that are not active."""
+        found = whole[self.columns]
+        return np.where(np.isnan(found), MIDDLE, found)
 
     def whole(self, points: Floats) -> Floats:
         """Places with a column for every parameter, those that have one value included: (…, columns) to (…, names)."""

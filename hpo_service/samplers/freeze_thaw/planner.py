@@ -20,10 +20,11 @@ from hpo_service.samplers.freeze_thaw.draws import Draws
 from hpo_service.samplers.freeze_thaw.evidence import Evidence, Seen, spread_of
 from hpo_service.samplers.freeze_thaw.fit import fitted, start
 from hpo_service.samplers.freeze_thaw.kernel import Floats, Kernel, squares
+from hpo_service.samplers.freeze_thaw.outlook import Outlook
 from hpo_service.samplers.freeze_thaw.posterior import Posterior, Rows, improvement
 from hpo_service.samplers.freeze_thaw.progress import stands_still
 from hpo_service.samplers.freeze_thaw.rungs import promoted
-from hpo_service.samplers.freeze_thaw.scene import BEGIN, Move, Paused, Scene
+from hpo_service.samplers.freeze_thaw.scene import BEGIN, PROMISES, Move, Paused, Scene
 
 REFIT = 1.07
 FITTED = 140
@@ -153,6 +154,14 @@ class Planner:
                 else:
                     posterior = self._expecting(known, expected[-EXPECTED:])
         return moves
+
+    def outlook(self, scene: Scene) -> Outlook | None:
+        """What the model expects, given what was seen; None where it tells nothing."""
+        evidence = Evidence(scene.seen)
+        if not evidence.tells:
+            return None
+        posterior, scale, best = self._posterior(scene, evidence)
+        return Outlook(posterior=posterior, evidence=evidence, spread=scale / evidence.size, best=best)
 
     def _last_chance(self, afford: Sequence[Paused], evidence: Evidence, scene: Scene, left: float) -> Move | None:
         """While nothing came to the end: before too little resource is left for it, the best trial goes there."""
@@ -319,4 +328,4 @@ class Planner:
 
 
 def _promises(rate: float) -> str:
-    return f"promises most for its cost: {rate:.2g} better per unit of resource"
+    return f"{PROMISES}: {rate:.2g} better per unit of resource"

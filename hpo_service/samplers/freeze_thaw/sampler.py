@@ -8,7 +8,7 @@ log told (`memory`), the model and the decision (`planner`).
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from hpo_service.core.history import History, TrialRecord
@@ -18,8 +18,10 @@ from hpo_service.samplers.advised import Advice
 from hpo_service.samplers.freeze_thaw.looks import first_look
 from hpo_service.samplers.freeze_thaw.memory import Memory
 from hpo_service.samplers.freeze_thaw.places import Places
-from hpo_service.samplers.freeze_thaw.scene import BEGIN, Move, Scene
+from hpo_service.samplers.freeze_thaw.scene import BEGIN, PROMISES, Move, Scene
 from hpo_service.samplers.sobol import SobolSampler
+from hpo_service.samplers.surrogate_view import IMPROVEMENT, MAX_NEXT, SurrogateView, incumbent, look
+from hpo_service.samplers.surrogate_view import Scene as Looked
 from hpo_service.samplers.threads import imported
 
 if TYPE_CHECKING:
@@ -114,6 +116,37 @@ class CurveSampler:
     def spent(self, ask: Ask) -> str | None:
         """A finite space is used up once each of its configurations was tried."""
         return self._design.spent(ask)
+
+    def view(self, ask: Ask | None, underway: Mapping[int, str]) -> SurrogateView | None:
+        """The model with all that was told so far; None where that tells nothing, and while no trial keeps all
+        constraints: then the model learns how little they are broken."""
+        memory, trials, version = self._memory, self._history.trials, self._history.space_version
+        if not memory.lawful:
+            return None
+        outlook, drawn = (
+            self._newest_planner().outlook(self._scene(math.inf, math.inf)),
+            imported("freeze_thaw.outlook"),
+        )
+        encoding = imported("encoding").Encoding(self._history.space)
+        values = {one.trial: memory.sign * one.value if math.isfinite(one.value) else None for one in memory.seen}
+        used = tuple(sorted(values.items()))
+        best = incumbent(used, trials, encoding, maximize=memory.sign > 0)
+        if outlook is None or best is None:
+            return None
+        chosen = sorted((n for n, why in underway.items() if why.startswith(PROMISES)), reverse=True)
+        scene = Looked(
+            surrogate="curves",
+            acquisition_name=IMPROVEMENT,
+            trial=self._history.next_number,
+            resource=self.levels[-1],
+            used=used,
+            of=len(used),
+            trials=trials,
+            incumbent=best,
+            next=tuple(trials[number] for number in chosen[:MAX_NEXT]),
+            encoding=encoding,
+        )
+        return look(scene, drawn.CurveModel(outlook, encoding, self._space_places(version), sign=memory.sign))
 
     def expected_gain(self) -> float | None:
         """Of the configuration that was drawn last."""

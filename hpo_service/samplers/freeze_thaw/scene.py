@@ -10,6 +10,8 @@ from hpo_service.samplers.freeze_thaw.kernel import Floats
 
 BEGIN = 5
 """Configurations of the initial design."""
+PROMISES = "promises most for its cost"
+"""How the reason of what the model chose begins."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

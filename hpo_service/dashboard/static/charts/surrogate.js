@@ -80,11 +80,12 @@ export function mount(panel, page) {
       },
       { height: 520, label: inWords(data, page), onClick: (n) => Number.isInteger(n) && page.selection.toggleNumber(n) },
     );
+    const level = data.resource !== null && data.resource !== undefined ? levelText(page.resourceName, data.resource) : "";
     panel.note(
       [
         `learned from ${integer(data.observations_used)} of ${integer(data.of)} trials`,
-        data.resource !== null && data.resource !== undefined ? `at ${levelText(page.resourceName, data.resource)}` : "",
-        data.trial !== null && data.trial !== undefined ? `as it stood when trial ${data.trial} was proposed` : "",
+        isCurves(data) ? `points are their newest values, most of them from before ${level}; the line goes no further down than a little below the median, where the model tells no difference` : level && `at ${level}`,
+        data.trial !== null && data.trial !== undefined ? `as it stood when trial ${data.trial} was ${isCurves(data) ? "next" : "proposed"}` : "",
         outsideNote(y.outside, "the axis"),
         leftOut(data),
       ]
@@ -96,6 +97,8 @@ export function mount(panel, page) {
   return { refresh };
 }
 
+// A model of learning curves draws what it expects at the end of training; most trials never come there.
+const isCurves = ({ surrogate }) => surrogate === "curves";
 const leftOut = ({ left_out: out }) => Object.values(out ?? {}).join("; ");
 
 function spanOf(x, log) {
@@ -327,9 +330,10 @@ function readIt(data, page, isTpe) {
   const held = data.incumbent ? `the others as in trial ${data.incumbent.trial}` : "the others at the best trial's values";
   const good = page.maximize ? "high" : "low";
   const then = data.next?.length ? `, and the dashed line is the ${data.parameter} that it tries next, with others of its choice` : "";
+  const end = isCurves(data) ? ` after ${levelText(page.resourceName, data.resource)}` : "";
   return isTpe
     ? `The sampler asks where along ${data.parameter} the good trials are dense and the others rare: the ratio below is highest there${then}.`
-    : `The line is the ${page.metricName} that the model expects along ${data.parameter} with ${held}, the band where it deems 95 % likely; below stands what a trial there would be worth (great where the line is ${good} or the band wide)${then}.`;
+    : `The line is the ${page.metricName} that the model expects${end} along ${data.parameter} with ${held}, the band where it deems 95 % likely; below stands what a trial there would be worth (great where the line is ${good} or the band wide)${then}.`;
 }
 
 function inWords(data, page) {

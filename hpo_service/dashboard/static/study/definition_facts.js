@@ -5,7 +5,7 @@ import { number } from "../core/format.js";
 const LOG = new Set(["loguniform", "qloguniform", "log_integer", "power_of_two", "lognormal"]);
 const WHOLE = new Set(["integer", "log_integer", "power_of_two"]);
 const LISTED = new Set(["choice", "ordinal", "constant"]);
-const MODELS = new Set(["gp", "tpe", "rungs"]); // that of `curves` is not drawn along a parameter
+const MODELS = new Set(["gp", "tpe", "rungs", "curves"]);
 const LADDERS = new Set(["curves", "rungs"]);
 const RUNGS = new Set(["successive_halving", "hyperband", "bohb", "dehb", "asha", "pasha"]);
 
