@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import statistics
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ import httpx
 from benchmarks import children, databases, server
 from benchmarks.asking_clients import CLIENTS
 from benchmarks.harness import Figure, Options, Outcome, Table
+from hpo_service.store.database import open_database
 
 SPACE = {
     "lr": {"type": "loguniform", "low": 1e-5, "high": 1e-1},
@@ -42,20 +43,22 @@ class Runs:
     algorithm: str
     per_s: list[float] = field(default_factory=list)
     cpu_ms: list[float] = field(default_factory=list)
+    database_ms: list[float] = field(default_factory=list)
     client_ms: list[float] = field(default_factory=list)
     ask_ms: list[float] = field(default_factory=list)
     tell_ms: list[float] = field(default_factory=list)
 
-    def add(self, found: dict[str, Any], cpu_s: float | None = None) -> None:
+    def add(self, found: dict[str, Any], cpu_s: float | None = None, database_s: float = 0.0) -> None:
         self.per_s.append(found["trials"] / found["seconds"])
         self.client_ms.append(1e3 * found["client_cpu_s"] / found["trials"])
         if cpu_s is not None:
             self.cpu_ms.append(1e3 * cpu_s / found["trials"])
+            self.database_ms += [1e3 * database_s / found["trials"]] if database_s else []
             self.ask_ms.append(found["ask_ms"])
             self.tell_ms.append(found["tell_ms"])
 
     def row(self) -> tuple[Any, ...]:
-        parts = (self.per_s, self.cpu_ms, self.client_ms, self.ask_ms, self.tell_ms)
+        parts = (self.per_s, self.cpu_ms, self.database_ms, self.client_ms, self.ask_ms, self.tell_ms)
         return (self.name, self.algorithm, *(statistics.median(part) if part else None for part in parts))
 
 
@@ -65,35 +68,50 @@ def run(options: Options) -> Outcome:
     kinds = [databases.SQLITE] if lacking else [databases.SQLITE, databases.POSTGRESQL]
     found: list[Runs] = []
     for kind in kinds:
-        with serving(kind, options.scratch) as urls:
-            found += [ours(kind, urls, name, trials=trials, rounds=rounds) for name in ALGORITHMS]
-            several = [ours(kind, urls, name, trials=trials, rounds=1, n=8) for name in ALGORITHMS]
+        with serving(kind, options.scratch) as served:
+            found += [ours(kind, served, name, trials=trials, rounds=rounds) for name in ALGORITHMS]
+            several = [ours(kind, served, name, trials=trials, rounds=1, n=8) for name in ALGORITHMS]
         found += several
     found += [optuna(name, options.scratch, trials=trials // 2, rounds=rounds) for name in ALGORITHMS]
     return _outcome(found, lacking)
 
 
+@dataclass(frozen=True)
+class Serving:
+    """Addresses of API processes, and the CPU seconds so far of their database's server."""
+
+    urls: list[str]
+    database_cpu_s: Callable[[], float]
+
+    def cpu_s(self) -> float:
+        """CPU seconds so far of the API processes."""
+        return sum(server.own_cpu_seconds(url) for url in self.urls)
+
+
 @contextlib.contextmanager
-def serving(kind: str, scratch: Path) -> Iterator[list[str]]:
-    """The addresses of API processes without a controller: one with SQLite, several that share a PostgreSQL."""
+def serving(kind: str, scratch: Path) -> Iterator[Serving]:
+    """API processes without a controller: one with SQLite, several that share a PostgreSQL."""
     with databases.fresh(kind, scratch / kind) as url, contextlib.ExitStack() as stack:
         count = 1 if kind == databases.SQLITE else PROCESSES
         folders = [scratch / f"{kind}-{number}" for number in range(count)]
         given = "" if kind == databases.SQLITE else url
-        yield [
+        urls = [
             stack.enter_context(server.running(folder, controller=False, database_url=given)) for folder in folders
         ]  # fmt: skip
+        db = stack.enter_context(contextlib.closing(open_database(url))) if given else None
+        yield Serving(urls, lambda: 0.0 if db is None else databases.server_cpu_seconds(db))
 
 
-def ours(kind: str, urls: list[str], algorithm: str, *, trials: int, rounds: int, n: int = 1) -> Runs:
+def ours(kind: str, served: Serving, algorithm: str, *, trials: int, rounds: int, n: int = 1) -> Runs:
     """Studies led one after another by the clients; the first, shorter one is not counted."""
+    urls = served.urls
     processes = f", {len(urls)} API processes" if len(urls) > 1 else ""
     runs = Runs(name=f"REST on {kind}{processes}" + (f", {n} trials an ask" if n > 1 else ""), algorithm=algorithm)
     lead(urls, algorithm, trials=50, seed=99, n=n)
     for number in range(rounds):
-        before = sum(server.own_cpu_seconds(url) for url in urls)
+        cpu_s, database_s = served.cpu_s(), served.database_cpu_s()
         answer = lead(urls, algorithm, trials=trials, seed=number, n=n)
-        runs.add(answer, sum(server.own_cpu_seconds(url) for url in urls) - before)
+        runs.add(answer, served.cpu_s() - cpu_s, served.database_cpu_s() - database_s)
     return runs
 
 
@@ -126,7 +144,16 @@ def definition(algorithm: str, trials: int, seed: int) -> dict[str, Any]:
 
 
 def _outcome(found: list[Runs], lacking: str | None) -> Outcome:
-    headings = ("contender", "algorithm", "trials/s", "server CPU ms", "client CPU ms", "ask ms", "tell ms")
+    headings = (
+        "contender",
+        "algorithm",
+        "trials/s",
+        "server CPU ms",
+        "database CPU ms",
+        "client CPU ms",
+        "ask ms",
+        "tell ms",
+    )
     figures: list[Figure] = []
     for name, target in TARGETS.items():
         rates = {one.name: statistics.median(one.per_s) for one in found if one.algorithm == name}
