@@ -135,7 +135,7 @@ class Database:
 
     def _transaction(self, name: str, work: Callable[[Tx], T]) -> T:
         with self.engine.connect().execution_options(hpo_write=True) as conn, conn.begin():
-            tx = Tx(conn, self.clock)
+            tx = Tx(conn, self.clock, writes=True)
             result = work(tx)
             tx.settle()
             self.failpoint(f"commit:before:{name}")

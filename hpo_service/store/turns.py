@@ -29,6 +29,13 @@ PREPARED_AFTER = 3
 """A statement is prepared when a connection sends it for so manieth time."""
 PREPARED_MOST = 256
 _KEPT = "hpo_prepared"
+_AS_IT_IS: tuple[bytes, ...] = ()
+_BY_KEYS = (
+    b"SELECT set_config('enable_seqscan', 'off', true), set_config('enable_hashjoin', 'off', true), "
+    b"set_config('enable_mergejoin', 'off', true)",
+)
+"""Verbs that write find their rows by keys. A plan that is made while a table is small, and kept, would read all of it
+when it is large."""
 STALE = frozenset({"0A000", "26000"})
 """What the server says of a prepared statement whose table changed, or that it does not know any more."""
 
@@ -74,8 +81,9 @@ def watch(engine: Engine) -> None:
 class Turns:
     """The turns of one transaction on a connection that SQLAlchemy began and ends."""
 
-    def __init__(self, conn: Connection) -> None:
+    def __init__(self, conn: Connection, *, writes: bool) -> None:
         self._conn = conn
+        self._settings = _BY_KEYS if writes else _AS_IT_IS
         self._waiting: list[tuple[str, Sequence[Any], Check | None]] = []
         self._loaded: Any = None
 
@@ -111,7 +119,7 @@ class Turns:
         raw: Any = self._conn.connection.driver_connection
         kept = self._conn.info.setdefault(_KEPT, _Prepared())
         try:
-            return _turn(raw, kept, dumped, commit=commit)
+            return _turn(raw, kept, dumped, settings=self._settings, commit=commit)
         except psycopg.Error as error:
             if error.sqlstate in STALE:
                 kept.forget()
@@ -150,7 +158,7 @@ def _check(waiting: Iterable[tuple[str, Sequence[Any], Check | None]], results: 
 
 def _turn(
     raw: psycopg.Connection[Any], kept: _Prepared, statements: Sequence[tuple[str, Sequence[bytes | None]]], *,
-    commit: bool,
+    settings: Sequence[bytes], commit: bool,
 ) -> list[PGresult]:  # fmt: skip
     """Send it all at once, then read all answers; raises psycopg.Error for the first that fails."""
     from psycopg.pq import TransactionStatus
@@ -162,6 +170,9 @@ def _turn(
     if pgconn.transaction_status == TransactionStatus.IDLE:
         pgconn.send_query_params(b"BEGIN", None)
         told.append(False)
+        for command in settings:
+            pgconn.send_query_params(command, None)
+            told.append(False)
     for sql, values in statements:
         name = kept.names.get(sql) or fresh.get(sql)
         if name is None and (name := kept.due(sql)) is not None:

@@ -94,7 +94,7 @@ class Tx:
 
     On PostgreSQL bulk writes wait until something is read, or until the end, and go there in one turn (`turns`)."""
 
-    def __init__(self, conn: Connection, clock: Callable[[], int] | None) -> None:
+    def __init__(self, conn: Connection, clock: Callable[[], int] | None, *, writes: bool = False) -> None:
         self._conn = conn
         self.appended: list[Event] = []
         self.locked: dict[str, Any] = {}  # the studies whose rows it holds, as they stand in it; see `eventlog`
@@ -103,7 +103,7 @@ class Tx:
         self.events: list[tuple[Any, ...]] = []  # rows of events that are
         self.trials: dict[tuple[str, int], Standing] = {}  # of locked studies, as it has changed them last
         self.sqlite = conn.dialect.name == "sqlite"
-        self._turns = Turns(conn)
+        self._turns = Turns(conn, writes=writes)
         self._clock = clock
         self._now: int | None = None
 
