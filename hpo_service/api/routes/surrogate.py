@@ -36,8 +36,9 @@ def get_surrogate(
     shared: SharedDep,
     parameter: Annotated[str | None, Query(max_length=128, description="Left out: the first one.")] = None,
 ) -> Response:
-    """What the surrogate expects along one parameter, the others at the incumbent: mean and 95 % band (`gp`; `curves`: at
-    the end of training) or the densities of good and other trials (`tpe`), the acquisition function, the observations, the newest proposals."""
+    """What the surrogate expects along one parameter, the others at the incumbent: mean and 95 % band (`gp`, and
+    `curves` at the end of training) or the densities of good and other trials (`tpe`), the acquisition function, the
+    observations, the newest proposals."""
     stored = surrogate_views.view(shared.db, study.id)
     made = study.last_seq if stored is None else int(stored.at.timestamp() * 1e6)
 
