@@ -9,6 +9,7 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -123,6 +124,18 @@ class Server:
                 self.process.kill()
                 self.process.wait(timeout=10)
         return int(self.process.returncode)
+
+
+@contextlib.contextmanager
+def showing(data: Path) -> Iterator[Server]:
+    """A server over `data` that answers and decides nothing: for what is stored, and for clients that train."""
+    server = Server(data, arguments=("--no-controller",))
+    try:
+        server.start(ready=False)
+        server.wait_ready("/healthz")
+        yield server
+    finally:
+        server.stop()
 
 
 def kill_9(pid: int) -> None:

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, ConsoleMessage, Page, Response, ViewportSize, expect, sync_playwright
 
-from tests.acceptance.processes import Server
+from tests.acceptance.processes import Server, showing
 from tests.browser import gallery
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -64,13 +64,8 @@ def shown(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gallery]:
     if made:
         shutil.copytree(made, folder, dirs_exist_ok=True)
     ids = gallery.stored(folder) if made else gallery.fill(folder)
-    server = Server(folder, arguments=("--no-controller",))
-    try:
-        server.start(ready=False)
-        server.wait_ready("/healthz")
+    with showing(folder) as server:
         yield Gallery(server, ids)
-    finally:
-        server.stop()
 
 
 @pytest.fixture(scope="session")

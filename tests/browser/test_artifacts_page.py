@@ -17,7 +17,7 @@ from hpo_service.settings import Settings
 from hpo_service.store import artifacts, logs
 from hpo_service.store.artifacts import ArtifactItem
 from hpo_service.store.database import open_database
-from tests.acceptance.processes import Server
+from tests.acceptance.processes import Server, showing
 from tests.storelib import World
 
 pytestmark = pytest.mark.browser
@@ -75,13 +75,8 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
         logs.append_logs(db, [(world.id, trial, 1, "\n".join(lines) + "\n")])
     world.collect(world.report(0, 0, 0.5), world.report(1, 0, 0.4), world.report(2, 0, 0.3))
     db.close()
-    server = Server(folder, arguments=("--no-controller",))
-    try:
-        server.start(ready=False)
-        server.wait_ready("/healthz")
+    with showing(folder) as server:
         yield Place(server, world.id, settings.resolved_database_url, files)
-    finally:
-        server.stop()
 
 
 def keep(world: World, files: ArtifactFiles, trial: int, number: int, name: str, body: bytes, kind: str) -> None:

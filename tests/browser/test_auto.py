@@ -13,7 +13,7 @@ from hpo_service.client import Client
 from hpo_service.foreign.history import History, OldTrial
 from hpo_service.store.database import open_database
 from search_spaces import LogUniform, SearchSpace
-from tests.acceptance.processes import Server
+from tests.acceptance.processes import showing
 from tests.browser import gallery
 from tests.browser.conftest import Opener
 
@@ -24,10 +24,7 @@ SPACE = SearchSpace.from_definition({"lr": LogUniform(1e-6, 1)})
 @pytest.fixture(scope="module")
 def study(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, str, str]]:
     """The address of a study of `auto`, why it picked what it picked, and the name of the study that it began from."""
-    server = Server(Path(tmp_path_factory.mktemp("auto")), arguments=("--no-controller",))
-    try:
-        server.start(ready=False)
-        server.wait_ready("/healthz")
+    with showing(Path(tmp_path_factory.mktemp("auto"))) as server:
         trials = tuple(
             OldTrial(
                 params={"lr": 10.0 ** -(1 + k / 4)}, state="finished", reports=[(0, 1.0, {"val_loss": abs(k - 6) / 10})]
@@ -52,8 +49,6 @@ def study(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, str, 
             assert made.info.chosen is not None
             assert made.info.warm_start is not None
             yield f"{server.url}/studies/{made.id}", made.info.chosen.reason, made.info.warm_start.sources[0].name
-    finally:
-        server.stop()
 
 
 def test_the_page_says_what_was_picked_why_and_what_it_began_from(
@@ -82,13 +77,8 @@ def ran(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         made = gallery.run(db, folder, gallery.study("by curves", auto, budget={"resource": 200}), 0, moment)
     finally:
         db.close()
-    server = Server(folder, arguments=("--no-controller",))
-    try:
-        server.start(ready=False)
-        server.wait_ready("/healthz")
+    with showing(folder) as server:
         yield f"{server.url}/studies/{made}"
-    finally:
-        server.stop()
 
 
 def test_the_model_of_learning_curves_is_drawn_at_the_end_of_training(ran: str, open_page: Opener) -> None:

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from playwright.sync_api import expect
 
-from tests.acceptance.processes import Server
+from tests.acceptance.processes import Server, showing
 from tests.browser.conftest import Opener
 
 pytestmark = pytest.mark.browser
@@ -68,18 +68,15 @@ class Served:
 
 @pytest.fixture(scope="module")
 def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
-    server = Server(tmp_path_factory.mktemp("confirmation"), arguments=("--no-controller",))
-    try:
-        server.start(ready=False)
-        server.wait_ready("/healthz")
-        with httpx.Client(base_url=f"{server.url}/api/v1", timeout=30) as rest:
-            search = rest.post("/studies", json=DEFINITION).json()["id"]
-            found = Served(server, rest, search)
-            values = np.linspace(0.8, 0.95, 12)
-            found.train(search, lambda number: {"value": float(values[number])})
-            yield found
-    finally:
-        server.stop()
+    with (
+        showing(tmp_path_factory.mktemp("confirmation")) as server,
+        httpx.Client(base_url=f"{server.url}/api/v1", timeout=30) as rest,
+    ):
+        search = rest.post("/studies", json=DEFINITION).json()["id"]
+        found = Served(server, rest, search)
+        values = np.linspace(0.8, 0.95, 12)
+        found.train(search, lambda number: {"value": float(values[number])})
+        yield found
 
 
 def test_a_confirmation_is_begun_by_a_button_and_told_on_both_pages(served: Served, open_page: Opener) -> None:

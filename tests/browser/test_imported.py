@@ -12,7 +12,7 @@ from playwright.sync_api import expect
 from hpo_service.client import Client
 from hpo_service.foreign.history import History, OldTrial
 from search_spaces import LogUniform, SearchSpace
-from tests.acceptance.processes import Server
+from tests.acceptance.processes import Server, showing
 from tests.browser.conftest import Opener
 
 pytestmark = pytest.mark.browser
@@ -28,10 +28,7 @@ def curve(k: int) -> list[tuple[int, float, dict[str, float]]]:
 @pytest.fixture(scope="module")
 def old(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Server, str]]:
     """A server with one imported study of 14 trials, and the study's address."""
-    server = Server(Path(tmp_path_factory.mktemp("imported")), arguments=("--no-controller",))
-    try:
-        server.start(ready=False)
-        server.wait_ready("/healthz")
+    with showing(Path(tmp_path_factory.mktemp("imported"))) as server:
         trials = tuple(
             OldTrial(
                 params={"lr": 10.0 ** -(1 + k / 4)},
@@ -53,8 +50,6 @@ def old(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Server, str]
         with Client(server.url) as client:
             study = client.import_history(history).study
         yield server, f"{server.url}/studies/{study.id}"
-    finally:
-        server.stop()
 
 
 def test_the_study_page_tells_where_its_trials_came_from(old: tuple[Server, str], open_page: Opener) -> None:

@@ -12,7 +12,7 @@ from playwright.sync_api import expect
 from hpo_service.store import reading
 from hpo_service.store.database import open_database
 from hpo_service.store.rows import TrialRow
-from tests.acceptance.processes import Server
+from tests.acceptance.processes import showing
 from tests.browser import gallery
 from tests.browser.conftest import Opener
 
@@ -31,13 +31,8 @@ def study(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, list[
         trials = list(reading.iter_trials(db, made))
     finally:
         db.close()
-    server = Server(folder, arguments=("--no-controller",))
-    try:
-        server.start(ready=False)
-        server.wait_ready("/healthz")
+    with showing(folder) as server:
         yield f"{server.url}/studies/{made}", trials
-    finally:
-        server.stop()
 
 
 def test_the_schedule_tells_whose_weights_were_trained_with_what(
