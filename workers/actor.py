@@ -35,9 +35,7 @@ from workers.session_fused import FusedAttempts
 from workers.tracebacks import format_exception, summary
 
 BATCH_SECONDS = 0.05
-FUSED_BATCH_SECONDS = (
-    0.1  # lanes report together and often: half as many batches, which cost as much as an epoch of a lane
-)
+FUSED_BATCH_SECONDS = 0.1  # lanes report together and often, and a batch costs as much as an epoch of a lane
 SOON_SECONDS = 0.005  # a beginning and an end wait so long for what follows at once: sending costs half a millisecond
 LEAVE_SECONDS = 0.5  # for the last messages to be read before the process ends
 TURN_SECONDS = 30.0  # an earlier call that does not come within it never will

@@ -215,6 +215,13 @@ def determinism(*, asked: bool) -> dict[str, Any]:
     }
 
 
+def products(device: str) -> str:
+    """Whose matrix products a recipe's networks are trained with on this device."""
+    from workers.loops import products  # lazy: recipes need torch, functions may not
+
+    return products.said(device)
+
+
 def files_digest(files: Mapping[str, Path]) -> str:
     """SHA-256 over names and contents, in the order of the names."""
     sha = hashlib.sha256()

@@ -120,7 +120,7 @@ class Attempt:
             "method": PLAIN,
             "width": order.width,
             "determinism": environment.determinism(asked=order.deterministic),
-            **({} if prepared.task is None else {"products": _products(self._worker.device)}),
+            **({} if prepared.task is None else {"products": environment.products(self._worker.device)}),
             **({"processes": order.processes} if order.processes > 1 else {}),
             **({"gpu": self._worker.gpu} if 0 < self._worker.gpu < 1 else {}),
         }
@@ -243,12 +243,6 @@ class Attempt:
             gpu_peak_memory_bytes=_sum(self._usage.gpu_peak_bytes(), group.gpu_peak_memory_bytes),
             gpu_utilisation=self._usage.gpu_mean_utilisation(),
         )
-
-
-def _products(device: str) -> str:
-    from workers.loops import products  # lazy: recipes need torch, functions may not
-
-    return products.said(device)
 
 
 def _sum(own: int | None, theirs: int | None) -> int | None:

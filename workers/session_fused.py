@@ -187,13 +187,11 @@ class FusedAttempts:
             self._end(lane, None)
 
     def _environment(self, prepared: trainables.Prepared) -> dict[str, Any]:
-        from workers.loops import products  # lazy, for torch's sake
-
         asked = any(order.deterministic for order in self._launch.orders)
         run = {
             "method": FUSED,
             "width": self._launch.width,
-            "products": products.said(self._worker.device),
+            "products": environment.products(self._worker.device),
             "determinism": environment.determinism(asked=asked),
         }
         return environment.capture(device=self._worker.device, code=prepared.code, data=prepared.data, run=run)

@@ -1,14 +1,14 @@
 """Modules of proposals that are slow to import, in a process that computes on one thread from then on.
 
 Their matrices are small: more threads take twice the CPU for the same answer, from trials that train on the same
-machine, and may round otherwise. Limited are the libraries of this process; what its children read from their
-environment stays as it is.
+machine, and may round otherwise. Limited are the libraries of NumPy and SciPy in this process; what its children read
+from their environment stays as it is. Torch's threads are not its process' but each thread's: who computes with torch
+sets them there (`process`, `hypervolume`).
 """
 
 from __future__ import annotations
 
 import importlib
-import sys
 from types import ModuleType
 
 _known: dict[str, ModuleType] = {}
@@ -27,7 +27,4 @@ def imported(name: str) -> ModuleType:
 def _limit() -> None:
     import threadpoolctl  # reads which libraries are loaded: after the import
 
-    threadpoolctl.threadpool_limits(limits=1)
-    torch = sys.modules.get("torch")
-    if torch is not None:
-        torch.set_num_threads(1)
+    threadpoolctl.threadpool_limits(limits=1, user_api="blas")

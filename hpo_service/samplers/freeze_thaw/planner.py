@@ -127,15 +127,15 @@ class Planner:
                 if may_start and rng.random() < (STILL_ANYWHERE if still else ANYWHERE):
                     found: Move | None = self._anywhere(rng, scene.look)
                 else:
-                    found = (
-                        self._by_rank(posterior, rng, afford, evidence, best=best, scale=scale)
-                        if still and may_start
-                        else None
-                    )
-                    found = found or self._best(
-                        posterior, rng, afford, evidence, best=best, scale=scale, left=left,
-                        look=scene.look if may_start else None,
-                    )  # fmt: skip
+                    by_rank = still and may_start and rng.random() < BY_RANK
+                    on = promoted(self.levels, evidence, afford) if by_rank else None
+                    if on is not None:
+                        found = self._on(posterior, on, best=best, scale=scale, reason=RANKED)
+                    else:
+                        found = self._best(
+                            posterior, rng, afford, evidence, best=best, scale=scale, left=left,
+                            look=scene.look if may_start else None,
+                        )  # fmt: skip
                 if found is None:
                     break
                 moves.append(found if scene.lawful else replace(found, gain=None))
@@ -269,20 +269,6 @@ class Planner:
         if pick is None:
             return None
         return self._on(posterior, pick[0], best=best, scale=scale, reason=_promises(promise * scale))
-
-    def _by_rank(
-        self,
-        posterior: Posterior,
-        rng: np.random.Generator,
-        paused: Sequence[Paused],
-        evidence: Evidence,
-        *,
-        best: float,
-        scale: float,
-    ) -> Move | None:
-        """Now and then, the trial whose turn it is by rank."""
-        on = promoted(self.levels, evidence, paused) if rng.random() < BY_RANK else None
-        return None if on is None else self._on(posterior, on, best=best, scale=scale, reason=RANKED)
 
     def _on(self, posterior: Posterior, one: Paused, *, best: float, scale: float, reason: str) -> Move:
         """A paused trial goes on to the next level."""

@@ -18,17 +18,14 @@ modules = sys.argv[1:]
 assert [imported(name).__name__ for name in modules] == [f"hpo_service.samplers.{name}" for name in modules]
 import threadpoolctl
 print(json.dumps({
-    "libraries": {one["filepath"]: one["num_threads"] for one in threadpoolctl.threadpool_info()},
-    "torch": sys.modules["torch"].get_num_threads() if "torch" in sys.modules else None,
+    "libraries": {o["filepath"]: o["num_threads"] for o in threadpoolctl.threadpool_info() if o["user_api"] == "blas"},
     "same environment": threads(os.environ) == before,
 }))
 """
 
 
-@pytest.mark.parametrize(("modules", "torch"), [(("freeze_thaw.planner",), None), (("parzen", "process"), 1)])
-def test_the_process_computes_on_one_thread_and_its_children_as_they_please(
-    modules: tuple[str, ...], torch: int | None
-) -> None:
+@pytest.mark.parametrize("modules", [("freeze_thaw.planner",), ("parzen", "process")])
+def test_the_process_computes_on_one_thread_and_its_children_as_they_please(modules: tuple[str, ...]) -> None:
     free = {name: value for name, value in os.environ.items() if not name.endswith("_NUM_THREADS")}
     more = {"OPENBLAS_NUM_THREADS": "2", "OMP_NUM_THREADS": "2"}
     told = subprocess.run(
@@ -37,5 +34,4 @@ def test_the_process_computes_on_one_thread_and_its_children_as_they_please(
     found = json.loads(told.stdout)
     assert found["libraries"], "some numeric library was found"
     assert set(found["libraries"].values()) == {1}
-    assert found["torch"] == torch
     assert found["same environment"]
