@@ -70,6 +70,11 @@ class LaneBatches:
         return -(-self._rows // self._size)
 
     @property
+    def size(self) -> int:
+        """Rows per batch; the last batch of an epoch may have fewer."""
+        return self._size
+
+    @property
     def rows(self) -> int:
         """Rows per epoch of each lane."""
         return self._rows

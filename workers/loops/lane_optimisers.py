@@ -1,7 +1,8 @@
 """The optimisers of `optimisers`, a step of all lanes at once: the same formulas with a setting of its own per lane.
 
 The kind is common to the lanes. What hangs on a lane, a step or the schedule is worked out on the host for a whole
-epoch and moved to the device once.
+epoch and moved to the device once. A step itself is the device's work alone: what the host counts is counted apart
+(`took`), so that a step can be recorded and replayed.
 """
 
 from __future__ import annotations
@@ -19,6 +20,8 @@ from workers.loops.lane_storage import Blocks
 from workers.loops.optimisers import RULES
 
 _Numbers = npt.NDArray[np.float64]
+Now = Mapping[str, list[Tensor]]
+"""The numbers of one step: name → [lanes, 1], once per block."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,7 +35,7 @@ class LaneSettings:
 
 
 class LaneOptimiser:
-    """State of all lanes. `plan` an epoch, then take its steps in order."""
+    """State of all lanes. `plan` an epoch, take its steps in order, and say how many it `took`."""
 
     def __init__(self, kind: str, settings: LaneSettings, *, values: Blocks, grads: Blocks) -> None:
         self._kind = kind
@@ -45,8 +48,9 @@ class LaneOptimiser:
         self._moving = bool(self._momentum.any())
         self._steps = np.zeros(values.lanes, dtype=np.int64)
         self._state = {name: values.like() for name in self._names()}
+        self._moved = values.flat  # what is planned, on the device: [names, steps, lanes, 1]
         self._planned: dict[str, Sequence[Tensor]] = {}
-        self._now: dict[str, list[Tensor]] = {}
+        self._now: Now = {}
 
     def _names(self) -> tuple[str, ...]:
         velocity = ("velocity",) if self._moving else ()
@@ -64,8 +68,8 @@ class LaneOptimiser:
         if RULES[self._kind] == "adam":
             numbers |= self._adam_numbers(rates)
         stacked = np.stack([np.broadcast_to(n, rates.shape) for n in numbers.values()])[..., None]
-        moved = torch.from_numpy(stacked.astype(np.float32)).to(self._values.flat.device)
-        self._planned = {name: part.unbind(0) for name, part in zip(numbers, moved, strict=True)}
+        self._moved = torch.from_numpy(stacked.astype(np.float32)).to(self._values.flat.device)
+        self._planned = {name: part.unbind(0) for name, part in zip(numbers, self._moved, strict=True)}
 
     def _adam_numbers(self, rates: _Numbers) -> dict[str, _Numbers]:
         """m / (1-β1^t) / (√(v / (1-β2^t)) + ε), its corrections moved into the rate and ε."""
@@ -78,11 +82,31 @@ class LaneOptimiser:
             "second": 1.0 - self._beta2,
         }
 
-    def step(self, index: int) -> None:
-        """Step `index` of the plan: changes the values, by gradients that it overwrites."""
+    def now(self, index: int) -> Now:
+        """The numbers of step `index` of the plan."""
         blocks = len(self._values.each)
-        self._now = {name: [each[index]] * blocks for name, each in self._planned.items()}
-        self._steps += 1
+        return {name: [each[index]] * blocks for name, each in self._planned.items()}
+
+    def numbers(self, index: int) -> Tensor:
+        """The same as one tensor, [names, lanes, 1]."""
+        return self._moved[:, index]
+
+    def named(self, numbers: Tensor) -> Now:
+        """Views of what `numbers` gives, or of memory like it, in the form that `step` takes."""
+        blocks = len(self._values.each)
+        return {name: [each] * blocks for name, each in zip(self._planned, numbers, strict=True)}
+
+    def state(self) -> list[Tensor]:
+        """All that a step reads and leaves changed beside the gradients: the values, and what is remembered of them."""
+        return [self._values.flat, *(blocks.flat for blocks in self._state.values())]
+
+    def took(self, steps: int) -> None:
+        """Count the steps that were taken: what is planned next begins behind them."""
+        self._steps += steps
+
+    def step(self, now: Now) -> None:
+        """Change the values, by gradients that it overwrites. On the device alone."""
+        self._now = now
         if "decay" in self._now:
             if self._kind == "adamw":
                 torch._foreach_mul_(self._values.each, self._now["decay"])

@@ -22,6 +22,7 @@ from workers.loops.lane_losses import lane_loss
 from workers.loops.lane_networks import lane_network, turned_weights
 from workers.loops.lane_optimisers import LaneClipping, LaneOptimiser, LaneSettings
 from workers.loops.lane_size import values_kept_per_row
+from workers.loops.lane_step import LaneStep
 from workers.loops.lane_storage import LaneStorage
 from workers.loops.products import one_thread
 from workers.loops.progress import EVALUATED_ROWS
@@ -72,7 +73,8 @@ class LaneLearner:
         self._ungraphed: Callable[[], AbstractContextManager[Any]] = torch.inference_mode if by_hand else torch.no_grad
         values, grads = self._storage.values, self._storage.grads
         self._optimiser = LaneOptimiser(str(each[0]["optimizer"]), _settings(each), values=values, grads=grads)
-        self._clip = LaneClipping([float(params["grad_clip"]) for params in each], grads)
+        clip = LaneClipping([float(params["grad_clip"]) for params in each], grads)
+        self._step = LaneStep(network=self._network, loss=self._loss, clip=clip, optimiser=self._optimiser)
         self._schedules = [_schedule(params, horizon) for params, horizon in zip(each, horizons, strict=True)]
 
     def epoch(self, numbers: Sequence[int], *, most_batches: int | None = None) -> list[dict[str, float]]:
@@ -140,20 +142,22 @@ class LaneLearner:
         return torch.stack(totals).sum(0), rows
 
     def _train_on(self, stretch: Stretch, first: int, steps: int) -> Tensor:
-        network, loss, optimiser = self._network, self._loss, self._optimiser
         kept: list[Tensor] = []  # of all outputs, a view for every batch
-        x, target = stretch.x.unbind(0), loss.prepared(stretch.y).unbind(0)
-        for i in range(steps):
-            out = network.forward(x[i], stretch.masks[i]).movedim(1, -1).contiguous()
+        for i, out in enumerate(self._stepped(stretch, first, steps)):
             if not kept:
                 outputs = out.new_empty(*out.shape[:-1], steps * out.shape[-1])
                 kept = list(torch.split(outputs, out.shape[-1], -1))
             kept[i].copy_(out)
-            network.backward(loss.gradient(out, target[i]).movedim(-1, 1))
-            self._clip()
-            optimiser.step(first + i)
+        self._optimiser.took(steps)
         y = stretch.y[:steps].transpose(0, 1).flatten(1, 2)
-        return loss.totals(outputs, y, smoothed=True)
+        return self._loss.totals(outputs, y, smoothed=True)
+
+    def _stepped(self, stretch: Stretch, first: int, steps: int) -> Iterator[Tensor]:
+        """The outputs of each step, valid until the next."""
+        step, now = self._step, self._optimiser.now
+        x, target = stretch.x.unbind(0), self._loss.prepared(stretch.y).unbind(0)
+        for i in range(steps):
+            yield step(x[i], stretch.masks[i], target[i], now(first + i))
 
     def _rows_evaluated_at_once(self) -> int:
         kept = values_kept_per_row(self._storage.template, self._rows.x_val) + self._rows.x_val[0].numel()
