@@ -3,9 +3,9 @@
 What is measured, on made-up copies of the preflight's own trial (its model, data and batches, fold 0): the time of an
 epoch, its drawing of batches and its validation included, divided by its steps and by the trials trained in it. Where
 a whole epoch takes long, two shorter ones say what a step costs and what an epoch costs beside its steps; the longer
-takes at least twice as long as the shorter. A warm-up does not count, and what is quickly measured is measured again
-until that finds nothing less. On a CPU with one computing thread figures are processor time, which other processes
-disturb least; else they are wall time.
+takes at least twice as long as the shorter. A warm-up does not count (on a GPU a program settles in it on whether it
+replays recorded steps), and what is quickly measured is measured again until that finds nothing less. On a CPU with one
+computing thread figures are processor time, which other processes disturb least; else they are wall time.
 
 The width is the smallest whose throughput is within 10 % of the best one's, and trials are fused only where that is 1.1
 times as fast as training them one by one: what it costs to put lanes together and to share caches with other workers is
@@ -28,6 +28,7 @@ from workers.loops.alone import learner_of
 from workers.loops.lane_networks import steps_of
 from workers.loops.lanes import LaneLearner
 from workers.loops.progress import EVALUATED_ROWS
+from workers.loops.recorded_steps import SETTLING_STEPS
 from workers.loops.single import Task
 from workers.streams import Streams
 from workers.tracebacks import summary
@@ -121,6 +122,7 @@ class _Measured:
     plain: float = 0.0
     one: float = 0.0  # an epoch of one step, plainly, its validation included
     fused: dict[int, float] = field(default_factory=dict)
+    graphs: dict[int, str] = field(default_factory=dict)  # what came of replaying recorded steps, by width
     stopped: str = ""
 
 
@@ -147,9 +149,18 @@ class _Trials:
 
     def lanes(self, width: int) -> Callable[[int | None], object]:
         """`width` trials that differ in their seeds."""
-        seeds = [self._order.seed + lane for lane in range(width)]
-        learner = LaneLearner([self._task] * width, fold=0, seeds=seeds, horizons=[self._horizon] * width)
+        learner = self.together(width)
         return lambda most: learner.epoch([1] * width, most_batches=most)
+
+    def together(self, width: int) -> LaneLearner:
+        """Their program."""
+        seeds = [self._order.seed + lane for lane in range(width)]
+        return LaneLearner([self._task] * width, fold=0, seeds=seeds, horizons=[self._horizon] * width)
+
+    @property
+    def ahead(self) -> int:
+        """How many epochs such a trial is trained after its first, at most."""
+        return max(0, int(self._horizon) - 1)
 
 
 def _measure_widths(
@@ -164,7 +175,7 @@ def _measure_widths(
             measured.stopped = f"; {width} lanes do not fit into memory"
             return
         try:
-            each, _ = _step_seconds(trials.lanes(width), trials, clock, until=measured.until)
+            each, measured.graphs[width] = _together_seconds(trials, width, clock, until=measured.until)
         except Exception as error:
             if not measured.fused and not memory.is_out_of_memory(error):
                 raise
@@ -174,6 +185,19 @@ def _measure_widths(
         worth_it = measured.fused[width] * WORTH_IT <= measured.plain
         if worth_it if device == "cpu" else measured.fused[width] > before:
             return  # on a CPU there is little more to gain; on a GPU more lanes will not do what these did not
+
+
+def _together_seconds(trials: _Trials, width: int, clock: Callable[[], float], *, until: float) -> tuple[float, str]:
+    """Seconds per step of `width` lanes, and what came of replaying recorded steps. That is settled before anything
+    counts, as it is early in a launch."""
+    learner = trials.together(width)
+
+    def train(most: int | None) -> None:
+        learner.epoch([1] * width, most_batches=most, ahead=trials.ahead)
+
+    while learner.settling and time.monotonic() < until:
+        train(SETTLING_STEPS)
+    return _step_seconds(train, trials, clock, until=until)[0], learner.graphs
 
 
 def _widths(most: int, *, device: str) -> list[int]:
@@ -247,9 +271,10 @@ def _chosen(blank: Calibrated, measured: _Measured) -> Calibrated:
     width = min(w for w, each in fused.items() if each * NEARLY_BEST <= best)
     gain = plain / fused[width]
     said = f"{width} lanes are {gain:.2g} times as fast as one by one{measured.stopped}"
+    graphs = f"; {measured.graphs[width]}" if measured.graphs.get(width) else ""
     if gain < WORTH_IT:
-        return replace(answer, reason=f"{said}: that is not worth it")
-    return replace(answer, method=FUSED, width=width, reason=said)
+        return replace(answer, reason=f"{said}: that is not worth it{graphs}")
+    return replace(answer, method=FUSED, width=width, reason=f"{said}{graphs}")
 
 
 def _clock(device: str) -> Callable[[], float]:

@@ -62,6 +62,7 @@ class _Launch:
         self._outputs: dict[int, list[Outputs]] = {}  # of this epoch, by lane
         self._learners: list[LaneLearner] = []
         self._most = PREFLIGHT_BATCHES if trials[0].preflight else None
+        self._said = False  # what came of replaying recorded steps
         self.alive: set[int] = set()
         self._join(tasks, trials)
         self._source = [*range(len(trials)), *([0] * (width - len(trials)))]  # whom a place trains, or is the clone of
@@ -131,12 +132,21 @@ class _Launch:
         """Train one epoch of every lane, and report those that are alive."""
         began = time.perf_counter()
         numbers = [self._progress[i].epoch + 1 for i in self._source]
-        folds = [learner.epoch(numbers, most_batches=self._most) for learner in self._learners]
+        ahead = max(self._progress[lane].ahead(self._trials[lane].resource_target) for lane in self.alive)
+        folds = [learner.epoch(numbers, most_batches=self._most, ahead=ahead) for learner in self._learners]
+        self._say()
         seconds = (time.perf_counter() - began) / len(self.alive)
         self._tested, self._outputs = None, {}
         for lane in sorted(self.alive):
             metrics = {**spread([fold[self._place[lane]] for fold in folds]), "seconds": seconds}
             self._guarded(lane, partial(self._report, metrics=metrics))
+
+    def _say(self) -> None:
+        """Once, in the log of the first trial that still trains, what came of replaying recorded steps."""
+        said = [learner.graphs for learner in self._learners]
+        if all(said) and not self._said:
+            self._said = True
+            self._trials[min(self.alive)].log(f"{len(self._source)} lanes: {'; '.join(dict.fromkeys(said))}")
 
     def _load(self, lane: int) -> None:
         stored = self._trials[lane].load_checkpoint()

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from workers.data import Fold
+from workers.loops import graphs
 from workers.loops.dense_lanes import DenseLanes
 from workers.loops.lane_batches import LaneBatches, Stretch
 from workers.loops.lane_losses import lane_loss
@@ -26,6 +27,7 @@ from workers.loops.lane_step import LaneStep
 from workers.loops.lane_storage import LaneStorage
 from workers.loops.products import one_thread
 from workers.loops.progress import EVALUATED_ROWS
+from workers.loops.recorded_steps import Given, RecordedSteps
 from workers.loops.schedules import Schedule
 from workers.loops.single import Task, momentum_of
 from workers.loops.testing import Outputs, names_in_test
@@ -39,7 +41,8 @@ class LaneLearner:
     """Networks and their optimisers on one fold; `tasks`, `seeds` and `horizons` have one entry per lane.
 
     The tasks share their data and every parameter that is not a lane's. Where `fresh` is given, only these lanes have
-    first weights of their own; the others are to be loaded.
+    first weights of their own; the others are to be loaded. `replaying` says whether steps may be recorded and replayed
+    where the device can; they come to the same.
     """
 
     def __init__(
@@ -50,6 +53,7 @@ class LaneLearner:
         seeds: Sequence[int],
         horizons: Sequence[float],
         fresh: Collection[int] | None = None,
+        replaying: bool = True,
     ) -> None:
         first, each = tasks[0], [task.params for task in tasks]
         self._device = first.device
@@ -76,22 +80,37 @@ class LaneLearner:
         clip = LaneClipping([float(params["grad_clip"]) for params in each], grads)
         self._step = LaneStep(network=self._network, loss=self._loss, clip=clip, optimiser=self._optimiser)
         self._schedules = [_schedule(params, horizon) for params, horizon in zip(each, horizons, strict=True)]
+        self._recorded = self._recorded_steps() if replaying else None
 
-    def epoch(self, numbers: Sequence[int], *, most_batches: int | None = None) -> list[dict[str, float]]:
-        """Train epoch `numbers[lane]` (from 1) of every lane, validate, and return the metrics of each.
+    @property
+    def graphs(self) -> str:
+        """What came of replaying recorded steps, in words; "" as long as that is not settled, or was not tried."""
+        return "" if self._recorded is None else self._recorded.said
 
-        Nothing waits for the device but the one transfer of all metrics at the end.
+    @property
+    def settling(self) -> bool:
+        """Whether replaying recorded steps is still to be tried, or being tried."""
+        return self._recorded is not None and not self._recorded.said
+
+    def epoch(
+        self, numbers: Sequence[int], *, most_batches: int | None = None, ahead: int = 0
+    ) -> list[dict[str, float]]:
+        """Train epoch `numbers[lane]` (from 1) of every lane, validate, and return the metrics of each. `ahead` says
+        how many epochs are planned after it: whether recording a step is worth it hangs on that, and nothing else does.
+
+        Nothing waits for the device but the one transfer of all metrics at the end, and what a learner's first steps
+        measure where they may be recorded.
         """
         with one_thread(self._device):
-            return self._epoch(numbers, most_batches)
+            return self._epoch(numbers, most_batches, ahead)
 
-    def _epoch(self, numbers: Sequence[int], most_batches: int | None) -> list[dict[str, float]]:
+    def _epoch(self, numbers: Sequence[int], most_batches: int | None, ahead: int) -> list[dict[str, float]]:
         count = self._batches.count if most_batches is None else min(most_batches, self._batches.count)
         starts = [number - 1 for number in numbers]
         done = np.arange(count) / self._batches.count
         rates = np.stack([s.over(start + done) for s, start in zip(self._schedules, starts, strict=True)], axis=1)
         self._optimiser.plan(rates)
-        trained, rows = self._train(numbers, count)
+        trained, rows = self._train(numbers, count, ahead)
         checked, val_rows = self._validate(None if most_batches is None else EVALUATED_ROWS)
         metrics = [*self._loss.metrics(trained, rows), *self._loss.metrics(checked, val_rows)]
         names = self._names
@@ -127,23 +146,31 @@ class LaneLearner:
         self._storage.load_state_dict(lane, stored["model"])
         self._optimiser.load_state_dict(lane, stored["optimiser"])
 
-    def _train(self, numbers: Sequence[int], count: int) -> tuple[Tensor, int]:
+    def _recorded_steps(self) -> RecordedSteps | None:
+        recorder = graphs.recorder_of(self._device)
+        if recorder is None:
+            return None
+        state = [*self._optimiser.state(), *self._storage.buffers.values()]
+        return RecordedSteps(self._step, rows=self._batches.size, state=state, recorder=recorder)
+
+    def _train(self, numbers: Sequence[int], count: int, ahead: int = 0) -> tuple[Tensor, int]:
         """The sums of the loss over the rows trained on, and their number."""
         totals: list[Tensor] = []
         rows = done = 0
+        whole = min(count, self._batches.rows // self._batches.size)  # batches of an epoch, without a smaller last one
         with self._ungraphed():
             for stretch in self._batches.epoch(numbers):
                 steps = min(len(stretch.x), count - done)
-                totals.append(self._train_on(stretch, done, steps))
+                totals.append(self._train_on(stretch, done, steps, to_come=whole * (1 + ahead) - done))
                 rows += steps * stretch.y.shape[2]
                 done += steps
                 if done == count:
                     break
         return torch.stack(totals).sum(0), rows
 
-    def _train_on(self, stretch: Stretch, first: int, steps: int) -> Tensor:
+    def _train_on(self, stretch: Stretch, first: int, steps: int, *, to_come: int) -> Tensor:
         kept: list[Tensor] = []  # of all outputs, a view for every batch
-        for i, out in enumerate(self._stepped(stretch, first, steps)):
+        for i, out in enumerate(self._stepped(stretch, first, steps, to_come)):
             if not kept:
                 outputs = out.new_empty(*out.shape[:-1], steps * out.shape[-1])
                 kept = list(torch.split(outputs, out.shape[-1], -1))
@@ -152,10 +179,15 @@ class LaneLearner:
         y = stretch.y[:steps].transpose(0, 1).flatten(1, 2)
         return self._loss.totals(outputs, y, smoothed=True)
 
-    def _stepped(self, stretch: Stretch, first: int, steps: int) -> Iterator[Tensor]:
+    def _stepped(self, stretch: Stretch, first: int, steps: int, to_come: int) -> Iterator[Tensor]:
         """The outputs of each step, valid until the next."""
         step, now = self._step, self._optimiser.now
         x, target = stretch.x.unbind(0), self._loss.prepared(stretch.y).unbind(0)
+        if self._recorded is not None:
+            each = zip(x, stretch.masks, target, range(first, first + steps), strict=False)
+            given = [Given(x=x, masks=masks, target=target, index=i) for x, masks, target, i in each]
+            yield from self._recorded.take(given, to_come)
+            return
         for i in range(steps):
             yield step(x[i], stretch.masks[i], target[i], now(first + i))
 

@@ -41,6 +41,11 @@ class Progress:
         """True when the epoch just trained is the attempt's last one: there is no other, or it reaches `target`."""
         return self.over or self.epoch >= target
 
+    def ahead(self, target: float) -> int:
+        """How many epochs are planned after the next one; 0 where no end is known. Early stopping may come before."""
+        end = min(target, math.inf if self.last is None else self.last)
+        return 0 if math.isinf(end) else max(0, math.ceil(end) - self.epoch - 1)
+
     def note(self, val_loss: float) -> None:
         """Take in the validation loss of epoch `epoch`."""
         if val_loss < self.best:

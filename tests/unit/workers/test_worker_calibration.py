@@ -43,6 +43,7 @@ class Machine:
         self.trained: list[tuple[int, int | None]] = []
         self.fails: dict[int, Exception] = {}
         self.steps = 0
+        self.graphs = ""
         monkeypatch.setattr("time.monotonic", lambda: self.now)
         monkeypatch.setattr("workers.calibration._clock", lambda device: lambda: self.now)
         monkeypatch.setattr("workers.calibration.learner_of", lambda task, **_: self.learner(task, 1))
@@ -55,7 +56,10 @@ class Machine:
         class Stub:
             """Costs time."""
 
-            def epoch(self, number: int | Sequence[int], *, most_batches: int | None = None) -> None:
+            settling = False
+            graphs = machine.graphs if width > 1 else ""
+
+            def epoch(self, number: int | Sequence[int], *, most_batches: int | None = None, ahead: int = 0) -> None:
                 if width in machine.fails:
                     raise machine.fails[width]
                 machine.trained.append((width, most_batches))
@@ -158,8 +162,8 @@ def test_short_epochs_are_measured_whole_and_the_least_counts(ask: Ask, monkeypa
         stub = epoch(task, width)
         quiet = stub.epoch
 
-        def noisy(number: Any, *, most_batches: int | None = None) -> None:
-            quiet(number, most_batches=most_batches)
+        def noisy(number: Any, *, most_batches: int | None = None, ahead: int = 0) -> None:
+            quiet(number, most_batches=most_batches, ahead=ahead)
             machine.now += next(disturbed, 0.0) if width == 1 and most_batches is None else 0.0
 
         stub.epoch = noisy
@@ -201,6 +205,17 @@ def test_where_time_is_short_few_lanes_are_tried(ask: Ask, monkeypatch: pytest.M
     answer, _ = ask(seconds=8.0)
     assert (answer.method, answer.width, set(answer.fused_s)) == (FUSED, 4, {4})
     assert "16 lanes were not tried for lack of time" in answer.reason
+
+
+def test_what_came_of_graphs_is_said(ask: Ask, monkeypatch: pytest.MonkeyPatch) -> None:
+    machine = Machine(monkeypatch)
+    machine.graphs = "steps as CUDA graphs, 2.3 times as fast as call by call"
+    assert ask(seconds=1e9)[0].reason.endswith("as one by one; steps as CUDA graphs, 2.3 times as fast as call by call")
+    calibration.forget()
+    machine.step_s, machine.graphs = {1: 1e-3, 4: 1.0, 16: 4.0}, "no CUDA graph: there is too little memory left for it"
+    answer, _ = ask(seconds=1e9)
+    assert answer.method == PLAIN
+    assert answer.reason.endswith("that is not worth it; no CUDA graph: there is too little memory left for it")
 
 
 def test_lanes_that_fail_are_not_fused(ask: Ask, monkeypatch: pytest.MonkeyPatch) -> None:
