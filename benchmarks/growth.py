@@ -3,7 +3,8 @@ convolutional network at batches of 32 and 128; on a GPU also for a ResNet, and 
 
 Every point is a process of its own, which trains the plain loop and the lanes in turns; the least of each counts. The
 limit is arithmetic alone: the operations of an epoch, at the rate that a large square matrix product reaches in the
-same process. No Ray, no server: the loops themselves.
+same process. No Ray, no server: the loops themselves. On a GPU, where lanes may replay recorded steps (CUDA graphs),
+the same lanes are trained call by call as well.
 """
 
 from __future__ import annotations
@@ -42,6 +43,12 @@ def run(options: Options) -> Outcome:
             name = f"{network}, batch {batch}: plain ÷ best lanes ({best['lanes']})"
             figures.append(Figure(name=name, value=best["ratio"], unit="×"))
             if device != "cpu":
+                most = max(points, key=lambda point: point["calls_ratio"])
+                name = f"{network}, batch {batch}: call by call ÷ CUDA graphs ({most['lanes']} lanes)"
+                figures.append(Figure(name=name, value=most["calls_ratio"], unit="×"))
+                notes += [
+                    f"{network}, batch {batch}, {p['lanes']} lanes: {p['graphs']}." for p in points if p["graphs"]
+                ]
                 tables.append(_crowd_table(network, batch, points, options))
     if device == "cpu":
         notes.append("No GPU here: of one nothing was measured.")
@@ -73,6 +80,8 @@ def _point(network: str, batch: int, lanes: int, device: str, options: Options) 
 
 def _table(network: str, batch: int, points: list[Point]) -> Table:
     headings = (f"{network}, batch {batch}", "ms/trial-epoch", "plain", "plain ÷ lanes", "limit ms", "of limit", "MB")
+    replayed = all("calls_ratio" in point for point in points)
+    headings += ("calls ÷ graphs",) if replayed else ()
     rows = [
         (
             f"{p['lanes']} lanes",
@@ -82,6 +91,7 @@ def _table(network: str, batch: int, points: list[Point]) -> Table:
             p["limit_ms"],
             p["limit_ms"] / p["lanes_ms"],
             p["megabytes"],
+            *((p["calls_ratio"],) if replayed else ()),
         )
         for p in points
     ]
@@ -119,14 +129,18 @@ def measure(*, network: str, batch: int, lanes: int, device: str, rounds: int) -
         return {"plain_ms": min([*plain_ms, *(_timed(lambda: plain.epoch(2), device) for _ in range(rounds))])}
     before = _held(device)
     together = LaneLearner([task] * lanes, fold=0, seeds=range(lanes), horizons=[100.0] * lanes)
-    together.epoch([1] * lanes)
+    together.epoch([1] * lanes, ahead=99)
     taken = _peak(device) - before
-    lanes_ms = []
+    called = None if device == "cpu" else _called(task, lanes)
+    lanes_ms, calls_ms = [], []
     for _ in range(rounds):
-        lanes_ms.append(_timed(lambda: together.epoch([2] * lanes), device) / lanes)
+        lanes_ms.append(_timed(lambda: together.epoch([2] * lanes, ahead=98), device) / lanes)
+        if called is not None:
+            calls_ms.append(_timed(lambda: called.epoch([2] * lanes), device) / lanes)
         plain_ms.append(_timed(lambda: plain.epoch(2), device))
         if sum(lanes_ms) * lanes > 20_000:
             break  # what takes seconds needs no repeating
+    replayed = {"calls_ratio": min(calls_ms) / min(lanes_ms), "graphs": together.graphs} if calls_ms else {}
     return {
         "lanes": lanes,
         "lanes_ms": min(lanes_ms),
@@ -134,7 +148,17 @@ def measure(*, network: str, batch: int, lanes: int, device: str, rounds: int) -
         "ratio": min(plain_ms) / min(lanes_ms),
         "limit_ms": 1e3 * _operations(task) / _rate(device),
         "megabytes": taken / 1e6,
+        **replayed,
     }
+
+
+def _called(task: Any, lanes: int) -> Any:
+    """The same lanes, which replay nothing."""
+    from workers.loops.lanes import LaneLearner
+
+    learner = LaneLearner([task] * lanes, fold=0, seeds=range(lanes), horizons=[100.0] * lanes, replaying=False)
+    learner.epoch([1] * lanes)
+    return learner
 
 
 def made_up_task(network: str, batch: int, device: str) -> Any:

@@ -77,17 +77,19 @@ class CudaRecorder:
 
     def __init__(self, stream: torch.cuda.Stream) -> None:
         self.stream = stream
+        self.kept = self._step = 0  # bytes, about: of its recording, and of what a step takes
         _living.add(self)
 
     def hindrance(self, needed: int) -> str:
-        """A recording keeps memory of its own, about what a step takes at most beside what it finds."""
+        """A recording keeps memory of its own, about what a step takes at most beside what it finds; torch counts it
+        among what is reserved and not allocated, but nothing else may use it."""
         if _failed:
             return "a recording failed in this process before"
         free, _ = torch.cuda.mem_get_info()
         allocated = torch.cuda.memory_allocated()
-        unused = free + torch.cuda.memory_reserved() - allocated
-        step = torch.cuda.max_memory_allocated() - allocated
-        return "there is too little memory left for it" if unused < 2 * step + needed else ""
+        unused = free + torch.cuda.memory_reserved() - allocated - sum(one.kept for one in _living)
+        self._step = torch.cuda.max_memory_allocated() - allocated
+        return "there is too little memory left for it" if unused < 2 * self._step + needed else ""
 
     @contextmanager
     def aside(self) -> Iterator[None]:
@@ -117,6 +119,7 @@ class CudaRecorder:
             if not memory.is_out_of_memory(first_cause(error)):
                 _failed.append(graph)
             raise
+        self.kept = self._step
         return _CudaRecording(graph, out)
 
     def now(self) -> float:

@@ -23,11 +23,11 @@ _FORBIDDEN = ("_local_scalar_dense", "nonzero", "masked_select", "equal", "_uniq
 _UNDECLARED = {"native_batch_norm": ("running_mean", "running_var")}  # written, though the schema does not say so
 
 
-class Tape(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch leaves it untyped
+class Tape(TorchDispatchMode):
     """Records the operations that are called while it is active."""
 
     def __init__(self) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]  # torch leaves it untyped
+        super().__init__()
         self.calls: list[tuple[Any, tuple[Any, ...], dict[str, Any], list[Tensor]]] = []
         self._fresh: dict[int, Tensor] = {}
         self._written: dict[int, tuple[Any, Any]] = {}

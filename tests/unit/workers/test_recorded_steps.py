@@ -251,7 +251,7 @@ def test_where_replays_differ_themselves_they_must_come_as_near(wrong: float, ta
     torch.manual_seed(1)
     step, recorder = Shaky(), TapeRecorder()
     with by_tape(), patch("tests.unit.workers.tape.TapeRecording", Wrong):
-        steps = RecordedSteps(step, rows=4, state=[step.value], recorder=recorder)  # type: ignore[arg-type]
+        steps = RecordedSteps(step, rows=4, state=[step.value], recorder=recorder)
         ones = torch.ones(1, 4)
         batch = [Given(x=ones, masks=(), target=ones, index=i) for i in range(6)]
         outs = [float(out) for out in steps.take(batch, 1000)]
