@@ -10,6 +10,7 @@ What is recorded must read and write memory that stays where it is, wait for not
 
 from __future__ import annotations
 
+import gc
 import os
 import time
 import weakref
@@ -107,8 +108,9 @@ class CudaRecorder:
         on the stream of the forward pass."""
         graph = torch.cuda.CUDAGraph()
         try:
-            # The outer block: where a capture cannot be ended, torch leaves its stream the current one.
+            # The second block: where a capture cannot be ended, torch leaves its stream the current one.
             with (
+                _uncollected(),
                 torch.cuda.stream(torch.cuda.current_stream()),
                 torch.cuda.graph(graph, stream=self.stream, capture_error_mode="thread_local"),
             ):
@@ -126,6 +128,18 @@ class CudaRecorder:
         """Wall time."""
         torch.cuda.synchronize()
         return time.perf_counter()
+
+
+@contextmanager
+def _uncollected() -> Iterator[None]:
+    """Python looks for no cycles in this block: among them might be another graph, whose end would break a capture."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
 
 
 class _CudaRecording:

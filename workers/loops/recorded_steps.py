@@ -1,8 +1,8 @@
 """Training steps that are recorded once and replayed, where that pays: how it is tried, checked and measured.
 
-Every step is a real one, whatever is tried meanwhile. The first few of a learner run where recordings are made, the
-next ones are called and timed. If what is still to come is worth it by their time, a step is recorded: its inputs are
-copied into memory that stays, as is all else that it reads and writes. The recording's first replay is undone and
+Every step is a real one, whatever is tried meanwhile. The first few of a learner run where recordings are made, on
+inputs copied into memory that stays, as is all else that a step reads and writes; the next ones are called, and timed.
+If what is still to come is worth it by their time, a step is recorded. The recording's first replay is undone and
 compared, to the bit, with the same step called; further replays are timed, and where they are hardly faster, or
 anything goes wrong, steps are called as before. Kernels and their order are the same either way, so results are.
 
@@ -16,6 +16,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import Enum
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -28,7 +29,7 @@ from workers.tracebacks import summary
 
 WARMING_STEPS = 3  # what torch's own helper takes before it records
 TIMED_STEPS = 8
-SETTLING_STEPS = WARMING_STEPS + TIMED_STEPS + 1 + TIMED_STEPS
+SETTLING_STEPS = WARMING_STEPS + 1 + TIMED_STEPS + 1 + TIMED_STEPS
 """After so many, at most, a learner has settled on how it takes its steps."""
 FASTER = 1.05  # replays must be so many times as fast
 CLEARLY = 5.0  # times what recording costs is what steps to come must take: then it pays if replays save a fifth
@@ -48,6 +49,7 @@ class Given:
 
 class _Phase(Enum):
     WARMING = "warming"
+    LOADING = "loading"
     TIMING_CALLS = "timing calls"
     RECORDING = "recording"
     TIMING_REPLAYS = "timing replays"
@@ -90,6 +92,9 @@ class RecordedSteps:
         match self._phase:
             case _Phase.WARMING:
                 yield from self._warming(part)
+            case _Phase.LOADING:  # what was allocated aside is no use here: the first call allocates anew
+                yield self._called(part[0])
+                self._go(_Phase.TIMING_CALLS, TIMED_STEPS)
             case _Phase.TIMING_CALLS:
                 began = self._recorder.now()
                 yield from map(self._called, part)
@@ -127,6 +132,9 @@ class RecordedSteps:
     def _called(self, given: Given) -> Tensor:
         return self._step(given.x, given.masks, given.target, self._step.optimiser.now(given.index))
 
+    def _on_fixed(self, fixed: _Fixed) -> Tensor:
+        return self._step(fixed.x, fixed.masks, fixed.target, fixed.now)
+
     def _replayed(self, given: Given) -> Tensor:
         assert self._fixed is not None
         assert self._recording is not None
@@ -135,13 +143,20 @@ class RecordedSteps:
         return self._recording.out
 
     def _warming(self, part: Sequence[Given]) -> Iterator[Tensor]:
+        optimiser = self._step.optimiser
         for given in part:
+            if self._phase is not _Phase.WARMING:
+                yield self._called(given)
+                continue
+            numbers = optimiser.numbers(given.index)
+            fixed = self._fixed = self._fixed or _Fixed(given, numbers, optimiser.named)
             with self._recorder.aside(), Waits() as waits:
-                out = self._called(given)
+                fixed.fill(given, numbers)
+                out = self._on_fixed(fixed)
             if waits.found:
                 self._settle_for_calls(f"a step waits for the device ({waits.found})")
-            elif self._phase is _Phase.WARMING and self._counted([given]):
-                self._go(_Phase.TIMING_CALLS, TIMED_STEPS)
+            elif self._counted([given]):
+                self._go(_Phase.LOADING, 1)
             yield out
 
     # Deciding
@@ -165,14 +180,17 @@ class RecordedSteps:
         """The step called, and a recording of it tried."""
         began = self._recorder.now()
         before: list[Tensor] = []
+        replayed: list[Tensor] = []
+        why = ""
         try:
             before = _copies(self._state)
             replayed = self._record(given)
         except Exception as error:
-            self._put_back(before)
-            self._settle_for_calls(summary(first_cause(error)))
-            return self._called(given)
+            why = summary(first_cause(error))
         self._put_back(before)
+        if why:  # here, behind the handler: only now has what was recorded nobody who holds on to it
+            self._settle_for_calls(why)
+            return self._called(given)
         out, alike = self._compared(given, before, replayed)
         if alike:
             _cost.note(self._recorder.now() - began - self._calls / TIMED_STEPS)
@@ -183,11 +201,8 @@ class RecordedSteps:
 
     def _record(self, given: Given) -> list[Tensor]:
         """Record the step and replay it: its outputs, and the state that it leaves."""
-        optimiser = self._step.optimiser
-        fixed = _Fixed(given, optimiser.numbers(given.index), optimiser.named)
-        step = self._step
-        self._recording = self._recorder.record(lambda: step(fixed.x, fixed.masks, fixed.target, fixed.now))
-        self._fixed = fixed
+        assert self._fixed is not None
+        self._recording = self._recorder.record(partial(self._on_fixed, self._fixed))
         return _copies([self._replayed(given), *self._state])
 
     def _compared(self, given: Given, before: list[Tensor], replayed: list[Tensor]) -> tuple[Tensor, bool]:

@@ -115,8 +115,8 @@ def test_batches_of_every_size_the_last_one_smaller(batch_size: int) -> None:
     tasks = [task(made, params) for params in lanes_of({"model": "mlp", "batch_size": batch_size}, LANES)]
     called, recorded, learner, recorder = both(tasks, epochs=5)
     assert learner.graphs == REPLAYED
-    # One step warms, one is timed; the recording's first replay is undone, and that step is called.
-    assert recorder.replays == 5 * (50 // min(batch_size, 50)) - 2
+    # One step warms, one loads, one is timed; the recording's first replay is undone, and that step is called.
+    assert recorder.replays == 5 * (50 // min(batch_size, 50)) - 3
     for one, other in zip(called, recorded, strict=True):
         assert_equal_bits(one, other)
 
@@ -125,7 +125,7 @@ def test_phases_of_their_real_length() -> None:
     tasks = [task(made_up((7,)), params) for params in lanes_of({"model": "mlp", "batch_size": 8}, LANES)]
     called, recorded, learner, recorder = both(tasks, epochs=6, phase=None)
     assert learner.graphs == REPLAYED
-    assert (recorder.steps_aside, recorder.recordings, recorder.replays) == (3, 1, 6 * 6 - 3 - 8)
+    assert (recorder.steps_aside, recorder.recordings, recorder.replays) == (3, 1, 6 * 6 - 3 - 1 - 8)
     for one, other in zip(called, recorded, strict=True):
         assert_equal_bits(one, other)
 

@@ -152,9 +152,9 @@ def test_a_recording_that_reads_the_plan_of_its_own_step_is_noticed() -> None:
     with by_tape():
         learner = learner_of(each)
         optimiser = learner._optimiser
-        with patch.object(optimiser, "named", lambda numbers: optimiser.now(2)):  # step 2 is what is recorded
+        with patch.object(optimiser, "named", lambda numbers: optimiser.now(3)):  # step 3 is what is recorded
             recorded = trained(learner, range(1, 4), 2)
-    assert learner.graphs == REPLAYED  # its own step it replays rightly
+    assert learner.graphs == REPLAYED  # its own step it replays rightly, and only that is looked at
     with pytest.raises(AssertionError):
         assert_all_equal(called, recorded)
 
@@ -186,7 +186,7 @@ def test_only_where_the_steps_to_come_are_worth_it(ahead: int, call_s: float, co
         recorded_steps._cost.expected_s = cost_s
         learner = learner_of(tasks())
         learner.epoch([1, 1], ahead=ahead)
-    to_come = 6 * (1 + ahead) - 2  # whole batches; one step warms, one is timed
+    to_come = 6 * (1 + ahead) - 3  # whole batches; one step warms, one loads, one is timed
     assert (made[0].recordings == 1) is (to_come * call_s >= CLEARLY * cost_s)
     if not made[0].recordings:
         assert learner.graphs.startswith(f"no CUDA graph: the {to_come} steps to come take")
