@@ -107,12 +107,18 @@ class CudaRecorder:
         """Other threads may use the GPU meanwhile ("thread_local"); autograd's thread is recorded as well, for it works
         on the stream of the forward pass."""
         graph = torch.cuda.CUDAGraph()
+        inferring, differentiating = torch.is_inference_mode_enabled(), torch.is_grad_enabled()
         try:
-            # The second block: where a capture cannot be ended, torch leaves its stream the current one.
+            # A capture that begins in inference mode leaves the process's generator tensors of that mode, at which the
+            # next one that does not would fail (github.com/pytorch/pytorch/issues/166792). And where a capture cannot
+            # be ended, torch leaves its stream the current one.
             with (
                 _uncollected(),
+                torch.inference_mode(False),
                 torch.cuda.stream(torch.cuda.current_stream()),
                 torch.cuda.graph(graph, stream=self.stream, capture_error_mode="thread_local"),
+                torch.inference_mode(inferring),
+                torch.set_grad_enabled(differentiating),
             ):
                 out = work()
         except BaseException as error:

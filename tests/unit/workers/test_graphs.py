@@ -3,6 +3,7 @@ nothing here needs a GPU, and nothing here shows what one does."""
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -119,6 +120,8 @@ class Cuda:
 
         class Capture:
             def __enter__(self) -> None:
+                assert not torch.is_inference_mode_enabled()
+                assert not gc.isenabled()
                 self.before, cuda.current = cuda.current, stream
                 cuda.log.append(f"capture on {stream.cuda_stream}, {capture_error_mode}")
 
@@ -155,6 +158,24 @@ def test_work_is_captured_on_the_stream_that_it_was_warmed_on(cuda: Cuda) -> Non
         "capture on 1, thread_local",
         "replay on 0",
     ]
+
+
+@pytest.mark.parametrize("mode", [torch.inference_mode, torch.no_grad, torch.enable_grad])
+def test_work_is_recorded_in_the_mode_that_it_is_called_in(cuda: Cuda, mode: Callable[[], Any]) -> None:
+    def modes() -> tuple[bool, bool]:
+        return torch.is_inference_mode_enabled(), torch.is_grad_enabled()
+
+    def work() -> Tensor:
+        found.append(modes())
+        return X
+
+    found: list[tuple[bool, bool]] = []
+    with mode():
+        expected = modes()
+        recorder(cuda).record(work)
+        assert modes() == expected
+    assert found == [expected]
+    assert gc.isenabled()
 
 
 def test_the_streams_are_joined_where_warming_fails(cuda: Cuda) -> None:

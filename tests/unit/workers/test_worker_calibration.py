@@ -218,6 +218,47 @@ def test_what_came_of_graphs_is_said(ask: Ask, monkeypatch: pytest.MonkeyPatch) 
     assert answer.reason.endswith("that is not worth it; no CUDA graph: there is too little memory left for it")
 
 
+def test_lanes_settle_on_replaying_before_they_are_measured(ask: Ask, monkeypatch: pytest.MonkeyPatch) -> None:
+    machine = Machine(monkeypatch)
+    made = machine.learner
+
+    def learner(task: Any, width: int) -> Any:
+        """Three epochs settle it, and let a step take a tenth."""
+        stub = made(task, width)
+        quick, epoch = width > 1, stub.epoch
+
+        def settling(number: Any, **more: Any) -> None:
+            epoch(number, **more)
+            stub.epochs += 1
+            if quick and stub.epochs == 3:
+                stub.settling, stub.graphs = False, "steps as CUDA graphs"
+                machine.step_s[width] /= 10
+
+        stub.epochs, stub.settling, stub.epoch = 0, quick, settling
+        return stub
+
+    monkeypatch.setattr(machine, "learner", learner)
+    answer, _ = ask(seconds=1e9)
+    assert answer.fused_s == pytest.approx({16: (3e-4 + 5e-3 / 4) / 16})
+    assert answer.reason.endswith("; steps as CUDA graphs")
+
+
+def test_settling_leaves_half_of_the_time(ask: Ask, monkeypatch: pytest.MonkeyPatch) -> None:
+    machine = Machine(monkeypatch)
+    made = machine.learner
+
+    def learner(task: Any, width: int) -> Any:
+        stub = made(task, width)
+        stub.settling = width > 1  # for ever
+        return stub
+
+    monkeypatch.setattr(machine, "learner", learner)
+    answer, _ = ask(seconds=1.0)
+    assert set(answer.fused_s) == {16}
+    assert "CUDA" not in answer.reason
+    assert machine.now < 1.5
+
+
 def test_lanes_that_fail_are_not_fused(ask: Ask, monkeypatch: pytest.MonkeyPatch) -> None:
     machine = Machine(monkeypatch)
     machine.fails = {16: RuntimeError("vmap: cannot do this")}
