@@ -229,7 +229,7 @@ class RecordedSteps:
         """Whether to go on replaying, when replays have been timed."""
         gain = self._calls / max(self._replays, 1e-9)
         if gain < FASTER:
-            self._settle_for_calls(f"replays are {gain:.2g} times as fast as call by call")
+            self._settle_for_calls(f"replays are {gain:.3g} times as fast as call by call")
             return
         self._go(_Phase.REPLAYING)
         self.said = f"steps as CUDA graphs, {gain:.2g} times as fast as call by call"
