@@ -58,7 +58,7 @@ __all__ = [
 ]
 
 VERSIONS: Mapping[str, int] = {
-    "auto": 3,
+    "auto": 4,
     "grid": 1,
     "random": 1,
     "sobol": 1,

@@ -18,6 +18,9 @@ LIMIT = 160
 """Rows that the model is given at most."""
 PER_TRIAL = 3
 """Of one trial: the first, a middle one and the last."""
+EARLY = 0.1
+"""Values before that share of a full training tell a bad configuration from others, and little else: of a trial that
+came further they are left out, lest the model follow many of them and not the few that tell the best apart."""
 FIRM = 0.75
 """Of the limit, the share that goes to the best trials; the rest is an even spread over the others."""
 BELOW = 2.0
@@ -79,9 +82,9 @@ class Evidence:
         found: Floats = self.middle + self.size * np.where(z < 0, -BELOW * np.expm1(-below / BELOW), z)
         return found
 
-    def rows(self) -> list[Seen]:
-        """What the model is given: at most `PER_TRIAL` of a trial and `LIMIT` in all."""
-        found = [(trial, r) for trial, curve in self.curves.items() for r in _kept(curve)]
+    def rows(self, *, end: float) -> list[Seen]:
+        """What the model is given: at most `PER_TRIAL` of a trial, and `LIMIT` in all. `end` is a full training."""
+        found = [(trial, r) for trial, curve in self.curves.items() for r in _kept(curve, early=EARLY * end)]
         if len(found) > LIMIT:
             rank = {trial: place for place, trial in enumerate(self.order)}
             last = {trial: max(curve) for trial, curve in self.curves.items()}
@@ -94,8 +97,9 @@ class Evidence:
         return [Seen(trial, r, self.curves[trial][r]) for trial, r in found]
 
 
-def _kept(curve: Mapping[float, float]) -> Sequence[float]:
+def _kept(curve: Mapping[float, float], *, early: float) -> Sequence[float]:
     levels = sorted(curve)
+    levels = [level for level in levels if level >= early] or levels
     return levels if len(levels) <= PER_TRIAL else (levels[0], levels[len(levels) // 2], levels[-1])
 
 

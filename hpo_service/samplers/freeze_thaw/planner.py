@@ -202,7 +202,7 @@ class Planner:
 
     def _posterior(self, scene: Scene, evidence: Evidence) -> tuple[Posterior, float, float]:
         """The process given what was seen, the objective's units per unit of it, and the best value on its scale."""
-        rows, spread = self._rows(evidence.rows(), evidence)
+        rows, spread = self._rows(evidence.rows(end=self.levels[-1]), evidence)
         posterior = Posterior(self._kernel(scene.seen), rows, self._unordered)
         return posterior, spread * evidence.size, 1.0 / spread
 
@@ -219,7 +219,7 @@ class Planner:
     def _fit(self, evidence: Evidence) -> Kernel:
         if not evidence.tells:
             return Kernel.of(start(self._dimension))
-        rows, _ = self._rows(spread_of(evidence.rows(), FITTED), evidence)
+        rows, _ = self._rows(spread_of(evidence.rows(end=self.levels[-1]), FITTED), evidence)
         return fitted(squares(rows.points, rows.points, self._unordered), rows.s, rows.values)
 
     def _expecting(self, posterior: Posterior, expected: Sequence[tuple[Floats, float]]) -> Posterior:

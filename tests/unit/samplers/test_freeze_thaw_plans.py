@@ -137,11 +137,17 @@ def test_a_trial_that_went_past_its_level_goes_on_to_the_next_one() -> None:
     assert [found.above(r) for r in (0.5, 1.0, 1.5, 2.0, 4.0 * (1 + 1e-12), 8.999, 9.0)] == [1, 2, 2, 4, 9, 9, 9]
 
 
+def test_of_a_trial_that_came_further_the_model_is_given_no_early_value() -> None:
+    seen = [Seen(0, 1.0, 0.1), Seen(0, 2.0, 0.2), Seen(1, 1.0, 0.3), Seen(1, 5.0, 0.6), Seen(1, 50.0, 0.7)]
+    rows = Evidence(seen).rows(end=50.0)  # a tenth of it is 5
+    assert set(rows) == {Seen(0, 1.0, 0.1), Seen(0, 2.0, 0.2), Seen(1, 5.0, 0.6), Seen(1, 50.0, 0.7)}
+
+
 def test_what_the_model_is_given_is_bounded_and_holds_the_best() -> None:
     rng = np.random.default_rng(0)
     seen = [Seen(n, level, float(v)) for n, v in enumerate(rng.random(300)) for level in LEVELS]
     evidence = Evidence(seen)
-    rows = evidence.rows()
+    rows = evidence.rows(end=9.0)
     assert len(rows) == LIMIT
     assert {one.trial for one in rows} >= set(evidence.order[:50])
     assert max(sum(one.trial == n for one in rows) for n in evidence.order) <= PER_TRIAL
