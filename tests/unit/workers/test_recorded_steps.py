@@ -194,6 +194,22 @@ def test_only_where_the_steps_to_come_are_worth_it(ahead: int, call_s: float, co
         assert learner.graphs.startswith(f"no CUDA graph: the {to_come} steps to come take")
 
 
+def test_stretch_by_stretch_fewer_steps_are_to_come(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("workers.loops.lane_batches._GATHERED_VALUES", 2 * 2 * 8 * 7)  # two batches at a time
+    asked: list[tuple[int, int]] = []
+    take = RecordedSteps.take
+
+    def noted(self: RecordedSteps, given: list[Given], to_come: int) -> Iterator[Tensor]:
+        asked.append((len(given), to_come))
+        return take(self, given, to_come)
+
+    monkeypatch.setattr(RecordedSteps, "take", noted)
+    called, recorded, learner, _ = both(tasks(), epochs=4, phase=None)
+    assert_all_equal(called, recorded)
+    assert learner.graphs == REPLAYED
+    assert asked[:4] == [(2, 60), (2, 58), (2, 56), (1, 54)]  # `both` plans nine epochs more; the last batch is smaller
+
+
 def test_what_recording_cost_is_what_the_next_one_is_expected_to_cost() -> None:
     with by_tape(call_s=1.0, replay_s=3.0):
         learner_of(tasks()).epoch([1, 1], ahead=9)
