@@ -206,7 +206,7 @@ def test_stretch_by_stretch_fewer_steps_are_to_come(monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(RecordedSteps, "take", noted)
     called, recorded, learner, _ = both(tasks(), epochs=4, phase=None)
     assert_all_equal(called, recorded)
-    assert learner.graphs == REPLAYED
+    assert learner.graphs.startswith("steps as CUDA graphs")
     assert asked[:4] == [(2, 60), (2, 58), (2, 56), (1, 54)]  # `both` plans nine epochs more; the last batch is smaller
 
 
