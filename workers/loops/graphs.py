@@ -28,6 +28,7 @@ SWITCH = "HPO_CUDA_GRAPHS"
 """The environment variable that turns graphs off: `off`, `no`, `false` or `0`."""
 _OFF = ("off", "no", "false", "0")
 _STREAMS = 32  # torch hands out so many in turn
+_SURVIVES = "2.13"  # the version of torch from which on its allocator can be used after a capture that broke
 
 
 class Recording(Protocol):
@@ -83,7 +84,12 @@ class CudaRecorder:
 
     def hindrance(self, needed: int) -> str:
         """A recording keeps memory of its own, about what a step takes at most beside what it finds; torch counts it
-        among what is reserved and not allocated, but nothing else may use it."""
+        among what is reserved and not allocated, but nothing else may use it.
+
+        In versions of torch before 2.13 a capture that breaks stays open in the allocator, and the next `empty_cache`
+        fails, and every one after it (github.com/pytorch/pytorch/pull/180395)."""
+        if torch.__version__ < _SURVIVES:
+            return f"torch {torch.__version__} does not survive a recording that fails; {_SURVIVES} does"
         if _failed:
             return "a recording failed in this process before"
         free, _ = torch.cuda.mem_get_info()
@@ -123,8 +129,9 @@ class CudaRecorder:
                 out = work()
         except BaseException as error:
             # A capture that broke off leaves traces in torch's allocator (up to version 2.13 at least), which hold on
-            # to the graph. One is bearable: there is no second in this process.
-            if not memory.is_out_of_memory(first_cause(error)):
+            # to the graph. One is bearable: there is no second in this process. Where memory ran out and the capture
+            # could be ended nevertheless, that is what was raised, and nothing is left.
+            if not memory.is_out_of_memory(error):
                 _failed.append(graph)
             raise
         self.kept = self._step
@@ -180,6 +187,7 @@ def first_cause(error: BaseException) -> BaseException:
 # Operations that end on the host or whose result's shape hangs on values: they wait for the device.
 _WAITING = frozenset(
     {
+        "_linalg_check_errors",
         "_local_scalar_dense",
         "_unique2",
         "bincount",
@@ -188,12 +196,14 @@ _WAITING = frozenset(
         "item",
         "masked_select",
         "nonzero",
+        "repeat_interleave",
         "unique_consecutive",
         "unique_dim",
     }
 )
 _COPIES = frozenset({"_to_copy", "copy"})
 _INDEXING = frozenset({"index", "index_put"})
+_MADE = "lift_fresh"  # all that is seen of torch.tensor(…, device=…), which copies from the host and waits
 
 
 class Waits(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch leaves it untyped
@@ -218,6 +228,8 @@ class Waits(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch leaves
             waits = len({t.device.type for t in (*args, result) if isinstance(t, Tensor)}) > 1
         elif name in _INDEXING:
             waits = any(t is not None and t.dtype in (torch.bool, torch.uint8) for t in args[1])
+        elif name == _MADE:
+            waits = result.device.type != "cpu"
         if waits and not self.found:
             self.found = str(func.overloadpacket)
         return result

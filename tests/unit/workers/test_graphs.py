@@ -4,6 +4,7 @@ nothing here needs a GPU, and nothing here shows what one does."""
 from __future__ import annotations
 
 import gc
+import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -11,6 +12,7 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor
+from torch.torch_version import TorchVersion
 
 from workers.loops import graphs
 from workers.loops.graphs import CudaRecorder, Waits, first_cause, recorder_of
@@ -30,6 +32,10 @@ X = torch.arange(6.0)
         (lambda: torch.equal(X, X), "aten.equal"),
         (lambda: X.to("meta"), "aten._to_copy"),
         (lambda: torch.empty(6, device="meta").copy_(X), "aten.copy_"),
+        (lambda: torch.ops.aten.lift_fresh(torch.empty(6, device="meta")), "aten.lift_fresh"),
+        (lambda: torch.linalg.cholesky(torch.eye(3)), "aten._linalg_check_errors"),
+        (lambda: X.repeat_interleave(torch.arange(6)), "aten.repeat_interleave"),
+        (lambda: X * torch.tensor(0.5), ""),
         (lambda: X[torch.tensor([1, 2])] * torch.where(X > 2, X, -X).sum(), ""),
         (lambda: torch.zeros(6).copy_(X).add_(X.double()), ""),
     ],
@@ -104,6 +110,7 @@ class Cuda:
         }.items():
             monkeypatch.setattr(torch.cuda, name, value)
         monkeypatch.setattr(graphs, "_failed", [])
+        monkeypatch.setattr(graphs, "_living", weakref.WeakSet())  # what other tests raised may hold on to theirs
         monkeypatch.delenv(graphs.SWITCH, raising=False)
 
     @contextmanager
@@ -219,6 +226,31 @@ def test_memory_that_runs_out_while_capturing_does_not_forbid_the_next_one(cuda:
     with pytest.raises(torch.OutOfMemoryError):
         one.record(too_much)
     assert one.hindrance(0) == ""
+
+
+def test_memory_that_runs_out_and_breaks_the_capture_forbids_the_next_one(cuda: Cuda) -> None:
+    """As where cuBLAS finds none: the capture cannot be ended, and leaves its traces."""
+
+    def too_much() -> Tensor:
+        raise RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`")
+
+    one = recorder(cuda)
+    cuda.end_fails = RuntimeError("operation failed due to a previous error during capture")
+    with pytest.raises(RuntimeError, match="previous error"):
+        one.record(too_much)
+    assert one.hindrance(0) == "a recording failed in this process before"
+
+
+@pytest.mark.parametrize(
+    ("version", "why"),
+    [
+        ("2.9.1+cu128", "torch 2.9.1+cu128 does not survive a recording that fails; 2.13 does"),
+        ("2.13.0+cu130", ""),
+    ],
+)
+def test_a_torch_that_survives_what_breaks(cuda: Cuda, monkeypatch: pytest.MonkeyPatch, version: str, why: str) -> None:
+    monkeypatch.setattr(torch, "__version__", TorchVersion(version))
+    assert recorder(cuda).hindrance(0) == why
 
 
 def test_memory_for_a_step_twice_over_must_be_left(cuda: Cuda) -> None:
