@@ -157,10 +157,10 @@ class _Trials:
         seeds = [self._order.seed + lane for lane in range(width)]
         return LaneLearner([self._task] * width, fold=0, seeds=seeds, horizons=[self._horizon] * width)
 
-    @property
-    def ahead(self) -> int:
-        """How many epochs such a trial is trained after its first, at most."""
-        return max(0, int(self._horizon) - 1)
+    def ahead(self, most: int | None) -> int:
+        """How many epochs of at most `most` batches come to the steps of such a trial, at most, after the first one."""
+        each = self.steps if most is None else min(most, self.steps)
+        return max(0, -(-self.steps * int(self._horizon) // each) - 1)
 
 
 def _measure_widths(
@@ -193,7 +193,7 @@ def _together_seconds(trials: _Trials, width: int, clock: Callable[[], float], *
     learner = trials.together(width)
 
     def train(most: int | None) -> None:
-        learner.epoch([1] * width, most_batches=most, ahead=trials.ahead)
+        learner.epoch([1] * width, most_batches=most, ahead=trials.ahead(most))
 
     enough = (time.monotonic() + until) / 2  # the rest is for measuring
     while learner.settling and time.monotonic() < enough:

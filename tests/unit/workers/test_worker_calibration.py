@@ -25,6 +25,7 @@ from workers.contract import (
     TrainerSpec,
     WorkOrder,
 )
+from workers.loops.recorded_steps import SETTLING_STEPS
 from workers.session import run_order
 
 BLANK = Calibrated(
@@ -241,6 +242,35 @@ def test_lanes_settle_on_replaying_before_they_are_measured(ask: Ask, monkeypatc
     answer, _ = ask(seconds=1e9)
     assert answer.fused_s == pytest.approx({16: (3e-4 + 5e-3 / 4) / 16})
     assert answer.reason.endswith("; steps as CUDA graphs")
+
+
+def test_lanes_settle_as_with_the_steps_of_a_whole_training_to_come(ask: Ask, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever part of an epoch they are tried with: else calls are measured where a launch replays."""
+    machine = Machine(monkeypatch)
+    made = machine.learner
+    planned: dict[int | None, int] = {}
+    steps = 0
+
+    def learner(task: Any, width: int) -> Any:
+        nonlocal steps
+        stub = made(task, width)
+        quick, epoch = width > 1, stub.epoch
+        steps = -(-len(task.data.folds[0].x_train) // task.params["batch_size"])
+
+        def noted(number: Any, *, most_batches: int | None = None, ahead: int = 0) -> None:
+            epoch(number, most_batches=most_batches, ahead=ahead)
+            if quick:
+                planned[most_batches] = min(steps, most_batches or steps) * (1 + ahead)
+                stub.settling = len(planned) < 1
+
+        stub.settling, stub.epoch = quick, noted
+        return stub
+
+    monkeypatch.setattr(machine, "learner", learner)
+    ask(seconds=1e9, params={"batch_size": 8})
+    assert steps > SETTLING_STEPS // 4
+    assert SETTLING_STEPS // 4 in planned
+    assert all(9 * steps <= each < 9 * steps + (most or steps) for most, each in planned.items())
 
 
 def test_settling_leaves_half_of_the_time(ask: Ask, monkeypatch: pytest.MonkeyPatch) -> None:
