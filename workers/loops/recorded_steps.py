@@ -276,14 +276,16 @@ def _apart(one: Tensor, other: Tensor) -> float:
 
 
 class _Cost:
-    """What recording a step costs: what the last one in this process did."""
+    """What recording a step costs: what the last one in this process did. The first one also loads what later ones find,
+    so it may lower the guess and not raise it: else short launches would be called for ever after."""
 
     def __init__(self) -> None:
         self.expected_s = FIRST_GUESS_S
+        self._most = FIRST_GUESS_S
 
     def note(self, seconds: float) -> None:
         """Take in what one cost."""
-        self.expected_s = max(seconds, 1e-4)
+        self.expected_s, self._most = max(1e-4, min(seconds, self._most)), float("inf")
 
 
 _cost = _Cost()
