@@ -276,8 +276,8 @@ def _apart(one: Tensor, other: Tensor) -> float:
 
 
 class _Cost:
-    """What recording a step costs: what the last one in this process did. The first one also loads what later ones find,
-    so it may lower the guess and not raise it: else short launches would be called for ever after."""
+    """What recording a step costs: what the last one in this process did. The first one also loads what later ones
+    find, so it may lower the guess and not raise it: else short launches would be called for ever after."""
 
     def __init__(self) -> None:
         self.expected_s = FIRST_GUESS_S
