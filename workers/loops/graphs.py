@@ -20,9 +20,9 @@ from typing import Any, Protocol
 
 import torch
 from torch import Tensor
-from torch.utils._python_dispatch import TorchDispatchMode
 
 from workers import memory
+from workers.loops.watching import Watching
 
 SWITCH = "HPO_CUDA_GRAPHS"
 """The environment variable that turns graphs off: `off`, `no`, `false` or `0`."""
@@ -206,30 +206,21 @@ _INDEXING = frozenset({"index", "index_put"})
 _MADE = "lift_fresh"  # all that is seen of torch.tensor(…, device=…), which copies from the host and waits
 
 
-class Waits(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch leaves it untyped
+class Waits(Watching):  # type: ignore[no-untyped-call]  # torch leaves it untyped
     """While it is active, looks for what cannot be recorded; `found` names the first such operation, or is ""."""
 
     def __init__(self) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]  # torch leaves it untyped
+        super().__init__()
         self.found = ""
 
-    @classmethod
-    def _should_skip_dynamo(cls) -> bool:
-        """False: torch would load its compiler, for most of a second, only to leave this class alone."""
-        return False
-
-    def __torch_dispatch__(
-        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
-    ) -> Any:
-        result = func(*args, **(kwargs or {}))
-        name = func.overloadpacket.__name__.rstrip("_")
+    def look(self, func: Any, name: str, args: tuple[Any, ...], found: Any) -> None:
+        """At whether it waits for the device."""
         waits = name in _WAITING
         if name in _COPIES:
-            waits = len({t.device.type for t in (*args, result) if isinstance(t, Tensor)}) > 1
+            waits = len({t.device.type for t in (*args, found) if isinstance(t, Tensor)}) > 1
         elif name in _INDEXING:
             waits = any(t is not None and t.dtype in (torch.bool, torch.uint8) for t in args[1])
         elif name == _MADE:
-            waits = result.device.type != "cpu"
+            waits = found.device.type != "cpu"
         if waits and not self.found:
             self.found = str(func.overloadpacket)
-        return result

@@ -13,9 +13,9 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.utils._python_dispatch import TorchDispatchMode
 
 from workers.loops.lane_storage import LINE, VECTOR
+from workers.loops.watching import Watching
 
 # Elementwise functions whose last few numbers are computed as all others are.
 EXACT = frozenset(
@@ -73,23 +73,15 @@ _PRODUCTS = frozenset({"bmm", "baddbmm"})
 _FOLDED = frozenset({"mm", "addmm", "mv", "addmv"})  # lanes beside each other in one matrix
 
 
-class Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch leaves it untyped
+class Watch(Watching):  # type: ignore[no-untyped-call]  # torch leaves it untyped
     """While it is active, looks at what is computed over all lanes; `alike` says that no lane was treated otherwise."""
 
     def __init__(self) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]  # torch leaves it untyped
+        super().__init__()
         self.alike = True
 
-    @classmethod
-    def _should_skip_dynamo(cls) -> bool:
-        """False: torch would load its compiler, for most of a second, only to leave this class alone."""
-        return False
-
-    def __torch_dispatch__(
-        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
-    ) -> Any:
-        found = func(*args, **(kwargs or {}))
-        name = func.overloadpacket.__name__.rstrip("_")
+    def look(self, func: Callable[..., Any], name: str, args: tuple[Any, ...], found: Any) -> None:
+        """At where its numbers lie."""
         tensors = [t for t in (*args, found) if isinstance(t, Tensor)]
         if name in _FOLDED:
             self.alike = False
@@ -97,7 +89,6 @@ class Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch leaves
             self.alike = self.alike and all(t.numel() // len(t) % LINE == 0 for t in tensors if t.dim() == 3)
         elif name not in EXACT and _elementwise(func, name):
             self.alike = self.alike and all(t.numel() % VECTOR == 0 for t in tensors)
-        return found
 
 
 def _elementwise(func: Callable[..., Any], name: str) -> bool:
