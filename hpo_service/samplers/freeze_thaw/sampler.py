@@ -123,10 +123,7 @@ class CurveSampler:
         memory, trials, version = self._memory, self._history.trials, self._history.space_version
         if not memory.lawful:
             return None
-        outlook, drawn = (
-            self._newest_planner().outlook(self._scene(math.inf, math.inf)),
-            imported("freeze_thaw.outlook"),
-        )
+        outlook = self._newest_planner().outlook(self._scene(math.inf, math.inf))
         encoding = imported("encoding").Encoding(self._history.space)
         values = {one.trial: memory.sign * one.value if math.isfinite(one.value) else None for one in memory.seen}
         used = tuple(sorted(values.items()))
@@ -146,6 +143,7 @@ class CurveSampler:
             next=tuple(trials[number] for number in chosen[:MAX_NEXT]),
             encoding=encoding,
         )
+        drawn = imported("freeze_thaw.outlook")  # SciPy is slow to import
         return look(scene, drawn.CurveModel(outlook, encoding, self._space_places(version), sign=memory.sign))
 
     def expected_gain(self) -> float | None:
