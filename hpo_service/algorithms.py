@@ -58,7 +58,7 @@ __all__ = [
 ]
 
 VERSIONS: Mapping[str, int] = {
-    "auto": 4,
+    "auto": 5,
     "grid": 1,
     "random": 1,
     "sobol": 1,
@@ -79,7 +79,8 @@ VERSIONS: Mapping[str, int] = {
 2: the Gaussian process, whoever samples from it, is fitted by our own search; of more than 2,000 results TPE is fed the
 best 25 and an even spread of all others, which shows it the same as all of them. 3: bohb has the paper's densities
 and draws a third of its trials at random. auto, 2: a model of learning curves where trials can be judged early; 3:
-where it finds nothing better, ranks decide now and then, and new configurations keep away from old ones.
+where it finds nothing better, ranks decide now and then, and new configurations keep away from old ones; 4: of trials
+that came far, its model leaves out early values; 5: halving decides most while many trials are on their way.
 """
 
 SYNCHRONOUS = frozenset({"grid", "random", "sobol", "cmaes", "nsga2", "successive_halving", "hyperband", "bohb"})

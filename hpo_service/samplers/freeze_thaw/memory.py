@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from hpo_service.core.history import TrialRecord
 from hpo_service.core.states import Origin, TrialState
 from hpo_service.samplers.freeze_thaw.evidence import Evidence, Seen
+from hpo_service.samplers.freeze_thaw.rungs import Forgotten
 from hpo_service.samplers.freeze_thaw.scene import Paused
 
 MOST = 2_000
@@ -49,6 +50,8 @@ class Memory:
         """Trials on the way, and their targets."""
         self.lawful = False
         """Whether a trial with a value keeps all constraints."""
+        self.forgotten = Forgotten(levels)
+        """What trials came to that are not in `seen` any more."""
         self.imported = 0
         """Counts trials from elsewhere that told a value."""
         self.stamp = 0
@@ -161,6 +164,9 @@ class Memory:
         others = list(order)
         every = math.ceil(sum(len(evidence.curves[trial]) for trial in others) / share)
         kept.update(others[:: max(1, every)])
+        for trial, curve in evidence.curves.items():
+            if trial not in kept:
+                self.forgotten.take(curve)
         self._told = [one for one in self._told if one.trial in kept]
         self._paused = {n: r for n, r in self._paused.items() if n in kept}
         self._room = max(MOST, 2 * len(self._told))

@@ -22,9 +22,10 @@ from hpo_service.samplers.freeze_thaw.fit import fitted, start
 from hpo_service.samplers.freeze_thaw.kernel import Floats, Kernel, squares
 from hpo_service.samplers.freeze_thaw.outlook import Outlook
 from hpo_service.samplers.freeze_thaw.posterior import Posterior, Rows, improvement
-from hpo_service.samplers.freeze_thaw.progress import stands_still
-from hpo_service.samplers.freeze_thaw.rungs import promoted
+from hpo_service.samplers.freeze_thaw.progress import standstill
+from hpo_service.samplers.freeze_thaw.promotion import promoted
 from hpo_service.samplers.freeze_thaw.scene import BEGIN, PROMISES, Move, Paused, Scene
+from hpo_service.samplers.freeze_thaw.turns import Turn, turn
 
 REFIT = 1.07
 FITTED = 140
@@ -47,24 +48,14 @@ those that promise most."""
 CROWDED, APART = 1e-6, 0.05
 """A new configuration that is not so many length scales away from all that were seen promises that share of what it
 would: it would tell and bring nothing."""
-BY_RANK = 0.5
-"""How often, while trials may start and the search stands still, ranks decide and no model: a model that is sure of
-what it is wrong about never finds out."""
-MANY = 8
-"""While so many are on their way, decisions are made as where the search stands still: a model that is asked so often
-before it hears anything mostly repeats itself."""
 BOLD, BOLD_DRAWS = 0.3, 30
 """How often only a few places anywhere are looked at: a process believes most in the cube's corners, and corners are
 few."""
-ANYWHERE, STILL_ANYWHERE = 0.2, 0.35
-"""How often, while trials may start, one begins anywhere, whatever the model says: where few configurations come to
-anything at all, a model of those that were seen goes on looking where they were. The second where the search stands
-still."""
 CHOICES = 12
 EXPECTED = 64
 """Of those on their way, so many are taken as if they had come to what is expected: the newest. More take more time
 than they are worth."""
-RANKED = "among the best third of those that came so far; the search stands still, so ranks decide now and then"
+RANKED = "among the best third of those that came so far: ranks decide now and then"
 ALIKE = "nothing tells the trials apart yet, and it is the furthest"
 
 
@@ -103,10 +94,7 @@ class Planner:
         if evidence.tells:
             known, scale, best = self._posterior(scene, evidence)
             posterior = self._expecting(known, expected) if expected else known
-        still = posterior is not None and (
-            len(scene.running) >= MANY
-            or stands_still(scene.seen, size=evidence.size, end=self.levels[-1], resumes=self._resumes)
-        )
+        idle = standstill(scene.seen, size=evidence.size, end=self.levels[-1], resumes=self._resumes)
         flat = posterior is None and len(evidence.curves) >= scene.first  # yet nothing tells them apart
         while len(moves) < slots:
             afford = [one for one in paused if self.price(one.resource, self.above(one.resource)) <= left]
@@ -124,18 +112,20 @@ class Planner:
                 moves.append(Move(trial=furthest.trial, target=self.above(furthest.resource), reason=ALIKE))
             else:
                 rng = seeds.rng(self._seed, scene.stamp, seeds.Purpose.THAW, len(moves))
-                if may_start and rng.random() < (STILL_ANYWHERE if still else ANYWHERE):
-                    found: Move | None = self._anywhere(rng, scene.look)
+                whose = turn(rng, running=len(scene.running) + len(moves), standstill=idle) if may_start else Turn.MODEL
+                on = None
+                if whose in (Turn.RANKS, Turn.HALVING):
+                    on = promoted(self.levels, evidence, afford, scene.forgotten)
+                found: Move | None
+                if on is not None:
+                    found = self._on(posterior, on, best=best, scale=scale, reason=RANKED)
+                elif whose in (Turn.ANYWHERE, Turn.HALVING):
+                    found = self._anywhere(rng, scene.look)
                 else:
-                    by_rank = still and may_start and rng.random() < BY_RANK
-                    on = promoted(self.levels, evidence, afford) if by_rank else None
-                    if on is not None:
-                        found = self._on(posterior, on, best=best, scale=scale, reason=RANKED)
-                    else:
-                        found = self._best(
-                            posterior, rng, afford, evidence, best=best, scale=scale, left=left,
-                            look=scene.look if may_start else None,
-                        )  # fmt: skip
+                    found = self._best(
+                        posterior, rng, afford, evidence, best=best, scale=scale, left=left,
+                        look=scene.look if may_start else None,
+                    )  # fmt: skip
                 if found is None:
                     break
                 moves.append(found if scene.lawful else replace(found, gain=None))

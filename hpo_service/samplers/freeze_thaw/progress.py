@@ -16,10 +16,10 @@ PATIENCE = 0.25
 """The share of what was trained that may bring nothing better before a search stands still."""
 
 
-def stands_still(seen: Sequence[Seen], *, size: float, end: float, resumes: bool) -> bool:
-    """Whether the best value of `seen` (in the order of the log) became no better with the newest `PATIENCE` of what
-    was trained, and with as much as one training to the `end`. `size` is the distance between the best and the middle;
-    without `resumes` each value took a training from the beginning."""
+def standstill(seen: Sequence[Seen], *, size: float, end: float, resumes: bool) -> float:
+    """The share of what was trained since the best value of `seen` (in the order of the log) became better; 0 where
+    that is less than `PATIENCE`, or than one training to the `end`: the search comes forward. `size` is the distance
+    between the best and the middle; without `resumes` each value took a training from the beginning."""
     reached: dict[int, float] = {}
     spent, then, best = 0.0, 0.0, -math.inf
     for trial, resource, value in seen:
@@ -29,4 +29,5 @@ def stands_still(seen: Sequence[Seen], *, size: float, end: float, resumes: bool
             reached[trial] = resource
         if value > best + NOTICED * size:  # NaN is no better than anything
             best, then = value, spent
-    return spent - then >= max(end, PATIENCE * spent)
+    idle = spent - then
+    return idle / spent if idle >= max(end, PATIENCE * spent) else 0.0

@@ -1,18 +1,13 @@
-"""Whose turn it is by rank alone, as in asynchronous successive halving (Li et al. 2020, algorithm 2): no model is
-asked.
+"""The rungs of a ladder of levels, and what trials came to there.
 
-A rung is a level of the ladder that is `ETA` times as high as the rung below. Not here: how often ranks decide
-(`planner`).
+A rung is a level that is `ETA` times as high as the rung below. Not here: who goes on (`promotion`).
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from itertools import pairwise
-
-from hpo_service.samplers.freeze_thaw.evidence import Evidence
-from hpo_service.samplers.freeze_thaw.scene import Paused
+from bisect import bisect_left, insort
+from collections.abc import Mapping, Sequence
 
 ETA = 3
 NEARLY = 0.9
@@ -33,20 +28,31 @@ def rungs(levels: Sequence[float]) -> tuple[float, ...]:
     return (*found, end) if found[-1] < end else tuple(found)
 
 
-def promoted(levels: Sequence[float], evidence: Evidence, paused: Sequence[Paused]) -> Paused | None:
-    """The best paused trial on its way from the highest rung where a paused one is among the best third of all that
-    came so far; None where none is. It is judged by its best value up to that rung."""
-    waiting = {one.trial: one for one in paused}
-    steps = rungs(levels)
-    for rung, above in reversed(list(pairwise(steps))):
-        reached = rung * (1 - ROUNDING)
-        ranked = sorted((-_best(curve, rung), t) for t, curve in evidence.curves.items() if max(curve) >= reached)
-        for worth, trial in ranked[: len(ranked) // ETA]:
-            if math.isfinite(worth) and trial in waiting and waiting[trial].resource < above:
-                return waiting[trial]
-    return None
-
-
-def _best(curve: dict[float, float], rung: float) -> float:
+def came_to(curve: Mapping[float, float], rung: float) -> float | None:
+    """The best value up to the rung, -inf where there is none; None of a trial that did not come so far."""
+    if max(curve) < rung * (1 - ROUNDING):
+        return None
     reached = (value for level, value in curve.items() if level <= rung * (1 + ROUNDING) and math.isfinite(value))
     return max(reached, default=-math.inf)
+
+
+class Forgotten:
+    """What trials of which nothing else is known any more had come to at each rung: others are ranked among them."""
+
+    def __init__(self, levels: Sequence[float]) -> None:
+        self._lost: dict[float, list[float]] = {rung: [] for rung in rungs(levels)}  # -value, rising
+
+    def take(self, curve: Mapping[float, float]) -> None:
+        """One more, by its values at the levels that it came to."""
+        for rung, lost in self._lost.items():
+            value = came_to(curve, rung)
+            if value is not None:
+                insort(lost, -value)
+
+    def count(self, rung: float) -> int:
+        """How many came to the rung."""
+        return len(self._lost[rung])
+
+    def better(self, rung: float, value: float) -> int:
+        """How many of them had a better value there."""
+        return bisect_left(self._lost[rung], -value)

@@ -170,6 +170,7 @@ class CurveSampler:
             resource=resource,
             stamp=memory.stamp,
             lawful=memory.lawful,
+            forgotten=memory.forgotten,
         )
 
     def _newest_planner(self) -> Planner:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from hpo_service.samplers.freeze_thaw.evidence import Seen
 from hpo_service.samplers.freeze_thaw.kernel import Floats
+from hpo_service.samplers.freeze_thaw.rungs import Forgotten
 
 BEGIN = 5
 """Configurations of the initial design."""
@@ -40,7 +41,8 @@ class Scene:
     """What a plan is made for. `seen` in the order of the log; `paused` who may go on, `running` (trial, target) who is
     on the way; `begun` how many configurations there were, `first` how many come before the model, `look` how far a new
     one goes first; `starts` and `resource` what the budget still holds; `stamp` counts the segments that began or ended
-    before; `lawful`: whether `seen` holds the objective's values, or else by how little constraints are broken."""
+    before; `lawful`: whether `seen` holds the objective's values, or else by how little constraints are broken;
+    `forgotten` what trials came to that are not in `seen` any more."""
 
     seen: Sequence[Seen]
     paused: Sequence[Paused]
@@ -51,4 +53,5 @@ class Scene:
     starts: float
     resource: float
     stamp: int
+    forgotten: Forgotten
     lawful: bool = True

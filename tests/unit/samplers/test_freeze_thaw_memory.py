@@ -107,6 +107,9 @@ def test_memory_is_bounded_and_keeps_the_best_an_even_spread_and_those_on_the_wa
     assert 3 in known
     assert {one.trial for one in found.paused()} <= set(known)
     assert min(known.values()) < 250, "not only the best"
+    assert found.forgotten.count(LEVELS[0]) == 500 - len(known)
+    lost = [n * 7 % 500 for n in range(500) if n not in known]
+    assert found.forgotten.better(LEVELS[0], 250.0) == sum(value > 250 for value in lost)
 
 
 def test_what_is_asked_changes_nothing() -> None:

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from hpo_service.samplers.freeze_thaw.evidence import LIMIT, PER_TRIAL, Evidence, Seen, spread_of
 from hpo_service.samplers.freeze_thaw.kernel import Floats
 from hpo_service.samplers.freeze_thaw.planner import ALIKE, Planner
+from hpo_service.samplers.freeze_thaw.rungs import Forgotten
 from hpo_service.samplers.freeze_thaw.scene import Paused, Scene
 
 LEVELS = (1.0, 2.0, 4.0, 9.0)
@@ -48,6 +49,7 @@ def scene(
         starts=starts,
         resource=resource,
         stamp=len(seen),
+        forgotten=Forgotten(LEVELS),
     )
 
 

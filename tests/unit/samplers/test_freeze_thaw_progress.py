@@ -9,13 +9,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hpo_service.samplers.freeze_thaw.evidence import Seen
-from hpo_service.samplers.freeze_thaw.progress import stands_still
+from hpo_service.samplers.freeze_thaw.progress import standstill
 
 END = 10.0
 
 
 def still(*seen: Seen, resumes: bool = True) -> bool:
-    return stands_still(seen, size=1.0, end=END, resumes=resumes)
+    return standstill(seen, size=1.0, end=END, resumes=resumes) > 0
 
 
 def test_it_stands_still_once_a_full_training_brought_nothing_better() -> None:
@@ -29,6 +29,12 @@ def test_a_longer_search_has_a_quarter_of_it() -> None:
     before = [Seen(n, END, 0.5 + 0.02 * n) for n in range(6)]
     assert not still(*before, Seen(6, END, 0.1))
     assert still(*before, Seen(6, END, 0.1), Seen(7, END, 0.2))
+
+
+def test_it_tells_the_share_of_what_was_trained_that_brought_nothing() -> None:
+    seen = [Seen(0, END, 0.5), Seen(1, END, 0.1), Seen(2, END, 0.2), Seen(3, END, 0.3)]
+    assert standstill(seen, size=1.0, end=END, resumes=True) == pytest.approx(0.75)
+    assert standstill([Seen(0, 1.0, 0.5)], size=1.0, end=END, resumes=True) == 0.0
 
 
 def test_hardly_better_is_not_better_and_what_diverged_neither() -> None:
