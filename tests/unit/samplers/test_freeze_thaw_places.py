@@ -149,3 +149,19 @@ def test_spaces_without_conditions_keep_their_candidates_bit_for_bit() -> None:
     free = places.cells == 0
     np.testing.assert_array_equal(found[:, free], points[:, free])
     assert free.tolist() == [True, False, False, True]  # k, layers, optimizer, rate
+
+
+def test_a_space_of_few_values_on_logarithmic_axes_is_offered_each_configuration_once_and_none_that_was_tried() -> None:
+    space = SearchSpace.from_definition(
+        {
+            "batch_size": {"type": "power_of_two", "low": 8, "high": 64},
+            "units": {"type": "log_integer", "low": 1, "high": 5},
+        }
+    )
+    tried = [{"batch_size": 8, "units": 1}, {"batch_size": 64, "units": 3}]
+    places = places_of(space, *tried)
+    found = configurations(places, settled(places, np.random.default_rng(1).random((400, 2))))
+    assert len(found) == space.cardinality - len(tried) == len(set(keys(space, found)))
+    assert all(one not in found for one in tried)
+    endless = SearchSpace.from_definition({**{k: KINDS[5] for k in ("a", "b")}, "rate": KINDS[1]})
+    assert places_of(endless).settle is None
