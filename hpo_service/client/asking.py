@@ -75,7 +75,8 @@ class AskedTrial(TrialBase):
 
     @property
     def from_resource(self) -> float:
-        """The resource to go on from: 0, or that of the checkpoint that you saved there."""
+        """The resource of the checkpoint that the service has of it; 0 for a trial that you train yourself, for only
+        you have its weights."""
         return self.assignment.from_resource if self.assignment else self.info.resource
 
     @property

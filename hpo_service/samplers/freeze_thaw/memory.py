@@ -88,6 +88,8 @@ class Memory:
         if early is not None:
             self._take(early)
         self._take(_Told(trial.number, reach, value, trial.violation))
+        if len(self._told) >= self._room:
+            self._forget()
 
     def _first_report(self, trial: TrialRecord, reach: float) -> _Told | None:
         """Of a first segment that reported on its way: how curves begin is known only from there."""
@@ -123,14 +125,15 @@ class Memory:
         self._told.append(one)
         if not self.lawful and one.violation == 0 and math.isfinite(one.value):
             self.lawful = True
+            self.forgotten.outdo()
             self._judge_anew()
         elif not self.lawful and 0 < one.violation < math.inf:
+            if not self._breaking:
+                self.forgotten.outdo()
             self._broken, self._breaking = self._broken + one.violation, self._breaking + 1
             self._judge_anew()
         else:
             self.seen.append(self._judged(one))
-        if len(self._told) >= self._room:
-            self._forget()
 
     def _judged(self, one: _Told) -> Seen:
         """What breaks a constraint is as bad as what diverged; while nothing keeps them all, the least broken is

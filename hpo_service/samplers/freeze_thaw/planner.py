@@ -8,7 +8,6 @@ the kernel that there is. Not here: proposals (`schedulers.thawing`), configurat
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
@@ -24,6 +23,7 @@ from hpo_service.samplers.freeze_thaw.outlook import Outlook
 from hpo_service.samplers.freeze_thaw.posterior import Posterior, Rows, improvement
 from hpo_service.samplers.freeze_thaw.progress import standstill
 from hpo_service.samplers.freeze_thaw.promotion import promoted
+from hpo_service.samplers.freeze_thaw.reserve import reserve
 from hpo_service.samplers.freeze_thaw.scene import BEGIN, PROMISES, Move, Paused, Scene
 from hpo_service.samplers.freeze_thaw.turns import Turn, turn
 
@@ -55,7 +55,7 @@ CHOICES = 12
 EXPECTED = 64
 """Of those on their way, so many are taken as if they had come to what is expected: the newest. More take more time
 than they are worth."""
-RANKED = "among the best third of those that came so far: ranks decide now and then"
+RANKED = "among the best third of those that came so far, by rank alone"
 ALIKE = "nothing tells the trials apart yet, and it is the furthest"
 
 
@@ -95,16 +95,22 @@ class Planner:
             known, scale, best = self._posterior(scene, evidence)
             posterior = self._expecting(known, expected) if expected else known
         idle = standstill(scene.seen, size=evidence.size, end=self.levels[-1], resumes=self._resumes)
+        underway = list(scene.running)
         flat = posterior is None and len(evidence.curves) >= scene.first  # yet nothing tells them apart
         while len(moves) < slots:
-            afford = [one for one in paused if self.price(one.resource, self.above(one.resource)) <= left]
-            may_start = starts > 0 and scene.look <= left
+            kept = reserve(
+                [*((one.trial, one.resource) for one in paused), *underway],
+                evidence, end=self.levels[-1], price=self.price, left=left,
+            )  # fmt: skip
+            room = left - kept.resource
+            afford = [one for one in paused if self._next(one) <= (left if one.trial == kept.trial else room)]
+            may_start = starts > 0 and scene.look <= room
             if not afford and not may_start:
                 break
             design = scene.begun + sum(move.trial is None for move in moves) < scene.first
-            last = self._last_chance(afford, evidence, scene, left)
-            if last is not None:
-                moves.append(last)
+            last = next((one for one in afford if one.trial == kept.trial), None)
+            if last is not None and room < scene.look:
+                moves.append(self._to_the_end(last))
             elif may_start and (design or (posterior is None and not (flat and afford))):
                 moves.append(Move(trial=None, target=scene.look, reason="the initial design"))
             elif posterior is None:
@@ -118,7 +124,7 @@ class Planner:
                     on = promoted(self.levels, evidence, afford, scene.forgotten)
                 found: Move | None
                 if on is not None:
-                    found = self._on(posterior, on, best=best, scale=scale, reason=RANKED)
+                    found = Move(trial=on.trial, target=self.above(on.resource), reason=RANKED)
                 elif whose in (Turn.ANYWHERE, Turn.HALVING):
                     found = self._anywhere(rng, scene.look)
                 else:
@@ -130,6 +136,7 @@ class Planner:
                     break
                 moves.append(found if scene.lawful else replace(found, gain=None))
             move = moves[-1]
+            underway.append((-len(moves) if move.trial is None else move.trial, move.target))
             if move.trial is None:
                 starts, left = starts - 1, left - move.target
                 place = None if move.points is None else move.points[0]
@@ -153,27 +160,23 @@ class Planner:
         posterior, scale, best = self._posterior(scene, evidence)
         return Outlook(posterior=posterior, evidence=evidence, spread=scale / evidence.size, best=best)
 
-    def _last_chance(self, afford: Sequence[Paused], evidence: Evidence, scene: Scene, left: float) -> Move | None:
-        """While nothing came to the end: before too little resource is left for it, the best trial goes there."""
+    def _to_the_end(self, one: Paused) -> Move:
+        """What is left is kept for this trial."""
         end = self.levels[-1]
-        if left == math.inf or evidence.ended(end) or any(target >= end for _, target in scene.running):
-            return None
-        able = [one for one in afford if self.price(one.resource, end) <= left]
-        if not able:
-            return None
-        best = min(able, key=lambda one: (-evidence.peak(one.trial), one.trial))
-        if left - scene.look >= self.price(best.resource, end):
-            return None
         reason = f"the budget holds just enough to train the best trial to the end, resource {end:g}"
-        return Move(trial=best.trial, target=self.above(best.resource) if self._resumes else end, reason=reason)
+        return Move(trial=one.trial, target=self.above(one.resource) if self._resumes else end, reason=reason)
 
     def _anywhere(self, rng: np.random.Generator, look: float) -> Move:
         points = self._draws.anywhere(rng, CHOICES)
-        return Move(trial=None, target=look, points=points, reason="now and then one begins anywhere")
+        return Move(trial=None, target=look, points=points, reason="one begins anywhere, whatever the model says")
 
     def above(self, resource: float) -> float:
         """The next level; the end where there is none."""
         return next((level for level in self.levels if level > resource * (1 + 1e-9)), self.levels[-1])
+
+    def _next(self, one: Paused) -> float:
+        """The price of a paused trial's next level."""
+        return self.price(one.resource, self.above(one.resource))
 
     def price(self, begun: float, target: float) -> float:
         """What it takes of the budget to train from `begun` to `target`."""

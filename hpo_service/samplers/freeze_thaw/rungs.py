@@ -49,6 +49,11 @@ class Forgotten:
             if value is not None:
                 insort(lost, -value)
 
+    def outdo(self) -> None:
+        """From now on all of them are worse than any other: values are judged by something else."""
+        for lost in self._lost.values():
+            lost[:] = [math.inf] * len(lost)
+
     def count(self, rung: float) -> int:
         """How many came to the rung."""
         return len(self._lost[rung])

@@ -100,7 +100,9 @@ class CurveSampler:
         fresh = [move for move in self._planned if move.trial is None]
         place = ask.number - self._history.next_number
         move = fresh[place] if place < len(fresh) else None
-        if move is None or move.points is None:
+        if move is None:
+            return None  # what is left is kept for the one that goes to the end
+        if move.points is None:
             return self._advice.draw(ask) or self._design.draw(ask)
         places = self._space_places(self._history.space_version)
         for point in move.points:

@@ -1,7 +1,7 @@
 """Who decides next: the model, ranks, or nobody, so that a configuration begins anywhere.
 
 A model that is sure of what it is wrong about never finds out; what it does not decide keeps a search honest. Not here:
-what is decided (`planner`), and who goes on by rank (`rungs`).
+what is decided (`planner`), and who goes on by rank (`promotion`).
 """
 
 from __future__ import annotations

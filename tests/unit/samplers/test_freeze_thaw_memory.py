@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from hpo_service.core.curves import Curve
 from hpo_service.core.history import TrialRecord
 from hpo_service.core.states import Origin, TrialState
 from hpo_service.samplers.freeze_thaw import memory as module
@@ -110,6 +111,35 @@ def test_memory_is_bounded_and_keeps_the_best_an_even_spread_and_those_on_the_wa
     assert found.forgotten.count(LEVELS[0]) == 500 - len(known)
     lost = [n * 7 % 500 for n in range(500) if n not in known]
     assert found.forgotten.better(LEVELS[0], 250.0) == sum(value > 250 for value in lost)
+
+
+def test_what_is_forgotten_between_a_first_report_and_its_value_is_not_that_trial(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(module, "MOST", 40)
+    for before in range(30, 45):
+        found = Memory(LEVELS, 1.0)
+        for number in range(before):
+            found.rested(trial(number, float(number)))
+        curve = Curve()
+        for step, value in enumerate((1.0, 1000.0), start=1):
+            curve.add(step=step, fence=1, resource=step / 2, value=value)
+        found.rested(trial(before, 1000.0, curve=curve))
+        seen = [one.value for one in found.seen if one.trial == before]
+        assert seen == [1.0, 1000.0]
+        assert before in [one.trial for one in found.paused()]
+
+
+def test_what_was_forgotten_is_worse_than_all_that_keeps_the_constraints(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "MOST", 40)
+    found = Memory(LEVELS, -1.0)
+    for number in range(60):
+        found.rested(trial(number, 5.0, violation=0.01))
+    lost = found.forgotten.count(LEVELS[0])
+    assert lost == found.forgotten.better(LEVELS[0], -5.0) > 0
+    found.rested(trial(60, 5.0))
+    assert found.forgotten.count(LEVELS[0]) == lost
+    assert found.forgotten.better(LEVELS[0], -5.0) == 0
 
 
 def test_what_is_asked_changes_nothing() -> None:

@@ -6,6 +6,8 @@ import math
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from hpo_service import algorithms
 from hpo_service.core.definition import parse
@@ -13,7 +15,8 @@ from hpo_service.core.fold import StudyFold
 from hpo_service.core.proposals import Continue, Start, Stop
 from hpo_service.core.states import TrialState
 from hpo_service.samplers.freeze_thaw import memory
-from hpo_service.samplers.freeze_thaw.scene import BEGIN
+from hpo_service.samplers.freeze_thaw.planner import RANKED
+from hpo_service.samplers.freeze_thaw.scene import BEGIN, PROMISES
 from hpo_service.schedulers.thawing import Thawing
 from tests.conformance.driver import Driver, Nature
 
@@ -169,6 +172,24 @@ def test_enqueued_trials_come_first_and_what_they_need_is_kept_for_them() -> Non
     assert driver.rows[number].fence > 0
 
 
+@settings(max_examples=25, deadline=None)
+@given(
+    budget=st.integers(27, 110),
+    workers=st.sampled_from([1, 2, 4, 8, 16]),
+    seed=st.integers(0, 99),
+    parallel=st.sampled_from([4, 16]),
+)
+def test_one_trial_comes_to_the_end_where_the_budget_holds_a_full_training(
+    budget: int, workers: int, seed: int, parallel: int
+) -> None:
+    algorithm = {"name": "auto", "max_resource": 27, "warm_start": "off"}
+    definition = study(algorithm=algorithm, budget={"resource": budget}, seed=seed, parallel=parallel)
+    driver = Driver(definition, Nature(seed=seed, horizon=27), workers=workers, seed=seed)
+    driver.run()
+    assert max(row.reached for row in driver.rows.values()) == 27
+    assert sum(row.reached for row in driver.rows.values()) <= budget
+
+
 def test_constraints_decide_before_values() -> None:
     definition = study(constraints=[{"metric": "size", "at_most": 10.0}], budget={"resource": 60, "patience": "auto"})
     nature = Nature(seed=2, horizon=9, others=lambda number, _: (float(8 + number % 5),))
@@ -178,6 +199,23 @@ def test_constraints_decide_before_values() -> None:
     broken = [lengths[n] for n in lengths if n % 5 > 2 and n > 5]
     assert max(kept) == 9.0
     assert sum(broken) / len(broken) < sum(kept) / len(kept)
+
+
+def test_patience_is_judged_by_what_the_model_chose() -> None:
+    definition = study(budget={"resource": 120, "patience": "auto"}, parallel=16)
+    driver = Driver(definition, Nature(seed=2, horizon=9), workers=12, seed=1)
+    gains = dict[str, list[bool]]()
+
+    def look(driver: Driver) -> bool:
+        for proposal in driver.algorithm.propose(1):
+            if isinstance(proposal, Continue):
+                gains.setdefault(proposal.reason, []).append(proposal.gain is not None)
+        return False
+
+    driver.run(until=look)
+    assert gains[RANKED]
+    assert not any(gains.pop(RANKED))
+    assert any(any(told) for reason, told in gains.items() if PROMISES in reason)
 
 
 def test_a_study_that_is_deterministic_comes_out_twice() -> None:
