@@ -6,10 +6,11 @@ A pure function of what was observed. Not here: what the others get (`planner`).
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from hpo_service.samplers.freeze_thaw.evidence import Evidence
+from hpo_service.samplers.freeze_thaw.ladder import Ladder
 
 
 class Reserve(NamedTuple):
@@ -25,16 +26,15 @@ NOTHING = Reserve(None, 0.0)
 def reserve(
     places: Sequence[tuple[int, float]],
     evidence: Evidence,
+    ladder: Ladder,
     *,
-    end: float,
-    price: Callable[[float, float], float],
     left: float,
 ) -> Reserve:
     """For the best of the trials in `places` (trial, the level where it is or that it is on its way to) that can still
-    come to the `end` with what is `left`: of equal ones the one with the shortest way."""
-    if left == math.inf or evidence.ended(end) or any(level >= end for _, level in places):
+    come to the end with what is `left`: of equal ones the one with the shortest way."""
+    if left == math.inf or evidence.ended(ladder.end) or any(level >= ladder.end for _, level in places):
         return NOTHING
-    able = [(trial, price(level, end)) for trial, level in places]
+    able = [(trial, ladder.price(level, ladder.end)) for trial, level in places]
     able = [(trial, cost) for trial, cost in able if cost <= left]
     if not able:
         return NOTHING

@@ -12,7 +12,9 @@ from hypothesis import strategies as st
 
 from hpo_service.samplers.freeze_thaw.evidence import LIMIT, PER_TRIAL, Evidence, Seen, spread_of
 from hpo_service.samplers.freeze_thaw.kernel import Floats
+from hpo_service.samplers.freeze_thaw.ladder import Ladder
 from hpo_service.samplers.freeze_thaw.planner import ALIKE, Planner
+from hpo_service.samplers.freeze_thaw.reserve import NOTHING, reserve
 from hpo_service.samplers.freeze_thaw.rungs import Forgotten
 from hpo_service.samplers.freeze_thaw.scene import Paused, Scene
 
@@ -135,8 +137,31 @@ def test_spaces_of_any_shape_have_plans(cells: Sequence[int]) -> None:
 
 
 def test_a_trial_that_went_past_its_level_goes_on_to_the_next_one() -> None:
-    found = planner()
+    found = Ladder(LEVELS, resumes=True)
     assert [found.above(r) for r in (0.5, 1.0, 1.5, 2.0, 4.0 * (1 + 1e-12), 8.999, 9.0)] == [1, 2, 2, 4, 9, 9, 9]
+
+
+@pytest.mark.parametrize(("resumes", "step", "beyond"), [(True, 2.0, 5.0), (False, 4.0, 9.0)])
+def test_who_begins_anew_pays_for_all_of_each_level(resumes: bool, step: float, beyond: float) -> None:
+    ladder = Ladder(LEVELS, resumes=resumes)
+    assert ladder.step(2.0) == step
+    assert ladder.beyond(4.0, 9.0) == beyond
+    assert ladder.beyond(9.0, 9.0) == 0.0
+
+
+def test_what_the_best_trial_needs_to_come_to_the_end_is_kept_for_it_also_while_it_is_on_its_way() -> None:
+    evidence = Evidence([Seen(0, 1.0, 0.3), Seen(1, 1.0, 0.7), Seen(1, 2.0, 0.8)])
+    ladder = Ladder(LEVELS, resumes=True)
+    for places in ([(0, 1.0), (1, 2.0)], [(1, 2.0), (0, 1.0)]):
+        assert reserve(places, evidence, ladder, left=100.0) == (1, 7.0)
+    assert reserve([(0, 1.0), (1, 4.0)], evidence, ladder, left=100.0) == (1, 5.0), "on its way to 4"
+    assert reserve([(0, 1.0), (1, 4.0)], evidence, ladder, left=4.0) == NOTHING, "nobody can"
+    assert reserve([(0, 1.0), (1, 9.0)], evidence, ladder, left=100.0) == NOTHING, "one is on its way there"
+    assert reserve([(0, 1.0), (1, 4.0)], evidence, ladder, left=math.inf) == NOTHING
+    assert reserve([(-1, 1.0), (0, 1.0)], evidence, ladder, left=8.0) == (0, 8.0), "before one that is only planned"
+    ended = Evidence([Seen(0, 1.0, 0.3), Seen(0, 9.0, 0.2)])
+    assert reserve([(1, 1.0)], ended, ladder, left=100.0) == NOTHING
+    assert reserve([(0, 1.0), (1, 2.0)], evidence, Ladder(LEVELS, resumes=False), left=9.0) == (1, 9.0)
 
 
 def test_of_a_trial_that_came_further_the_model_is_given_no_early_value() -> None:

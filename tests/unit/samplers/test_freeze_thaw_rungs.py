@@ -11,8 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from hpo_service.samplers.freeze_thaw.choice import APART
 from hpo_service.samplers.freeze_thaw.evidence import Evidence, Seen
-from hpo_service.samplers.freeze_thaw.planner import APART, RANKED, Planner
+from hpo_service.samplers.freeze_thaw.planner import RANKED, Planner
 from hpo_service.samplers.freeze_thaw.promotion import promoted
 from hpo_service.samplers.freeze_thaw.rungs import ETA, Forgotten, rungs
 from hpo_service.samplers.freeze_thaw.scene import Move, Paused, Scene
@@ -172,8 +173,9 @@ def test_new_configurations_keep_away_from_old_ones() -> None:
         scene = replace(scene, paused=[])
         (move,) = planner.plan(scene, 1)
         assert move.points is not None
-        posterior, _, _ = planner._posterior(scene, Evidence(scene.seen))
+        sight = planner._learner.sight(scene.seen, Evidence(scene.seen), ())
+        assert sight is not None
         if move.gain is not None:  # not anywhere
             asked += 1
-            assert posterior.apart(move.points[:1])[0] >= APART
+            assert sight.known.apart(move.points[:1])[0] >= APART
     assert asked > 10
