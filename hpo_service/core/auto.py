@@ -109,7 +109,8 @@ def _of_several(definition: StudyDefinition, wide: str | None, most: float) -> C
         wide = f"beyond {MOST_PROCESSES} it has found more than Gaussian processes"
     if wide is not None:
         return Choice(method="tpe", reason=f"{count} objectives, and {wide}")
-    return Choice(method="gp", reason=f"{count} objectives, and it tries where the volume before their front may grow most")
+    reason = f"{count} objectives, and it tries where the volume before their front may grow most"
+    return Choice(method="gp", reason=reason)
 
 
 def stands_for(definition: StudyDefinition, method: str | None = None) -> StudyDefinition:
