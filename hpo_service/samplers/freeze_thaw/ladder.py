@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 ROUNDING = 1e-9
+"""A level is reached that far short of it, as a share of it."""
 
 
 class Ladder:

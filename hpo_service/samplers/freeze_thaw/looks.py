@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Sequence
 
 from hpo_service.samplers.freeze_thaw.evidence import Seen
+from hpo_service.samplers.freeze_thaw.ladder import ROUNDING
 
 ENOUGH = 8
 """Trials that must have come to a level before it is passed over."""
@@ -18,7 +19,6 @@ ALIKE = 0.5
 """A level is passed over where at least this share of their best values up to it is one and the same number."""
 REACH = 1 / 3
 """The furthest first look, as a share of a full training."""
-ROUNDING = 1e-9
 
 
 def first_look(levels: Sequence[float], seen: Sequence[Seen]) -> float:

@@ -9,12 +9,13 @@ import math
 from bisect import bisect_left, insort
 from collections.abc import Mapping, Sequence
 
+from hpo_service.samplers.freeze_thaw.ladder import ROUNDING
+
 ETA = 3
 NEARLY = 0.9
 """Levels are whole epochs: a rung may be a little lower than `ETA` times the one below."""
 SHORT = 0.6
 """A rung that is higher than this share of the end is the end."""
-ROUNDING = 1e-9
 
 
 def rungs(levels: Sequence[float]) -> tuple[float, ...]:
