@@ -80,7 +80,8 @@ VERSIONS: Mapping[str, int] = {
 best 25 and an even spread of all others, which shows it the same as all of them. 3: bohb has the paper's densities
 and draws a third of its trials at random. auto, 2: a model of learning curves where trials can be judged early; 3:
 where it finds nothing better, ranks decide now and then, and new configurations keep away from old ones; 4: of trials
-that came far, its model leaves out early values; 5: halving decides most while many trials are on their way.
+that came far, its model leaves out early values; 5: halving decides most while many trials are on their
+way, and what one trial needs to come to the end is kept for it.
 """
 
 SYNCHRONOUS = frozenset({"grid", "random", "sobol", "cmaes", "nsga2", "successive_halving", "hyperband", "bohb"})

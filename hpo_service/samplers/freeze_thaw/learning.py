@@ -61,12 +61,13 @@ class CurveLearner:
         return found
 
     def sight(self, seen: Sequence[Seen], evidence: Evidence, expected: Expected) -> Sight | None:
-        """What the model says given `seen`, of which `evidence` is; None where that tells nothing."""
+        """What the model says given `seen`, of which `evidence` is, and at most `EXPECTED` on their way; None
+        where that tells nothing."""
         if not evidence.tells:
             return None
         rows, spread = self._rows(evidence.rows(end=self._end), evidence)
         known = Posterior(self._kernel(seen), rows, self._unordered)
-        posterior = self._with(known, expected[-EXPECTED:]) if expected else known
+        posterior = self._with(known, expected) if expected else known
         return Sight(
             evidence=evidence, known=known, posterior=posterior, best=1.0 / spread, scale=spread * evidence.size
         )
