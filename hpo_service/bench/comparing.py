@@ -8,10 +8,10 @@ from __future__ import annotations
 import math
 import statistics as plain
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from hpo_service.bench import elsewhere, methods, past, protocol, statistics, tables
+from hpo_service.bench import degradation, elsewhere, methods, past, protocol, statistics, tables
 from hpo_service.bench.protocol import Cell, Profile
 from hpo_service.bench.recording import Bench, Records
 from hpo_service.bench.runs import Run
@@ -67,6 +67,7 @@ class Conclusion:
     """What the runs come to. `failed` are the runs that raised."""
 
     groups: list[statistics.Group]
+    degradations: list[degradation.Degradation]
     runs: list[Run]
     notes: list[str]
     failed: list[str] = field(default_factory=list)
@@ -77,7 +78,12 @@ class Conclusion:
 
     def document(self) -> dict[str, Any]:
         """Every figure."""
-        return {"groups": tables.document(self.groups), "notes": self.notes, "failed": self.failed}
+        return {
+            "groups": tables.document(self.groups),
+            "degradations": [asdict(one) for one in self.degradations],
+            "notes": self.notes,
+            "failed": self.failed,
+        }
 
 
 def prepare(asked: Asked) -> Comparison:
@@ -120,15 +126,16 @@ def conclude(comparison: Comparison, records: Records, failed: Iterable[str] = (
     missing = len(comparison.cells) - len(runs)
     runs += [run for run in map(records.find, comparison.absent) if run is not None]
     told = {comparison.left_out.get(run.method) for run in runs}
+    degradations = degradation.degradations(runs, reference=comparison.reference)
     notes = [
         *(note for note in comparison.notes if note not in told),
-        *degradations(runs),
+        *(degradation.told(one) for one in degradations),
         *sooner(comparison.bench.source, runs),
     ]
     if missing:
         notes.insert(0, f"{missing} of {len(comparison.cells)} runs are missing: what follows is of the others")
     groups = statistics.groups(runs, reference=comparison.reference)
-    return Conclusion(groups=groups, runs=runs, notes=notes, failed=list(failed))
+    return Conclusion(groups=groups, degradations=degradations, runs=runs, notes=notes, failed=list(failed))
 
 
 def trust(source: Source) -> list[str]:
@@ -141,27 +148,6 @@ def trust(source: Source) -> list[str]:
         if model.broken.any()
     ]
     return [*(f"{name}: {model.trust.verdict}" for name, model in models), *bounded]
-
-
-def degradations(runs: Sequence[Run]) -> list[str]:
-    """What each variant costs each method, in mean regret over the readings, a line per variant and workers."""
-    found: dict[tuple[str, str, int, str], list[float]] = {}
-    for run in runs:
-        at = statistics.readings(run.budget)
-        key = run.collection, run.method, run.workers, run.variant
-        found.setdefault(key, []).append(sum(run.regret_at(reading) for reading in at) / len(at))
-    mean = {key: sum(values) / len(values) for key, values in found.items()}
-    lines: dict[tuple[str, str, int], list[tuple[float, str]]] = {}
-    for (collection, method, workers, variant), value in mean.items():
-        if variant and (collection, method, workers, "") in mean:
-            lines.setdefault((collection, variant, workers), []).append(
-                (value - mean[collection, method, workers, ""], method)
-            )
-    return [
-        f"{collection}, {variant}, {workers} worker{'s' if workers > 1 else ''}: mean regret changes by "
-        + ", ".join(f"{change:+.3f} ({method})" for change, method in sorted(changes))
-        for (collection, variant, workers), changes in lines.items()
-    ]
 
 
 def sooner(source: Source, runs: Sequence[Run]) -> list[str]:

@@ -158,12 +158,9 @@ def progress(runs: Iterable[Run], group: Group, at: Sequence[float]) -> dict[str
 
 def _group(runs: Sequence[Run], reference: str) -> Group:
     at = readings(runs[0].budget)
-    regrets: dict[str, dict[str, dict[int, Floats]]] = defaultdict(lambda: defaultdict(dict))
-    for run in runs:
-        values = [run.regret_at(reading) for reading in at]
-        regrets[run.method][run.problem][run.seed] = np.array([*values, sum(values) / len(values)])
+    regrets = by_method(runs)
     tasks = tuple(dict.fromkeys(run.problem for run in runs))
-    against = _against(regrets, reference, columns=len(at) + 1)
+    against = beside(regrets, reference)
     rows = [_row(method, found, against[method], runs) for method, found in regrets.items()]
     whole = {row.method: row.per_task for row in rows if row.tasks == len(tasks)}
     return Group(
@@ -177,6 +174,15 @@ def _group(runs: Sequence[Run], reference: str) -> Group:
         rows=tuple(sorted(rows, key=lambda row: (-row.tasks, row.regret[-1].mean))),
         friedman=tuple(_ranked(whole, tasks, column) for column in range(len(at) + 1)),
     )
+
+
+def by_method(runs: Iterable[Run]) -> dict[str, dict[str, dict[int, Floats]]]:
+    """Method → task → seed → the regret at each reading, then the mean over them, of runs of one budget."""
+    found: dict[str, dict[str, dict[int, Floats]]] = defaultdict(lambda: defaultdict(dict))
+    for run in runs:
+        values = [run.regret_at(reading) for reading in readings(run.budget)]
+        found[run.method][run.problem][run.seed] = np.array([*values, sum(values) / len(values)])
+    return found
 
 
 def _row(
@@ -211,10 +217,11 @@ def estimate(found: Mapping[str, Mapping[int, Floats]]) -> tuple[Estimate, ...]:
     return tuple(Estimate(float(value), float(error)) for value, error in zip(mean, se, strict=True))
 
 
-def _against(
-    regrets: Mapping[str, Mapping[str, Mapping[int, Floats]]], reference: str, *, columns: int
+def beside(
+    regrets: Mapping[str, Mapping[str, Mapping[int, Floats]]], reference: str
 ) -> dict[str, tuple[Against | None, ...]]:
     """Every method beside the reference, a comparison per column; None for the reference and without shared runs."""
+    columns = max(len(values) for found in regrets.values() for seeds in found.values() for values in seeds.values())
     pairs = {method: _pairs(found, regrets.get(reference, {})) for method, found in regrets.items()}
     compared = [method for method in regrets if method != reference and len(pairs[method])]
     found: dict[str, list[Against | None]] = {method: [] for method in regrets}

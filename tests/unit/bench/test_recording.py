@@ -175,12 +175,6 @@ def made(method: str, variant: str, regret: float) -> Run:
     )
 
 
-def test_what_a_variant_costs_is_told_for_each_method() -> None:
-    runs = [made("a", "", 0.2), made("a", "noisy", 0.5), made("b", "", 0.4), made("b", "noisy", 0.45)]
-    (line,) = comparing.degradations(runs)
-    assert "+0.050 (b), +0.300 (a)" in line
-
-
 def test_the_time_to_a_regret() -> None:
     run = replace(made("a", "", 0.5), trace=((0.5, 0.5), (1.5, 0.05)))
     assert comparing.first(run, 0.1) == 1.5
