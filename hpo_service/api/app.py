@@ -44,7 +44,7 @@ from hpo_service.api.routes import (
     training,
     trials,
 )
-from hpo_service.api.routing import Route
+from hpo_service.api.routing import API
 from hpo_service.api.state import Shared
 from hpo_service.dashboard import pages
 from hpo_service.decider import Decider
@@ -55,7 +55,6 @@ from hpo_service.store.groupwriter import GroupWriter
 from hpo_service.store.heads import heads
 from hpo_service.views.columns import ColumnsCache
 
-API = "/api/v1"
 DESCRIPTION = """Hyperparameter optimisation as a service. Errors are RFC 9457 problem documents; lists page by cursor;
 times are RFC 3339 UTC; money is integer micro-dollars; numbers that are not finite are the strings "NaN", "Infinity",
 "-Infinity". Every POST takes an Idempotency-Key."""
@@ -98,7 +97,6 @@ def create_app(
         openapi_url=f"{API}/openapi.json",
     )
     app.state.shared = shared
-    app.router.route_class = Route
     app.router.redirect_slashes = False
     for module in (
         external,  # first, for routes are tried in this order, and nobody calls as often
@@ -125,9 +123,8 @@ def create_app(
         tokens,
         health,
     ):
-        app.include_router(module.routes, prefix=API)
-    app.include_router(repeats.side_by_side, prefix=API)
-    app.include_router(health.root)
+        app.router.routes += module.routes.routes
+    app.router.routes += [*repeats.side_by_side.routes, *health.root.routes]
     pages.add_pages(app)
     add_handlers(app)
     app.add_middleware(BodyLimit, limit=settings.max_body_bytes)

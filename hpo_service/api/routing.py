@@ -24,6 +24,8 @@ from hpo_service.store.rows import Remember
 from search_spaces.errors import nearest
 
 ROLE, NATURAL, SECRET, LOCATED = "x-role", "x-idempotent", "x-secret", "x-located"
+API = "/api/v1"
+"""Where all of it is, but for what operators' tools look for at the root."""
 MAX_KEY = 200
 SMALL = 4096
 """Bytes of a JSON body that are read on the spot."""
@@ -122,9 +124,10 @@ def _locating(handler: Handler) -> Handler:
     return handle
 
 
-def router(*, prefix: str = "", tag: str) -> APIRouter:
-    """A router whose routes are of this module's class."""
-    return APIRouter(prefix=prefix, tags=[tag], route_class=Route)
+def router(*, prefix: str = "", tag: str, root: str = API) -> APIRouter:
+    """A router whose routes are of this module's class, and know their whole paths: an application takes them as they
+    are. One that includes a router works out each of its routes anew, when it is first called."""
+    return APIRouter(prefix=root + prefix, tags=[tag], route_class=Route)
 
 
 async def _caller(shared: Shared, authorization: str | None, least: Role) -> Principal:

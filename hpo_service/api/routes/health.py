@@ -16,7 +16,7 @@ from hpo_service.core.definition import json_schema
 from hpo_service.errors import HpoError, Unavailable
 from hpo_service.store import workers
 
-root: APIRouter = router(tag="health")
+root: APIRouter = router(tag="health", root="")
 routes: APIRouter = router(tag="service")
 
 

@@ -8,12 +8,14 @@ from typing import Any
 
 import pytest
 from fastapi.testclient import TestClient
+from sqlalchemy import update
 
 from hpo_service.api.access import LOCAL
 from hpo_service.api.cluster import FRESH_S, Glance
 from hpo_service.store import workers
 from hpo_service.store.database import Database
 from hpo_service.store.rows import WorkerRow
+from hpo_service.store.tables import attempts
 from tests.storelib import World
 
 
@@ -35,6 +37,8 @@ def busy(db: Database) -> tuple[World, World]:
     mine.collect(mine.ended(1, "failed", failure="error", reason="boom"))
     theirs.start(1)
     theirs.collect(theirs.started(0))
+    minute = {attempts.c.started_at: attempts.c.started_at - 60_000_000}
+    db.run_write("test", lambda tx: tx.execute(update(attempts).values(minute)))
     _worker(db, "w1", gpu_name="H200", gpu_memory_bytes=7, pid=1)
     _worker(db, "w2", state="idle")
     _worker(db, "w3", node="n2")
