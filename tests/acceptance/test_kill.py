@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+import hpo_service as hpo
 from tests.acceptance.processes import Server, kill_9
 
 pytestmark = [pytest.mark.ray, pytest.mark.timeout(600)]
@@ -49,16 +50,12 @@ def acknowledged(study: Any, trials: dict[int, Any]) -> dict[tuple[int, int, int
     }
 
 
-def undisturbed(folder: Path, definition: dict[str, Any]) -> tuple[dict[int, tuple[Any, ...]], int]:
-    server = Server(folder).start()
-    try:
-        study = server.client().create_study(definition)
-        study.wait(timeout_s=240)
-        study = study.refresh()
-        assert study.state == "finished", f"{study.info.reason}\n{server.log}"
-        return outcome(trials_of(study)), study.best_trial.trial
-    finally:
-        server.stop()
+def undisturbed(client: hpo.Client, definition: dict[str, Any]) -> tuple[dict[int, tuple[Any, ...]], int]:
+    study = client.create_study(definition)
+    study.wait(timeout_s=240)
+    study = study.refresh()
+    assert study.state == "finished", study.info.reason
+    return outcome(trials_of(study)), study.best_trial.trial
 
 
 def under_fire(server: Server, definition: dict[str, Any], kills: int, chance: random.Random) -> Any:
@@ -111,9 +108,9 @@ def strike(server: Server, what: str) -> None:
             kill_9(pid)
 
 
-def test_a_study_under_fire_ends_as_the_undisturbed_one(tmp_path: Path) -> None:
+def test_a_study_under_fire_ends_as_the_undisturbed_one(client: hpo.Client, tmp_path: Path) -> None:
     definition = {**DEFINITION, "budget": {"trials": 49}, "retries": 10}
-    expected, winner = undisturbed(tmp_path / "quiet", definition)
+    expected, winner = undisturbed(client, definition)
     server = Server(tmp_path / "fire").start()
     try:
         study = under_fire(server, definition, kills=3, chance=random.Random(1))
@@ -125,9 +122,9 @@ def test_a_study_under_fire_ends_as_the_undisturbed_one(tmp_path: Path) -> None:
 
 @pytest.mark.soak
 @pytest.mark.timeout(1800)
-def test_twenty_kills_in_one_study(tmp_path: Path) -> None:
+def test_twenty_kills_in_one_study(client: hpo.Client, tmp_path: Path) -> None:
     definition = {**DEFINITION, "budget": {"trials": 196}, "retries": 30}
-    expected, winner = undisturbed(tmp_path / "quiet", definition)
+    expected, winner = undisturbed(client, definition)
     server = Server(tmp_path / "fire").start()
     try:
         study = under_fire(server, definition, kills=20, chance=random.Random(2))

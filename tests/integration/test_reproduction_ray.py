@@ -234,8 +234,11 @@ def test_twenty_trials_of_a_fused_paused_and_crashed_study_come_out_the_same(lab
     assert max(row.document["segments"] for row in rows if row.document) > 1, "some were trained in several segments"
     assert sum(row.cost_microdollars for row in rows) > 0
     deepest = max(range(40), key=lambda n: reading.trial(lab.db, study.id, n).resource)
-    (row,) = lab.reproduce(study, [deepest], lab.kill_busy)
-    same([row])
+    for _ in range(3):  # it may be over before the blow falls
+        (row,) = lab.reproduce(study, [deepest], lab.kill_busy)
+        same([row])
+        if row.losses:
+            break
     assert row.losses == 1, "its worker was killed over it"
     after = studies.get_study(lab.db, study.id)
     assert (after.last_seq, after.cost_microdollars) == (before.last_seq, before.cost_microdollars)
