@@ -58,7 +58,7 @@ __all__ = [
 ]
 
 VERSIONS: Mapping[str, int] = {
-    "auto": 5,
+    "auto": 6,
     "grid": 1,
     "random": 1,
     "sobol": 1,
@@ -81,7 +81,8 @@ best 25 and an even spread of all others, which shows it the same as all of them
 and draws a third of its trials at random. auto, 2: a model of learning curves where trials can be judged early; 3:
 where it finds nothing better, ranks decide now and then, and new configurations keep away from old ones; 4: of trials
 that came far, its model leaves out early values; 5: halving decides most while many trials are on their
-way, and what one trial needs to come to the end is kept for it.
+way, and what one trial needs to come to the end is kept for it; 6: failures count against a place only where places
+tell them.
 """
 
 SYNCHRONOUS = frozenset({"grid", "random", "sobol", "cmaes", "nsga2", "successive_halving", "hyperband", "bohb"})

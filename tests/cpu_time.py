@@ -1,8 +1,8 @@
 """How much CPU an action takes at its best, on an ordinary core.
 
-A single reading would tell of the garbage collector, and of what else the machine does, as much as of the action. A core
-whose sibling or host is busy takes twice as long for the same work, so that seconds are measured beside a fixed piece
-of work.
+A single reading would tell of the garbage collector, and of what else the machine does, as much as of the action. A
+core whose sibling or host is busy takes twice as long for the same work, so that seconds are measured beside a fixed
+piece of work.
 """
 
 from __future__ import annotations

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from hpo_service.core.history import TrialRecord
 from hpo_service.core.states import Origin, TrialState
 from hpo_service.samplers.freeze_thaw.evidence import Evidence, Seen
+from hpo_service.samplers.freeze_thaw.failures import Failure
 from hpo_service.samplers.freeze_thaw.rungs import Forgotten
 from hpo_service.samplers.freeze_thaw.scene import Paused
 
@@ -50,6 +51,8 @@ class Memory:
         """Trials on the way, and their targets."""
         self.lawful = False
         """Whether a trial with a value keeps all constraints."""
+        self.failed: dict[int, Failure] = {}
+        """Trials that failed otherwise than by diverging. In `seen` they are as bad as those, at their targets."""
         self.forgotten = Forgotten(levels)
         """What trials came to that are not in `seen` any more."""
         self.imported = 0
@@ -87,9 +90,20 @@ class Memory:
         early = self._first_report(trial, reach)
         if early is not None:
             self._take(early)
+        if trial.state is TrialState.FAILED and not _diverged(trial):
+            self._failed(trial)
         self._take(_Told(trial.number, reach, value, trial.violation))
         if len(self._told) >= self._room:
             self._forget()
+
+    def _failed(self, trial: TrialRecord) -> None:
+        """One that raised or was lost; what it had come to in its last segment counts."""
+        curve, end = trial.curve, self._levels[-1]
+        reach = min(max(trial.segment_from, curve.resources[-1] if curve else 0.0), end)
+        self.failed[trial.number] = Failure(target=min(trial.target, end), reach=reach)
+        if reach > trial.segment_from and trial.value is not None and math.isfinite(trial.value):
+            value = max(-HUGE, min(self.sign * trial.value, HUGE))
+            self._take(_Told(trial.number, reach, value, trial.violation))
 
     def _first_report(self, trial: TrialRecord, reach: float) -> _Told | None:
         """Of a first segment that reported on its way: how curves begin is known only from there."""
@@ -172,5 +186,11 @@ class Memory:
                 self.forgotten.take(curve)
         self._told = [one for one in self._told if one.trial in kept]
         self._paused = {n: r for n, r in self._paused.items() if n in kept}
+        self.failed = {n: one for n, one in self.failed.items() if n in kept}
         self._room = max(MOST, 2 * len(self._told))
         self._judge_anew()
+
+
+def _diverged(trial: TrialRecord) -> bool:
+    curve = trial.curve
+    return curve is not None and len(curve) > 0 and not math.isfinite(curve.values[-1])

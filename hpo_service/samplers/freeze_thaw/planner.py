@@ -7,6 +7,7 @@ which the initial design, the last chance, ranks and the model are heard. Not he
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
@@ -16,7 +17,8 @@ import numpy.typing as npt
 from hpo_service.core import seeds
 from hpo_service.samplers.freeze_thaw.choice import Chooser
 from hpo_service.samplers.freeze_thaw.draws import Draws
-from hpo_service.samplers.freeze_thaw.evidence import Evidence
+from hpo_service.samplers.freeze_thaw.evidence import Evidence, Seen
+from hpo_service.samplers.freeze_thaw.failures import come_from
 from hpo_service.samplers.freeze_thaw.kernel import Floats
 from hpo_service.samplers.freeze_thaw.ladder import Ladder
 from hpo_service.samplers.freeze_thaw.learning import EXPECTED, CurveLearner, Sight
@@ -28,6 +30,8 @@ from hpo_service.samplers.freeze_thaw.scene import Move, Paused, Scene
 from hpo_service.samplers.freeze_thaw.turns import Turn, turn
 
 RANKED = "among the best third of those that came so far, by rank alone"
+BLAMELESS = 16
+"""Trials that failed for no fault of their places, of which so many count as on their way: the newest."""
 ALIKE = "nothing tells the trials apart yet, and it is the furthest"
 
 
@@ -91,14 +95,18 @@ class Planner:
         self._point = point
         self._ladder = Ladder(levels, resumes=resumes)
         self._draws = Draws(cells, settle)
+        self._unordered = unordered
         self._learner = CurveLearner(self._ladder.end, unordered, point)
+        self._unblaming = CurveLearner(self._ladder.end, unordered, point)
         self._chooser = Chooser(self._ladder, self._draws, self._learner, point)
 
     def plan(self, scene: Scene, slots: int) -> list[Move]:
         """At most `slots` moves; a shorter plan of the same scene is the beginning of a longer one."""
-        evidence, ladder = Evidence(scene.seen), self._ladder
-        expected = [(self._point(trial), target) for trial, target in scene.running[-EXPECTED:]]
-        sight = self._learner.sight(scene.seen, evidence, expected)
+        seen, learner, blameless = self._heard(scene)
+        evidence, ladder = Evidence(seen), self._ladder
+        busy = [*blameless, *scene.running[-EXPECTED:]]
+        expected = [(self._point(trial), target) for trial, target in busy[-EXPECTED:]]
+        sight = learner.sight(seen, evidence, expected)
         idle = standstill(scene.seen, size=evidence.size, end=ladder.end, resumes=ladder.resumes)
         course = _Course(scene, evidence, sight, expected, idle)
         while len(course.moves) < slots:
@@ -107,17 +115,35 @@ class Planner:
                 break
             course.take(move, self._price(course, move))
             if len(course.moves) < slots:
-                self._foresee(course, move)
+                self._foresee(course, learner, move)
         return course.moves
 
     def outlook(self, scene: Scene) -> Outlook | None:
         """What the model expects, given what was seen; None where it tells nothing."""
-        evidence = Evidence(scene.seen)
-        sight = self._learner.sight(scene.seen, evidence, ())
+        seen, learner, _ = self._heard(scene)
+        evidence = Evidence(seen)
+        sight = learner.sight(seen, evidence, ())
         if sight is None:
             return None
         spread = sight.scale / evidence.size
         return Outlook(posterior=sight.known, evidence=evidence, spread=spread, best=sight.best)
+
+    def _heard(self, scene: Scene) -> tuple[Sequence[Seen], CurveLearner, list[tuple[int, float]]]:
+        """What counts of what was seen, who learns from it, and trials that failed for no fault of their places: those
+        count as if they were on their way, so that nobody begins beside them for nothing."""
+        failed = scene.failed
+        if not failed or self._come_from_places(scene):
+            return scene.seen, self._learner, []
+        seen = [one for one in scene.seen if one.trial not in failed or math.isfinite(one.value)]
+        return seen, self._unblaming, [(trial, failed[trial].target) for trial in list(failed)[-BLAMELESS:]]
+
+    def _come_from_places(self, scene: Scene) -> bool:
+        reach: dict[int, float] = {}
+        for one in scene.seen:
+            reach[one.trial] = max(one.resource, reach.get(one.trial, 0.0))
+        reach.update((trial, failure.reach) for trial, failure in scene.failed.items())
+        points = np.stack([self._point(trial) for trial in reach])
+        return come_from(points, list(reach.values()), [trial in scene.failed for trial in reach], self._unordered)
 
     def _decided(self, course: _Course) -> Move | None:
         """The next move; None where nothing can be done, or nothing is worth it."""
@@ -167,9 +193,9 @@ class Planner:
             return move.target
         return self._ladder.price(next(one.resource for one in course.paused if one.trial == move.trial), move.target)
 
-    def _foresee(self, course: _Course, move: Move) -> None:
+    def _foresee(self, course: _Course, learner: CurveLearner, move: Move) -> None:
         """The model takes the move as if it had come to what is expected."""
         place = self._point(move.trial) if move.trial is not None else None if move.points is None else move.points[0]
         if course.sight is not None and place is not None:
             course.expected.append((place, move.target))
-            course.sight = replace(course.sight, posterior=self._learner.one_more(course.sight, course.expected))
+            course.sight = replace(course.sight, posterior=learner.one_more(course.sight, course.expected))

@@ -172,6 +172,7 @@ class CurveSampler:
             resource=resource,
             stamp=memory.stamp,
             lawful=memory.lawful,
+            failed=memory.failed,
             forgotten=memory.forgotten,
         )
 

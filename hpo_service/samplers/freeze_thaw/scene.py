@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 from hpo_service.samplers.freeze_thaw.evidence import Seen
+from hpo_service.samplers.freeze_thaw.failures import Failure
 from hpo_service.samplers.freeze_thaw.kernel import Floats
 from hpo_service.samplers.freeze_thaw.rungs import Forgotten
 
@@ -42,7 +43,8 @@ class Scene:
     on the way; `begun` how many configurations there were, `first` how many come before the model, `look` how far a new
     one goes first; `starts` and `resource` what the budget still holds; `stamp` counts the segments that began or ended
     before; `lawful`: whether `seen` holds the objective's values, or else by how little constraints are broken;
-    `forgotten` what trials came to that are not in `seen` any more."""
+    `forgotten` what trials came to that are not in `seen` any more; `failed` who failed otherwise than by diverging,
+    the newest last."""
 
     seen: Sequence[Seen]
     paused: Sequence[Paused]
@@ -55,3 +57,4 @@ class Scene:
     stamp: int
     forgotten: Forgotten
     lawful: bool = True
+    failed: Mapping[int, Failure] = field(default_factory=dict)

@@ -11,6 +11,7 @@ from hpo_service.core.curves import Curve
 from hpo_service.core.history import TrialRecord
 from hpo_service.core.states import Origin, TrialState
 from hpo_service.samplers.freeze_thaw import memory as module
+from hpo_service.samplers.freeze_thaw.failures import Failure
 from hpo_service.samplers.freeze_thaw.memory import HUGE, Memory
 
 LEVELS = (1.0, 3.0, 9.0)
@@ -22,6 +23,13 @@ def trial(number: int, value: float | None, resource: float = 1.0, **more: Any) 
     found.value, found.resource, found.target = value, resource, resource
     for name, given in more.items():
         setattr(found, name, given)
+    return found
+
+
+def reports(*told: tuple[float, float]) -> Curve:
+    found = Curve()
+    for step, (resource, value) in enumerate(told):
+        found.add(step=step, fence=1, resource=resource, value=value)
     return found
 
 
@@ -43,6 +51,32 @@ def test_a_diverged_trial_has_no_value_and_does_not_go_on(value: float | None) -
 def test_a_failed_trial_counts_where_it_was_to_come_to() -> None:
     found = told(trial(0, 0.7, 1.5, target=3.0, state=TrialState.FAILED))
     assert found.seen[0].resource == 3.0
+    assert math.isnan(found.seen[0].value)
+
+
+def test_what_a_failed_trial_had_come_to_counts() -> None:
+    """It reported at 1, paused, and went on to 4 of 9 before it raised."""
+    begun = trial(0, 0.5, 1.0)
+    curve = reports((1.0, 0.5), (2.0, 0.6), (4.0, 0.8))
+    raised = trial(0, 0.8, 5.0, target=9.0, segment_from=1.0, state=TrialState.FAILED, curve=curve)
+    found = told(begun, raised)
+    assert [(one.resource, repr(one.value)) for one in found.seen] == [(1.0, "0.5"), (4.0, "0.8"), (9.0, "nan")]
+    assert found.failed == {0: Failure(target=9.0, reach=4.0)}
+    assert found.paused() == []
+
+
+def test_one_that_failed_before_it_reported_again_had_come_to_where_it_paused() -> None:
+    curve = reports((1.0, 0.5))
+    raised = trial(0, 0.5, 1.0, target=3.0, segment_from=1.0, state=TrialState.FAILED, curve=curve)
+    found = told(trial(0, 0.5, 1.0), raised)
+    assert [one.resource for one in found.seen] == [1.0, 3.0]
+    assert found.failed == {0: Failure(target=3.0, reach=1.0)}
+
+
+def test_one_that_diverged_is_not_among_the_failed() -> None:
+    curve = reports((1.0, math.nan))
+    found = told(trial(0, math.nan, 1.0, target=3.0, state=TrialState.FAILED, curve=curve))
+    assert found.failed == {}
     assert math.isnan(found.seen[0].value)
 
 
