@@ -100,7 +100,7 @@ class Memory:
         """One that raised or was lost; what it had come to in its last segment counts."""
         curve, end = trial.curve, self._levels[-1]
         reach = min(max(trial.segment_from, curve.resources[-1] if curve else 0.0), end)
-        self.failed[trial.number] = Failure(target=min(trial.target, end), reach=reach)
+        self.failed[trial.number] = Failure(target=max(self._levels[0], min(trial.target, end)), reach=reach)
         if reach > trial.segment_from and trial.value is not None and math.isfinite(trial.value):
             value = max(-HUGE, min(self.sign * trial.value, HUGE))
             self._take(_Told(trial.number, reach, value, trial.violation))
