@@ -24,6 +24,7 @@ class Cost:
     reference's."""
 
     method: str
+    tasks: int
     seeds: int
     added: tuple[Estimate, ...]
     against: tuple[Against | None, ...]
@@ -31,13 +32,14 @@ class Cost:
 
 @dataclass(frozen=True, slots=True)
 class Degradation:
-    """One variant of a collection; `costs` by the mean, the least first. `reference` is None where it has no runs on
-    both."""
+    """One variant of a collection; `costs` by the mean, the least first, and last those that lack some of the `tasks`.
+    `reference` is None where it has no runs on both."""
 
     collection: str
     variant: str
     workers: int
     budget: float
+    tasks: int
     reference: str | None
     costs: tuple[Cost, ...]
 
@@ -55,14 +57,15 @@ def degradations(runs: Iterable[Run], *, reference: str) -> list[Degradation]:
             if added:
                 costs = _costs(added, reference)
                 known = reference if reference in added else None
-                found.append(Degradation(collection, variant, workers, budget, known, costs))
+                tasks = len({task for several in added.values() for task in several})
+                found.append(Degradation(collection, variant, workers, budget, tasks, known, costs))
     return found
 
 
 def told(one: Degradation) -> str:
     """The degradation in the mean over the readings, in a line."""
     workers = f"{one.workers} worker{'s' if one.workers > 1 else ''}"
-    costs = ", ".join(f"{_said(cost.added[-1])} ({cost.method})" for cost in one.costs)
+    costs = ", ".join(f"{_said(cost.added[-1])} ({_named(cost, one)})" for cost in one.costs)
     compared = [(cost.method, cost.against[-1]) for cost in one.costs]
     worse = [method for method, against in compared if against is not None and against.worse]
     better = [method for method, against in compared if against is not None and against.better]
@@ -89,10 +92,14 @@ def _added(varied: Regrets, plain: Regrets) -> dict[str, dict[str, dict[int, Flo
 def _costs(added: Regrets, reference: str) -> tuple[Cost, ...]:
     against = beside(added, reference)
     costs = [
-        Cost(method, max(len(seeds) for seeds in tasks.values()), estimate(tasks), against[method])
+        Cost(method, len(tasks), max(len(seeds) for seeds in tasks.values()), estimate(tasks), against[method])
         for method, tasks in added.items()
     ]
-    return tuple(sorted(costs, key=lambda cost: cost.added[-1].mean))
+    return tuple(sorted(costs, key=lambda cost: (-cost.tasks, cost.added[-1].mean)))
+
+
+def _named(cost: Cost, one: Degradation) -> str:
+    return cost.method + (f", {cost.tasks} of {one.tasks} tasks" if cost.tasks < one.tasks else "")
 
 
 def _said(one: Estimate) -> str:

@@ -33,6 +33,8 @@ import numpy.typing as npt
 from hpo_service.bench.runs import Run
 
 ALPHA = 0.05
+ROUNDING = 1e-12
+"""Differences of regrets up to that are none."""
 Floats = npt.NDArray[np.float64]
 MEAN = "mean"
 """The column after the readings: the mean over them."""
@@ -252,7 +254,7 @@ def signed_rank(differences: Sequence[float] | Floats) -> float:
     from scipy.stats import wilcoxon  # slow to import
 
     given = np.asarray(differences, dtype=float)
-    given = given[given != 0]
+    given = given[np.abs(given) > ROUNDING]
     return float(wilcoxon(given).pvalue) if len(given) else 1.0
 
 

@@ -21,6 +21,8 @@ from hpo_service.core.states import TERMINAL_TRIAL, Origin, TrialState
 from hpo_service.core.values import is_better, rank_key
 from search_spaces import SearchSpace, SpaceError
 
+DIVERGED = "diverged"
+"""How the reason of an attempt begins that failed because its value was no finite number."""
 EXACT_CARDINALITY = 100_000
 """Up to this many configurations a finite space's cardinality is exact, and it can be used up."""
 
@@ -34,6 +36,7 @@ class TrialRecord:
         "completed",
         "cost_microdollars",
         "curve",
+        "diverged",
         "fence",
         "gain",
         "horizon",
@@ -67,6 +70,7 @@ class TrialRecord:
         self.retry_of: int | None = None
         self.started = False
         self.completed = False  # its trainable ended by itself, before the target
+        self.diverged = False  # it failed, for its value was no finite number
         self.bracket: int | None = None
         self.rung: int | None = None
         self.began = 0.0  # the resource that it took over from another trial's checkpoint
@@ -263,6 +267,7 @@ class History:
         record.fence = max(record.fence, attempt.fence)
         record.state = TrialState(attempt.trial_state)
         record.completed = record.completed or attempt.outcome == "completed"
+        record.diverged = record.state is TrialState.FAILED and attempt.reason.startswith(DIVERGED)
         self._reach(record, attempt.resource)
         return record
 

@@ -31,16 +31,18 @@ class Failure(NamedTuple):
 
 
 def come_from(points: Floats, reach: Sequence[float], failed: Sequence[bool], unordered: npt.NDArray[np.bool_]) -> bool:
-    """Whether the places (n, d) of trials tell which of them failed. `reach` (n,) is how far each came, `unordered`
-    (d,) which axes have no order."""
+    """Whether the places (n, d) of trials tell which of them failed. `reach` (n,) is how far each is known to have
+    come: those that failed did so after it. `unordered` (d,) says which axes have no order."""
     if sum(failed) < FEW:
         return False
-    order = np.argsort(-np.asarray(reach), kind="stable")
-    far, lost = np.asarray(reach, dtype=np.float64)[order], np.asarray(failed)[order]
-    columns = _columns(points[order], unordered)
-    when, event = np.unique(far[lost], return_inverse=True)
+    when = np.asarray(reach, dtype=np.float64)
+    when = np.where(failed, np.nextafter(when, np.inf), when)  # who stopped there was not there to fail any more
+    order = np.argsort(-when, kind="stable")
+    far, lost = when[order], np.asarray(failed)[order]
+    columns = _columns(points[order], lost, unordered)
+    at, event = np.unique(far[lost], return_inverse=True)
     together = np.bincount(event).astype(np.float64)[:, None]
-    at_risk = np.searchsorted(-far, -when, side="right")[:, None]  # the first so many had come as far
+    at_risk = np.searchsorted(-far, -at, side="right")[:, None]  # the first so many had come as far
     mean = np.cumsum(columns, axis=0)[at_risk[:, 0] - 1] / at_risk
     square = np.cumsum(np.square(columns), axis=0)[at_risk[:, 0] - 1] / at_risk
     share = (at_risk - together) / np.maximum(at_risk - 1, 1)  # those that failed together are drawn without return
@@ -49,9 +51,11 @@ def come_from(points: Floats, reach: Sequence[float], failed: Sequence[bool], un
     return bool(np.any(score > SURE * np.sqrt(variance) + 1e-9))
 
 
-def _columns(points: Floats, unordered: npt.NDArray[np.bool_]) -> Floats:
-    """A column for each ordered axis, and one for each value of the others."""
+def _columns(points: Floats, lost: npt.NDArray[np.bool_], unordered: npt.NDArray[np.bool_]) -> Floats:
+    """A column for each ordered axis, and of the others one for each value that failed a few times: one failure of a
+    rare value looks like much, and is chance."""
     found = [points[:, ~unordered]]
     for axis in np.flatnonzero(unordered):
-        found.append((points[:, axis, None] == np.unique(points[:, axis])).astype(np.float64))
+        values, times = np.unique(points[lost, axis], return_counts=True)
+        found.append((points[:, axis, None] == values[times >= FEW]).astype(np.float64))
     return np.concatenate(found, axis=1)

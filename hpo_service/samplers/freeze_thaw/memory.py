@@ -20,6 +20,8 @@ MOST = 2_000
 """So many values are remembered; then half of them are forgotten. What is left are the best trials, with a quarter of
 `MOST`, and an even spread of the others by rank with as much: a decision costs the same however long a study is. A
 trial that is forgotten stays paused."""
+EXPOSED = 1_000
+"""Of so many trials it is known how far they came, also of those that are forgotten."""
 HUGE = 1e150
 """Values further from 0 count as that far: their differences and squares are still numbers."""
 
@@ -53,6 +55,8 @@ class Memory:
         """Whether a trial with a value keeps all constraints."""
         self.failed: dict[int, Failure] = {}
         """Trials that failed otherwise than by diverging. In `seen` they are as bad as those, at their targets."""
+        self.exposed: dict[int, float] = {}
+        """How far the newest trials came, the newest last."""
         self.forgotten = Forgotten(levels)
         """What trials came to that are not in `seen` any more."""
         self.imported = 0
@@ -91,19 +95,23 @@ class Memory:
         if early is not None:
             self._take(early)
         if trial.state is TrialState.FAILED and not _diverged(trial):
-            self._failed(trial)
+            self._failed(trial, reach)
+        self._note(trial)
         self._take(_Told(trial.number, reach, value, trial.violation))
         if len(self._told) >= self._room:
             self._forget()
 
-    def _failed(self, trial: TrialRecord) -> None:
+    def _failed(self, trial: TrialRecord, target: float) -> None:
         """One that raised or was lost; what it had come to in its last segment counts."""
-        curve, end = trial.curve, self._levels[-1]
-        reach = min(max(trial.segment_from, curve.resources[-1] if curve else 0.0), end)
-        self.failed[trial.number] = Failure(target=max(self._levels[0], min(trial.target, end)), reach=reach)
-        if reach > trial.segment_from and trial.value is not None and math.isfinite(trial.value):
+        end = self._levels[-1]
+        imported = trial.origin is Origin.IMPORTED
+        told = _newest_reports(trial)
+        reach = max([trial.segment_from, *(resource for resource, _ in told), trial.reach if imported else 0.0])
+        self.failed[trial.number] = Failure(target=target, reach=min(reach, end))
+        finite = [resource for resource, value in told if math.isfinite(value)] or [trial.reach] * imported
+        if finite and finite[-1] > 0 and trial.value is not None and math.isfinite(trial.value):
             value = max(-HUGE, min(self.sign * trial.value, HUGE))
-            self._take(_Told(trial.number, reach, value, trial.violation))
+            self._take(_Told(trial.number, min(finite[-1], end), value, trial.violation))
 
     def _first_report(self, trial: TrialRecord, reach: float) -> _Told | None:
         """Of a first segment that reported on its way: how curves begin is known only from there."""
@@ -120,6 +128,14 @@ class Memory:
         value = curve.values[0]
         told = max(-HUGE, min(self.sign * value, HUGE)) if math.isfinite(value) else math.nan
         return _Told(trial.number, curve.resources[0], told, trial.violation)
+
+    def _note(self, trial: TrialRecord) -> None:
+        """How far it came, whatever it came to: who fails is told from the newest trials, good or bad."""
+        failure = self.failed.get(trial.number)
+        self.exposed.pop(trial.number, None)
+        self.exposed[trial.number] = min(trial.reach, self._levels[-1]) if failure is None else failure.reach
+        if len(self.exposed) > EXPOSED:
+            del self.exposed[next(iter(self.exposed))]
 
     def over(self, trial: int) -> None:
         """A paused trial goes on no more."""
@@ -186,11 +202,19 @@ class Memory:
                 self.forgotten.take(curve)
         self._told = [one for one in self._told if one.trial in kept]
         self._paused = {n: r for n, r in self._paused.items() if n in kept}
-        self.failed = {n: one for n, one in self.failed.items() if n in kept}
         self._room = max(MOST, 2 * len(self._told))
         self._judge_anew()
 
 
 def _diverged(trial: TrialRecord) -> bool:
+    elsewhere = trial.origin is Origin.IMPORTED and trial.value is not None and not math.isfinite(trial.value)
+    return trial.diverged or elsewhere
+
+
+def _newest_reports(trial: TrialRecord) -> list[tuple[float, float]]:
+    """Resource and value of the reports of the trial's newest attempt."""
     curve = trial.curve
-    return curve is not None and len(curve) > 0 and not math.isfinite(curve.values[-1])
+    if curve is None:
+        return []
+    rows = zip(curve.fences, curve.resources, curve.values, strict=True)
+    return [(resource, value) for fence, resource, value in rows if fence == trial.fence]

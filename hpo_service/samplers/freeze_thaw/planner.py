@@ -134,16 +134,16 @@ class Planner:
         failed = scene.failed
         if not failed or self._come_from_places(scene):
             return scene.seen, self._learner, []
-        seen = [one for one in scene.seen if one.trial not in failed or math.isfinite(one.value)]
+        seen = [
+            one for one in scene.seen
+            if one.trial not in failed or math.isfinite(one.value) or one.resource != failed[one.trial].target
+        ]  # fmt: skip
         return seen, self._unblaming, [(trial, failed[trial].target) for trial in list(failed)[-BLAMELESS:]]
 
     def _come_from_places(self, scene: Scene) -> bool:
-        reach: dict[int, float] = {}
-        for one in scene.seen:
-            reach[one.trial] = max(one.resource, reach.get(one.trial, 0.0))
-        reach.update((trial, failure.reach) for trial, failure in scene.failed.items())
-        points = np.stack([self._point(trial) for trial in reach])
-        return come_from(points, list(reach.values()), [trial in scene.failed for trial in reach], self._unordered)
+        points = np.stack([self._point(trial) for trial in scene.exposed])
+        failed = [trial in scene.failed for trial in scene.exposed]
+        return come_from(points, list(scene.exposed.values()), failed, self._unordered)
 
     def _decided(self, course: _Course) -> Move | None:
         """The next move; None where nothing can be done, or nothing is worth it."""

@@ -173,6 +173,7 @@ class CurveSampler:
             stamp=memory.stamp,
             lawful=memory.lawful,
             failed=memory.failed,
+            exposed=memory.exposed,
             forgotten=memory.forgotten,
         )
 

@@ -44,7 +44,7 @@ class Scene:
     one goes first; `starts` and `resource` what the budget still holds; `stamp` counts the segments that began or ended
     before; `lawful`: whether `seen` holds the objective's values, or else by how little constraints are broken;
     `forgotten` what trials came to that are not in `seen` any more; `failed` who failed otherwise than by diverging,
-    the newest last."""
+    the newest last; `exposed` how far the newest trials came, whatever they came to."""
 
     seen: Sequence[Seen]
     paused: Sequence[Paused]
@@ -58,3 +58,4 @@ class Scene:
     forgotten: Forgotten
     lawful: bool = True
     failed: Mapping[int, Failure] = field(default_factory=dict)
+    exposed: Mapping[int, float] = field(default_factory=dict)

@@ -78,3 +78,22 @@ def test_without_the_reference_costs_are_told_and_nothing_is_compared() -> None:
     (found,) = degradations([run("a", "", 0.2), run("a", "noisy", 0.5)], reference="auto")
     assert found.reference is None
     assert found.costs[0].against == (None, None, None)
+
+
+def test_the_same_cost_for_all_is_no_difference() -> None:
+    """Added to whatever a run had, .05 is not the same number any more in its last digits."""
+    runs = []
+    for seed in range(12):
+        for method, base in (("auto", 0.3), ("also", 0.123), ("same", 0.7)):
+            plain = base + seed / 97
+            runs += [run(method, "", plain, seed=seed), run(method, "noisy", plain + 0.05, seed=seed)]
+    (found,) = degradations(runs, reference="auto")
+    assert "significantly" not in told(found)
+
+
+def test_a_method_that_lacks_tasks_is_last_and_says_so() -> None:
+    runs = [run("b", "", 0.4), run("b", "noisy", 0.45)]
+    for problem, cost in (("p", 0.0), ("q", 0.4)):
+        runs += [run("a", "", 0.2, problem=problem), run("a", "noisy", 0.2 + cost, problem=problem)]
+    (found,) = degradations(runs, reference="a")
+    assert told(found) == "c, noisy, 1 worker: mean regret changes by +0.200 (a), +0.050 (b, 1 of 2 tasks)"

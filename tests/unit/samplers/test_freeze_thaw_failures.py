@@ -44,7 +44,8 @@ def test_a_value_of_a_choice_that_always_fails_is_found() -> None:
 
 def test_failures_anywhere_are_chance() -> None:
     def draw(rng: np.random.Generator) -> tuple[object, ...]:
-        return rng.random((60, AXES)), np.full(60, 9.0), rng.random(60) < 0.3, ORDERED
+        failed = rng.random(60) < 0.3
+        return rng.random((60, AXES)), np.where(failed, rng.integers(0, 9, 60), 9.0), failed, ORDERED
 
     assert alarms(draw) < 0.05
 
@@ -57,10 +58,35 @@ def test_who_is_trained_longer_has_more_time_to_fail() -> None:
         points = rng.random((80, AXES))
         planned = np.where(points[:, 0] > 0.5, 9.0, 1.0)
         lives = rng.geometric(0.05, 80).astype(float)
-        return points, np.minimum(planned, lives), lives <= planned, ORDERED
+        return points, np.minimum(planned, lives - 1), lives <= planned, ORDERED
 
     points, _, failed, _ = draw(np.random.default_rng(0))
     assert points[failed, 0].mean() > points[~failed, 0].mean() + 0.1  # type: ignore[index, operator]
+    assert alarms(draw) < 0.05
+
+
+def test_who_paused_was_not_there_to_fail_later() -> None:
+    """The better third goes on from 1 to 9 and reports there alone: who fails on the way is known to have come to 1, as
+    those that paused there."""
+
+    def draw(rng: np.random.Generator) -> tuple[object, ...]:
+        points = rng.random((120, AXES))
+        on = points[:, 0] > 2 / 3
+        failed = on & (rng.random(120) < 0.6)
+        return points, np.where(on & ~failed, 9.0, 1.0), failed, ORDERED
+
+    assert alarms(draw) < 0.05
+
+
+def test_one_failure_of_a_rare_value_is_chance() -> None:
+    unordered = np.arange(AXES) == 1
+
+    def draw(rng: np.random.Generator) -> tuple[object, ...]:
+        points = rng.random((80, AXES))
+        points[:, 1] = (rng.integers(0, 32, 80) + 0.5) / 32
+        failed = rng.random(80) < 0.1
+        return points, np.where(failed, rng.integers(0, 9, 80), 9.0), failed, unordered
+
     assert alarms(draw) < 0.05
 
 
@@ -85,6 +111,7 @@ def failing(trials: list[int]) -> Scene:
         seen=[*plain.seen, *(Seen(n, one.target, float("nan")) for n, one in ends.items())],
         paused=[one for one in plain.paused if one.trial not in ends],
         failed=ends,
+        exposed={trial: LEVELS[0] if trial in ends else LEVELS[1] for trial in range(30)},
     )
 
 

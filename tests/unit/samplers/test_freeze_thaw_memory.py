@@ -20,7 +20,7 @@ LEVELS = (1.0, 3.0, 9.0)
 def trial(number: int, value: float | None, resource: float = 1.0, **more: Any) -> TrialRecord:
     found = TrialRecord(number, {}, str(number), Origin.SAMPLED)
     found.started, found.state, found.horizon, found.rung = True, TrialState.PAUSED, 9.0, 0
-    found.value, found.resource, found.target = value, resource, resource
+    found.value, found.resource, found.target, found.fence = value, resource, resource, 1
     for name, given in more.items():
         setattr(found, name, given)
     return found
@@ -67,17 +67,47 @@ def test_what_a_failed_trial_had_come_to_counts() -> None:
 
 def test_one_that_failed_before_it_reported_again_had_come_to_where_it_paused() -> None:
     curve = reports((1.0, 0.5))
-    raised = trial(0, 0.5, 1.0, target=3.0, segment_from=1.0, state=TrialState.FAILED, curve=curve)
+    raised = trial(0, 0.5, 1.0, target=3.0, segment_from=1.0, fence=2, state=TrialState.FAILED, curve=curve)
     found = told(trial(0, 0.5, 1.0), raised)
     assert [one.resource for one in found.seen] == [1.0, 3.0]
     assert found.failed == {0: Failure(target=3.0, reach=1.0)}
 
 
-def test_one_that_diverged_is_not_among_the_failed() -> None:
+@pytest.mark.parametrize("how", [{"diverged": True}, {"origin": Origin.IMPORTED}])
+def test_one_that_diverged_is_not_among_the_failed(how: dict[str, Any]) -> None:
     curve = reports((1.0, math.nan))
-    found = told(trial(0, math.nan, 1.0, target=3.0, state=TrialState.FAILED, curve=curve))
+    found = told(trial(0, math.nan, 1.0, target=3.0, state=TrialState.FAILED, curve=curve, **how))
     assert found.failed == {}
     assert math.isnan(found.seen[0].value)
+
+
+def test_one_that_raised_after_a_report_without_the_objective_had_come_to_the_one_before() -> None:
+    curve = reports((1.0, 0.4), (2.0, 0.5), (3.0, math.nan))
+    found = told(trial(0, 0.5, 3.0, target=9.0, state=TrialState.FAILED, curve=curve))
+    assert found.failed == {0: Failure(target=9.0, reach=3.0)}
+    assert [(one.resource, repr(one.value)) for one in found.seen] == [(1.0, "0.4"), (2.0, "0.5"), (9.0, "nan")]
+
+
+def test_what_a_training_that_began_anew_had_come_to_is_its_own() -> None:
+    """Without resuming: it had come to 3, and failed on its second way before it reported."""
+    raised = trial(0, 0.5, 3.0, target=9.0, fence=2, state=TrialState.FAILED, curve=reports((1.0, 0.4), (3.0, 0.5)))
+    found = told(trial(0, 0.5, 3.0, fence=1), raised)
+    assert found.failed == {0: Failure(target=9.0, reach=0.0)}
+    assert [one.resource for one in found.seen] == [3.0, 9.0]
+
+
+def test_what_an_imported_failure_had_come_to_counts() -> None:
+    found = told(trial(0, 0.8, 6.0, origin=Origin.IMPORTED, state=TrialState.FAILED, target=0.0))
+    assert found.failed == {0: Failure(target=1.0, reach=6.0)}
+    assert [(one.resource, repr(one.value)) for one in found.seen] == [(6.0, "0.8"), (1.0, "nan")]
+
+
+def test_how_far_trials_came_is_known_of_those_that_are_forgotten_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "MOST", 40)
+    monkeypatch.setattr(module, "EXPOSED", 50)
+    found = told(*(trial(n, float(n)) for n in range(60)))
+    assert len({one.trial for one in found.seen}) < 50
+    assert list(found.exposed) == list(range(10, 60))
 
 
 def test_values_that_would_overflow_are_as_large_as_may_be() -> None:
