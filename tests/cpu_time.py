@@ -11,7 +11,7 @@ import gc
 import time
 from collections.abc import Callable
 
-ORDINARY_S = 0.012
+ORDINARY_S = 0.010
 """What the fixed work takes on the cores for which the limits were set."""
 
 
