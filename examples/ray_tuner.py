@@ -17,7 +17,7 @@ from pathlib import Path
 from ray import tune
 
 import hpo_service as hpo
-from hpo_service.integrations.ray_tune import HpoCallback, HpoScheduler, HpoSearcher
+from hpo_service.integrations.ray_tune import HpoCallback, HpoScheduler, HpoSearcher, can_restore
 
 STUDY = {
     "name": "ray-tuner",
@@ -52,10 +52,12 @@ def train(config: dict[str, float]) -> None:
 
 def main(storage: str = str(Path.home() / "ray_results")) -> None:
     """Runs the Tuner, or goes on with one that was interrupted."""
-    if tune.Tuner.can_restore(f"{storage}/{STUDY['name']}"):
+    if can_restore(f"{storage}/{STUDY['name']}"):
         tuner = tune.Tuner.restore(f"{storage}/{STUDY['name']}", trainable=train)
     else:
-        study = hpo.Client().create_study(STUDY)
+        client = hpo.Client()
+        known = (study for study in client.studies(name=STUDY["name"]) if not study.ended)
+        study = next(known, None) or client.create_study(STUDY)
         tuner = tune.Tuner(
             train,
             tune_config=tune.TuneConfig(

@@ -8,7 +8,9 @@ imports Ray; without it that raises `Unsupported`. What they share stands in `tu
 
 from __future__ import annotations
 
+import fnmatch
 import json
+import logging
 import math
 from collections.abc import Mapping
 from pathlib import Path
@@ -25,7 +27,11 @@ _schedulers: Any = need("ray.tune.schedulers", pip=PIP)
 _domains: Any = need("ray.tune.search.sample", pip=PIP)
 _tune: Any = need("ray.tune", pip=PIP)
 _results: Any = need("ray.tune.result", pip=PIP)
+_cloudpickle: Any = need("ray.cloudpickle", pip=PIP)
+_storage: Any = need("pyarrow.fs", pip=PIP)
 
+log = logging.getLogger(__name__)
+RECORDS = ("experiment_state-*.json", "search_gen_state-*.json", "searcher-state-*.pkl", "callback-states-*.pkl")
 MODES = {"minimize": "min", "maximize": "max"}
 OWN = frozenset({*_results.AUTO_RESULT_KEYS, *_results.DEBUG_METRICS, _results.DONE, _results.SHOULD_CHECKPOINT,
                  _results.EXPERIMENT_TAG, "iterations_since_restore", _results.RESULT_DUPLICATE})  # fmt: skip
@@ -158,6 +164,7 @@ class HpoScheduler(_Hook, _schedulers.FIFOScheduler):  # type: ignore[misc]  # R
     def set_search_properties(self, metric: str | None, mode: str | None, **spec: Any) -> bool:
         """Tells the session that trials can be paused."""
         self.session.segments = True
+        self.session.restarts = spec.get("num_samples") == 1
         return True
 
     def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
@@ -191,6 +198,7 @@ class HpoCallback(_Hook, _tune.Callback):  # type: ignore[misc]  # Ray is import
     def setup(self, **info: Any) -> None:
         """Tells the session that reasons will come."""
         self.session.reasons = True
+        self.session.restarts = info.get("num_samples") == 1
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         """Tells the failure with the last line of the trial's traceback."""
@@ -218,6 +226,35 @@ class HpoStopper(_Hook, _tune.Stopper):  # type: ignore[misc]  # Ray is imported
     def stop_all(self) -> bool:
         """Whether the study was stopped or failed."""
         return self.session.state_now() in ("stopped", "failed")
+
+
+def can_restore(path: str | Path) -> bool:
+    """Whether `Tuner.restore(path)` goes on with the run in that folder (or URI): `Tuner.can_restore` says so, and the
+    newest of each of Tune's records can be read. Tune copies them in the background; a driver that is killed meanwhile
+    leaves a torn one, and Tune would begin anew with a single trial. Logs which file that is."""
+    if not _tune.Tuner.can_restore(path):
+        return False
+    uri = str(path) if "://" in str(path) else str(Path(path).expanduser().resolve())
+    filesystem, folder = _storage.FileSystem.from_uri(uri)
+    names = [found.base_name for found in filesystem.get_file_info(_storage.FileSelector(folder)) if found.is_file]
+    newest = [max(kept) for pattern in RECORDS if (kept := fnmatch.filter(names, pattern))]
+    for name in newest:
+        with filesystem.open_input_stream(f"{folder}/{name}") as stream:
+            if not _whole(stream.readall()):
+                log.warning("%s/%s is torn: the run cannot be restored", path, name)
+                return False
+    return bool(fnmatch.filter(newest, RECORDS[0]))
+
+
+def _whole(record: bytes) -> bool:
+    try:
+        json.loads(record)
+    except ValueError:
+        try:
+            _cloudpickle.loads(record)
+        except Exception:  # whatever it is, Tune would come to it, too
+            return False
+    return True
 
 
 def metrics_of(result: Mapping[str, Any]) -> dict[str, float]:

