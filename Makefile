@@ -23,9 +23,9 @@ $(STAMP): pyproject.toml constraints.txt
 demo: $(STAMP)
 	$(BIN)/python examples/demo.py $(if $(KEEP),--keep,)
 
-## make test     the tests (they start PostgreSQL and Chromium, which .ci/run installs where it may)
+## make test     the tests, in two streams (they start PostgreSQL and Chromium, which .ci/run installs where it may)
 test: $(STAMP)
-	$(BIN)/python -m pytest
+	$(BIN)/python -m tests.streams
 
 ## make soak     the long survival runs
 soak: $(STAMP)
