@@ -62,7 +62,7 @@ VERSIONS: Mapping[str, int] = {
     "grid": 1,
     "random": 1,
     "sobol": 1,
-    "bayesian": 2,
+    "bayesian": 3,
     "cmaes": 1,
     "nsga2": 1,
     "successive_halving": 2,
@@ -78,7 +78,8 @@ VERSIONS: Mapping[str, int] = {
 
 2: the Gaussian process, whoever samples from it, is fitted by our own search; of more than 2,000 results TPE is fed the
 best 25 and an even spread of all others, which shows it the same as all of them. 3: bohb has the paper's densities
-and draws a third of its trials at random. auto, 2: a model of learning curves where trials can be judged early; 3:
+and draws a third of its trials at random; with three objectives or more, `bayesian` with the Gaussian process asks it
+about a few places alone in every second draw. auto, 2: a model of learning curves where trials can be judged early; 3:
 where it finds nothing better, ranks decide now and then, and new configurations keep away from old ones; 4: of trials
 that came far, its model leaves out early values; 5: halving decides most while many trials are on their
 way, and what one trial needs to come to the end is kept for it; 6: failures count against a place only where places

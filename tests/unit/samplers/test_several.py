@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
 from hpo_service import algorithms
 from hpo_service.core.definition import StudyDefinition, parse
@@ -32,7 +33,8 @@ class Trading(Driver):
         params = self.rows[attempt.trial].params
         first = params["a"] ** 2 + 0.1 * params["b"] + 0.2 * (params["kind"] == "y")
         second = (1 - params["a"]) ** 2 + params.get("c", 0.5)
-        told = [first, second][: len(self.definition.objectives)]
+        third = (params["b"] - 0.4) ** 2 + 0.5 * params["a"]
+        told = [first, second, third][: len(self.definition.objectives)]
         told += [params["a"] + params["b"]] * len(self.definition.constraints)
         row = self.rows[attempt.trial]
         attempt.reached = row.reached = reach
@@ -48,7 +50,7 @@ def _reported(attempt: Attempt, reach: float, values: tuple[float, ...]) -> Any:
 
 
 def study(algorithm: dict[str, Any], *, objectives: int = 2, constraints: int = 0, trials: int = 24) -> StudyDefinition:
-    names = ["loss", "time"][:objectives]
+    names = ["loss", "time", "heat"][:objectives]
     parsed = parse(
         {
             "objective": [{"metric": name} for name in names],
@@ -67,7 +69,7 @@ TPE = {"name": "bayesian", "startup_trials": 6}
 GP = {"name": "bayesian", "surrogate": "gp", "startup_trials": 6}
 
 
-@pytest.mark.parametrize(("objectives", "constraints"), [(2, 0), (2, 1), (1, 1)])
+@pytest.mark.parametrize(("objectives", "constraints"), [(2, 0), (3, 0), (2, 1), (1, 1)])
 @pytest.mark.parametrize("algorithm", [TPE, GP])
 def test_folded_again_is_kept_alive(algorithm: dict[str, Any], objectives: int, constraints: int) -> None:
     trials = 9 if algorithm is GP else 16
@@ -98,6 +100,40 @@ def test_a_process_under_a_constraint_looks_where_it_is_kept() -> None:
     chosen = [trial for trial in driver.algorithm.history if "process on" in driver.rows[trial.number].reasons[0]]
     assert len(chosen) == 8
     assert sum(trial.feasible is True for trial in chosen) >= 6
+
+
+@pytest.mark.parametrize(("objectives", "share"), [(2, 1.0), (3, 0.5)])
+def test_of_many_objectives_every_other_draw_is_the_best_of_a_few_places(
+    objectives: int, share: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    climbed: list[int] = []
+    highest = hypervolume.highest
+    monkeypatch.setattr(hypervolume, "highest", lambda *parts: climbed.append(1) or highest(*parts))
+    trials = 6 + 30
+    Trading(study(GP, objectives=objectives, trials=trials), Nature(horizon=1), workers=1, seed=1).run()
+    assert len(climbed) / 30 == pytest.approx(share, abs=0.2)
+
+
+def test_the_few_places_are_configurations_anywhere_and_around_the_front() -> None:
+    space = {
+        "a": FloatDistribution(1e-3, 1.0, log=True),
+        "b": IntDistribution(1, 4),
+        "c": CategoricalDistribution(("x", "y", "z")),
+        "d": FloatDistribution(0.0, 1.0),
+    }
+    processes = object.__new__(hypervolume.Processes)
+    processes._space = hypervolume.PointSpace(space)
+    front = np.array([[0.0, 0.125, 2.0, 1.0]])
+    few = processes._few(front, np.random.RandomState(0))
+    assert few.shape == (2 * hypervolume.FEW, 4)
+    for place in few:
+        codes = processes._space.get_unnormalized_param(place)
+        assert all(one._contains(one.to_internal_repr(codes[name])) for name, one in space.items()), codes
+    anywhere, around = np.split(few, 2)
+    assert not (anywhere == front).any(axis=1).all()
+    assert (around == front).mean() > 0.25
+    assert (around != front).any(axis=0).all(), "each parameter is changed now and then"
+    assert len(processes._few(front[:0], np.random.RandomState(0))) == hypervolume.FEW
 
 
 def test_the_expected_hypervolume_improvement_is_the_mean_of_samples() -> None:
