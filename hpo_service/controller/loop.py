@@ -197,8 +197,10 @@ class Controller:
         free = shares.slots(demands, self.executor.capacity()) if demands else {}
         for row in rows:
             try:
-                again |= self._turn(row, free.get(row.id, 0))
-                self._troubles.over(row.id)
+                due = self._turn(row, free.get(row.id, 0))
+                if due is not None:  # else it is not known yet how the turn ends
+                    again |= due
+                    self._troubles.over(row.id)
             except DecisionMoved:
                 again = True
             except (Conflict, NotFound) as error:
@@ -207,7 +209,7 @@ class Controller:
                 self._trouble(row, error)
         return again
 
-    def _turn(self, row: StudyRow, slots: int) -> bool:
+    def _turn(self, row: StudyRow, slots: int) -> bool | None:
         long = thinks_long(self._definition(row))
         return self._turns.take(row.id, lambda: self._step_study(row, slots), long=long)
 

@@ -44,18 +44,18 @@ class Turns:
         turn = self._taken.get(study_id)
         return turn is not None and not turn.done()
 
-    def take(self, study_id: str, turn: Callable[[], bool], *, long: bool) -> bool:
-        """The study's turn; what it returned, and False while it lasts. Raises what the turn raised."""
+    def take(self, study_id: str, turn: Callable[[], bool], *, long: bool) -> bool | None:
+        """The study's turn; what it returned, and None while it lasts. Raises what the turn raised."""
         if self._pool is None or not long:
             return turn()
         if self.taking(study_id):
-            return False
+            return None
         over = self._taken.pop(study_id, None)
         if over is not None:
             return over.result()
         taken = self._taken[study_id] = self._pool.submit(turn)
         taken.add_done_callback(lambda _: self._wake())
-        return False
+        return None
 
     def forget_all_but(self, study_ids: set[str]) -> None:
         """Nobody asks any more how the turns of other studies ended."""

@@ -35,19 +35,21 @@ _PREFIX = "params_"
 def read_csv(
     file: str | Path,
     *,
-    objective: Sequence[str],
-    direction: Sequence[str] = ("minimize",),
-    params: Sequence[str] = (),
+    objective: str | Sequence[str],
+    direction: str | Sequence[str] = ("minimize",),
+    params: str | Sequence[str] = (),
     name: str | None = None,
 ) -> History:
-    """One finished trial per row; a row whose objective is missing or no number is a failed one.
+    """One finished trial per row; a row whose objective is missing or no number is a failed one. A name by itself is a
+    list of one.
 
     `params` left out: the columns that begin with `params_`, as Optuna's tables have them. Raises InvalidInput naming
     columns and rows that cannot be read.
     """
     path = Path(file)
+    objective, params = _listed(objective), _listed(params)
     columns, rows = _rows(path)
-    directions = _directions(objective, direction)
+    directions = _directions(objective, _listed(direction))
     chosen = _chosen(columns, objective, params)
     notes: list[str] = []
     trials, running = [], 0
@@ -90,6 +92,10 @@ def _rows(path: Path) -> tuple[list[str], list[dict[str, str]]]:
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise InvalidInput(f"{str(path)[:200]!r} must be a readable CSV file ({error})", remedy="check it") from None
     return columns, rows
+
+
+def _listed(names: str | Sequence[str]) -> Sequence[str]:
+    return [names] if isinstance(names, str) else names
 
 
 def _directions(objective: Sequence[str], direction: Sequence[str]) -> list[str]:

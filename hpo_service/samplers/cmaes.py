@@ -78,12 +78,28 @@ class CmaPopulation:
         )
 
 
-def begin(population: int | None) -> Callable[[Columns, Sequence[Individual], Again], CmaPopulation]:
+class Still:
+    """A `Population` of a space in which nothing varies: its one configuration, for as long as it may be tried."""
+
+    def __init__(self, size: int) -> None:
+        self.size = size
+
+    def draw(self, rng: np.random.Generator) -> None:
+        """An independent draw is as good."""
+
+    def next(self, members: Sequence[Individual], guests: Sequence[Individual]) -> Still:
+        """Itself."""
+        return self
+
+
+def begin(population: int | None) -> Callable[[Columns, Sequence[Individual], Again], CmaPopulation | Still]:
     """The first population over a space: around the best trial that is known, else around the defaults, or the middles
     where there are none. `population` None: 4 + 3 ln n trials, for n parameters (Hansen, table 1)."""
 
-    def first(columns: Columns, known: Sequence[Individual], again: Again) -> CmaPopulation:
+    def first(columns: Columns, known: Sequence[Individual], again: Again) -> CmaPopulation | Still:
         size = population or 4 + math.floor(3 * math.log(max(1, columns.varied)))
+        if not columns.varied:
+            return Still(size)
         usable = [one for one in known if not np.isnan(one.losses).any()]
         best = min(usable, key=lambda one: (one.violation, one.losses[0], one.number), default=None)
         return CmaPopulation(_strategy(columns, size, columns.middles if best is None else best.point), again)

@@ -96,8 +96,10 @@ class Processes:
         self._constraints = []
         for excess in judged.excess[rows].T:
             known = np.isfinite(excess)
-            if known.sum() >= 2:
+            if known.sum() >= 2 and np.ptp(excess[known]) > EPS * np.abs(excess[known]).max():
                 self._constraints.append(_Output(self._points[known], -excess[known], categorical))
+        if not self._feasible.any() and not self._constraints:  # nothing tells where constraints are kept: all count
+            self._feasible = ~judged.failed[rows]
         self.maximize = evidence.maximize
         self._regressor = self._objectives[0].regressor
         first = self._objectives[0]
@@ -106,7 +108,8 @@ class Processes:
 
     def acquisition(self, evidence: Evidence, rng: np.random.RandomState) -> Any:
         """The logarithm of the (hypervolume) improvement times the probability that all constraints are kept, with the
-        trials of `evidence` that are on their way. While nothing is feasible, of the probability alone."""
+        trials of `evidence` that are on their way. While nothing is feasible, of the probability alone; while nothing
+        tells where they are kept (not reported, or the same everywhere), of the improvement alone."""
         running = torch.from_numpy(_normalized(self._space, evidence.codes[evidence.running]))
         objectives, expected = zip(*(output.believing(running) for output in self._objectives), strict=True)
         constraints, kept = [], np.ones(len(running), dtype=np.bool_)

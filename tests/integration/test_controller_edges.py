@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Iterator
 from datetime import timedelta
 from pathlib import Path
@@ -14,6 +15,7 @@ from sqlalchemy import update
 from hpo_service.api import rounds
 from hpo_service.controller import loop
 from hpo_service.controller.loop import Controller
+from hpo_service.controller.troubles import TRIES
 from hpo_service.core.states import StudyState, TrialState
 from hpo_service.errors import Unavailable
 from hpo_service.executors.base import Capacity
@@ -260,6 +262,31 @@ def test_a_study_that_breaks_its_passes_is_paused_and_others_go_on(stage: Stage)
     controller.decider.decide = decide  # type: ignore[method-assign]
     studies.set_state(stage.db, broken.id, StudyState.RUNNING, "resumed")
     assert stage.through(controller, broken).state is StudyState.FINISHED
+
+
+def test_a_study_that_breaks_turns_on_a_thread_is_paused_as_well(stage: Stage) -> None:
+    broken = stage.study(algorithm={"name": "bayesian", "max_resource": 3})
+    controller = stage.controller()
+    broke: list[str] = []
+
+    def breaking(study: StudyRow, *args: Any, **options: Any) -> Any:
+        broke.append(study.id)
+        raise ValueError("the surrogate's matrix is singular")
+
+    controller.decider.decide = breaking  # type: ignore[method-assign]
+    stop = threading.Event()
+    leading = threading.Thread(target=controller.run, args=(stop,))
+    leading.start()
+    try:
+        deadline = time.monotonic() + 60
+        while (row := stage.now(broken)).state is not StudyState.PAUSED:
+            assert time.monotonic() < deadline, f"{row.state} after {len(broke)} broken turns"
+            stop.wait(0.02)
+    finally:
+        stop.set()
+        leading.join()
+    assert "singular" in row.reason
+    assert len(broke) == TRIES
 
 
 def test_a_report_that_cannot_be_stored_fails_its_trial_alone(stage: Stage) -> None:

@@ -22,10 +22,10 @@ def test_a_long_turn_keeps_nobody_waiting_and_tells_how_it_ended() -> None:
     def think() -> bool:
         return go.wait(30)
 
-    assert not turns.take("slow", think, long=True)
+    assert turns.take("slow", think, long=True) is None
     assert turns.taking("slow")
     assert turns.take("quick", lambda: True, long=False)
-    assert not turns.take("slow", think, long=True), "one at a time"
+    assert turns.take("slow", think, long=True) is None, "one at a time"
     go.set()
     assert woken.wait(30)
     assert turns.take("slow", think, long=True)
@@ -40,7 +40,7 @@ def test_what_a_turn_raised_comes_to_who_asks_again() -> None:
     def break_down() -> bool:
         raise KeyError("why")
 
-    assert not turns.take("s", break_down, long=True)
+    assert turns.take("s", break_down, long=True) is None
     assert woken.wait(30)
     with pytest.raises(KeyError, match="why"):
         turns.take("s", break_down, long=True)

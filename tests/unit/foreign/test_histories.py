@@ -194,6 +194,13 @@ def test_tables_that_cannot_be_read(tmp_path: Path, text: str, more: dict[str, A
         read_csv(path, **{"objective": ["loss"], "params": ["lr"], **more})
 
 
+def test_one_name_needs_no_list(table: Path) -> None:
+    alone = read_csv(table, objective="val_loss", direction="maximize", params="lr")
+    listed = read_csv(table, objective=["val_loss"], direction=["maximize"], params=["lr"])
+    assert repr(alone) == repr(listed)
+    assert alone.objectives == (("val_loss", "maximize"),)
+
+
 def test_text_with_underscores_is_no_number(tmp_path: Path) -> None:
     path = tmp_path / "layers.csv"
     path.write_text("layers,loss\n64_32,0.1\n128_64,0.2\n64_32,1_0\n")

@@ -88,6 +88,16 @@ def test_a_generation_begins_when_the_one_before_rests(name: str) -> None:
     assert all(driver.rows[n].value is not None for n in range(6))
 
 
+@pytest.mark.parametrize(("repeats", "trials"), [(False, 1), (True, 9)])
+@pytest.mark.parametrize("name", ["cmaes", "nsga2"])
+def test_a_space_in_which_nothing_varies_is_tried(name: str, repeats: bool, trials: int) -> None:
+    constant = {"layers": {"type": "constant", "value": 3}}
+    definition = study({"name": name, "population": 4}, space=constant, budget={"trials": 9}, repeats=repeats)
+    driver = Driver(definition, Nature(horizon=3), workers=2, seed=1).run()
+    assert len(driver.rows) == trials
+    driver.compare()
+
+
 @pytest.mark.parametrize("name", ["cmaes", "nsga2"])
 def test_a_narrowed_space_begins_anew_from_what_it_still_allows(name: str) -> None:
     driver = Driver(study({"name": name, "population": 4}), Nature(horizon=3), workers=2, seed=1)

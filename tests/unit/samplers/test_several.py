@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,7 @@ import torch
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
 from hpo_service import algorithms
+from hpo_service.core import events
 from hpo_service.core.definition import StudyDefinition, parse
 from hpo_service.core.history import History
 from hpo_service.core.states import Origin, TrialState
@@ -43,8 +45,6 @@ class Trading(Driver):
 
 
 def _reported(attempt: Attempt, reach: float, values: tuple[float, ...]) -> Any:
-    from hpo_service.core import events
-
     row = events.ReportRow(trial=attempt.trial, fence=attempt.fence, step=int(reach), resource=reach, values=values)
     return events.Reported(reports=(row,))
 
@@ -134,6 +134,29 @@ def test_the_few_places_are_configurations_anywhere_and_around_the_front() -> No
     assert (around == front).mean() > 0.25
     assert (around != front).any(axis=0).all(), "each parameter is changed now and then"
     assert len(processes._few(front[:0], np.random.RandomState(0))) == hypervolume.FEW
+
+
+@pytest.mark.parametrize("objectives", [1, 2])
+@pytest.mark.parametrize("known", [(), (3,), (3, 5)])
+def test_a_process_goes_on_where_next_to_nothing_is_known_of_a_constraint(
+    known: tuple[int, ...], objectives: int
+) -> None:
+    class Silent(Trading):
+        """Few report the size, and theirs is too large."""
+
+        def record(self, payload: Any) -> Any:
+            if isinstance(payload, events.Reported):
+                payload = events.Reported(reports=tuple(self._silenced(row) for row in payload.reports))
+            return super().record(payload)
+
+        def _silenced(self, row: events.ReportRow) -> events.ReportRow:
+            size = 2.0 if row.trial in known else math.nan
+            return row._replace(values=(*row.values[:-1], size))
+
+    definition = study(GP, objectives=objectives, constraints=1, trials=12)
+    driver = Silent(definition, Nature(horizon=1), workers=1, seed=1).run()
+    assert len(driver.rows) == 12
+    assert sum("process on" in row.reasons[0] for row in driver.rows.values()) >= 4
 
 
 def test_the_expected_hypervolume_improvement_is_the_mean_of_samples() -> None:
