@@ -122,10 +122,11 @@ def fitted(points: Floats, values: Floats, is_categorical: npt.NDArray[np.bool_]
     start = np.zeros(points.shape[1] + 2)
     start[-1] = np.log(1.0 - 0.99 * prior.DEFAULT_MINIMUM_NOISE_VAR)
     try:
-        found = minimize(
-            likelihood.loss, start, jac=True, method="l-bfgs-b", options={"gtol": PRECISION, "maxfun": STEPS}
-        )
-        _use(regressor, found.x)
+        with np.errstate(over="ignore", invalid="ignore"):  # a search may look far away
+            found = minimize(
+                likelihood.loss, start, jac=True, method="l-bfgs-b", options={"gtol": PRECISION, "maxfun": STEPS}
+            )
+            _use(regressor, found.x)
     except RuntimeError:  # a matrix that is not positive definite, or a search that ran off
         _use(regressor, start)
     regressor._squared_X_diff = regressor._squared_X_diff.new_empty(
