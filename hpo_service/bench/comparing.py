@@ -5,6 +5,7 @@ Between the command line and the rest: prints nothing, and reads no option.
 
 from __future__ import annotations
 
+import functools
 import math
 import statistics as plain
 from collections.abc import Iterable, Mapping, Sequence
@@ -107,6 +108,7 @@ def prepare(asked: Asked) -> Comparison:
         workers=asked.workers or asked.profile.workers,
         variants=("", *asked.variants, *([elsewhere.VARIANT] if asked.portfolio else [])),
         budget=asked.budget,
+        identity=functools.cache(bench.identity),
     )
     cells = [cell for cell in found if _serves(cell)]
     return Comparison(

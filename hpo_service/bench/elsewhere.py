@@ -8,6 +8,7 @@ here: what a method makes of them.
 from __future__ import annotations
 
 import functools
+import hashlib
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
@@ -31,7 +32,16 @@ def beginning(problem: Problem, all_problems: Sequence[Problem]) -> Problem:
     """The problem with what is known of the others of its collection."""
     others = [one for one in all_problems if one.collection == problem.collection and one.name != problem.name]
     found = tuple(_found(_Named(one)) for one in others)
-    return replace(problem, variant=VARIANT, elsewhere=found, _known={})
+    known_as = identity(problem, all_problems)
+    return replace(problem, variant=VARIANT, elsewhere=found, identity=known_as, _known={})
+
+
+def identity(problem: Problem, all_problems: Sequence[Problem]) -> str:
+    """What tells `beginning` from that of others of the same name: what is known of the others counts, too."""
+    if not problem.identity:
+        return ""
+    others = sorted(f"{one.title} {one.identity}" for one in all_problems if one.title != problem.title)
+    return hashlib.sha256("\n".join([problem.identity, *others]).encode()).hexdigest()[:16]
 
 
 class _Named:

@@ -3,16 +3,18 @@
 A configuration that the study trained gets its recorded curve; any other the mean of its nearest trials' curves, where
 nearness is measured in the unit cube, by parameter as much as it mattered. Where a trial was stopped early, the rest of
 its curve is its neighbours'. One that breaks a constraint is as bad as the worst value of all, at any epoch; what is
-forbidden fails at once. How far that can be trusted is measured: each trial is told from all others, and the ranks that
-come out are compared with the true ones. Reads no study: `cli.benching` does.
+forbidden, or failed before its first report, fails at once. How far that can be trusted is measured: each trial is told
+from all others, and the ranks that come out are compared with the true ones. Reads no study: `cli.benching` does.
 """
 
 from __future__ import annotations
 
 import functools
+import hashlib
+import json
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -20,6 +22,7 @@ import numpy.typing as npt
 
 from hpo_service.bench.problems.base import Floats, Problem
 from hpo_service.bench.runs import Decisions, Run, Scale
+from hpo_service.core import likeness
 from hpo_service.errors import InvalidInput
 from search_spaces import SearchSpace
 
@@ -36,8 +39,8 @@ DRAWS = 256
 
 @dataclass(frozen=True, kw_only=True)
 class PastTrial:
-    """`resources` ascend; NaN in `values` where a report was no number. `failed`: it ended by an error. `broken`: it is
-    known to break a constraint."""
+    """`resources` ascend; NaN in `values` where a report was no number. Of resource 0 alone: only the value was told.
+    `failed`: it ended by an error. `broken`: it is known to break a constraint."""
 
     params: Mapping[str, Any]
     resources: tuple[float, ...]
@@ -49,7 +52,8 @@ class PastTrial:
 @dataclass(frozen=True, kw_only=True)
 class PastStudy:
     """What a study recorded, in the order of its trials. `max_resource`: a full training, as its definition has it;
-    None where it does not say, and the furthest that a trial came is one."""
+    None where it does not say, and the furthest that a trial came is one. `fidelity`: what resource is, as the
+    definition has it. `objectives`: their metrics; the values are of the first."""
 
     name: str
     algorithm: str
@@ -58,30 +62,43 @@ class PastStudy:
     trials: tuple[PastTrial, ...]
     forbid: Sequence[Mapping[str, Any]] = ()
     max_resource: float | None = None
+    fidelity: str = "epochs"
+    objectives: tuple[str, ...] = ()
+
+    @property
+    def identity(self) -> str:
+        """A digest of all but its name: another one once it has grown."""
+        told = json.dumps(asdict(replace(self, name="")), sort_keys=True, default=repr)
+        return hashlib.sha256(told.encode()).hexdigest()[:16]
+
+    @property
+    def anew(self) -> bool:
+        """Whether a trial begins from zero at each level."""
+        return self.fidelity != "epochs"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Trust:
     """How well trials are told from all others: Spearman's rank correlation of their best values up to `epoch`, of the
-    `trials` that came as far."""
+    `trials` that came as far. `caveats`: what else to know, a line each."""
 
     trials: int
     epoch: int
     correlation: float
     neighbours: int
+    caveats: tuple[str, ...] = ()
 
     @property
     def verdict(self) -> str:
-        """What to make of it."""
+        """What to make of it: a line, and one for each caveat."""
         if self.correlation >= 0.7:
             said = "the model knows this space well"
         elif self.correlation >= 0.4:
             said = "the model knows roughly where it is good: trust differences that are large"
         else:
             said = "the model hardly tells good configurations from bad ones: do not trust what follows"
-        return (
-            f"rank correlation {self.correlation:.2f} when each of {self.trials} trials is told from the others; {said}"
-        )
+        told = f"rank correlation {self.correlation:.2f} when each of {self.trials} trials is told from the others"
+        return "\n  ".join([f"{told}; {said}", *self.caveats])
 
 
 class Model:
@@ -95,21 +112,13 @@ class Model:
     def __init__(self, study: PastStudy) -> None:
         self.space = SearchSpace.from_definition(dict(study.space), study.forbid)
         self.sign = -1.0 if study.maximize else 1.0
-        trials = [trial for trial in _within(study) if trial.resources]
-        if len(trials) < LEAST_TRIALS:
-            raise InvalidInput(
-                f"a past study needs at least {LEAST_TRIALS} trials with reports, but {study.name} has {len(trials)}",
-                remedy="take a study with more",
-            )
-        if all(trial.broken for trial in trials):
-            raise InvalidInput(
-                f"a past study needs trials that keep its constraints, but none of {study.name} does",
-                remedy="take a study where some do",
-            )
-        self.unit, self.epochs = _grid(trials, study.max_resource)
+        trials, caveats = _known(study, self.space)
+        _check(study, trials)
+        self.unit, self.epochs = _grid(trials, study.max_resource, anew=study.anew)
         self.points = np.array([self.point(trial.params) for trial in trials])
         self.curves = np.array([self._curve(trial) for trial in trials])
-        self.reached = np.array([self._epoch(trial.resources[-1]) for trial in trials])
+        self.levels = [sorted(set(map(self._epoch, trial.resources))) for trial in trials]
+        self.reached = np.array([levels[-1] if levels else 0 for levels in self.levels])
         self.failed = np.array([trial.failed for trial in trials])
         self.broken = np.array([trial.broken for trial in trials])
         broken = np.isfinite(self.curves) & self.broken[:, None]
@@ -121,7 +130,7 @@ class Model:
         self.judged = 1 + int(np.argmax(np.array(came) * np.arange(1, self.epochs + 1)))
         self._judged = np.where(self.reached >= self.judged, running[:, self.judged - 1], np.nan)
         self.weights = self._relevance()
-        self.trust = self._choose()
+        self.trust = replace(self._choose(), caveats=caveats)
 
     def point(self, params: Mapping[str, Any]) -> Floats:
         """The configuration in the cube; 0.5 for parameters that it does not have."""
@@ -183,9 +192,11 @@ class Model:
         return float(np.average(self._judged[others[near]], weights=1 / (distances[near] + 1e-6)))
 
     def nearest(self, params: Mapping[str, Any]) -> tuple[int, bool]:
-        """The nearest trial, and whether it is the configuration itself."""
+        """The nearest trial, and whether it is the configuration itself. Of several in one place one that did not fail:
+        a failed trial may have been retried."""
         distances = self._distances(self.point(params))
-        row = int(np.argmin(distances))
+        rows = np.flatnonzero(distances <= distances.min() + 1e-18)
+        row = int(rows[np.argmin(self.failed[rows])])
         return row, bool(distances[row] < 1e-18)
 
     def loss_curve(self, params: Mapping[str, Any]) -> Floats:
@@ -252,23 +263,28 @@ class _Same:
 
 
 def model_of(study: PastStudy) -> Model:
-    """The study's model, made once. Raises InvalidInput where it has too few trials."""
+    """The study's model, made once. Raises InvalidInput where its trials make none."""
     return _model(_Same(study))
 
 
 def problem_of(study: PastStudy) -> Problem:
     """The study as a problem; the scale of regret goes from its best recorded value to the median of random
-    configurations by the model. Raises InvalidInput where it has too few trials."""
+    configurations by the model, or of those that come to a value where most fail. Raises InvalidInput where its trials
+    make no model."""
     model = model_of(study)
     rng = np.random.default_rng(0)
     drawn = [model.space.sample(rng) for _ in range(DRAWS)]
     curves = [model.loss_curve(params)[: model.fails_after(params)] for params in drawn]
-    losses = [float(np.nanmin(curve)) if np.isfinite(curve).any() else math.inf for curve in curves]
+    losses = np.array([float(np.nanmin(curve)) if np.isfinite(curve).any() else math.inf for curve in curves])
+    if not np.isfinite(np.median(losses)):
+        finite = losses[np.isfinite(losses)]
+        losses = finite if len(finite) else model.losses[np.isfinite(model.losses)]
     return Problem(
         collection="study",
         name=study.name,
         space=study.space,
         forbid=study.forbid,
+        identity=study.identity,
         max_resource=model.epochs,
         maximize=study.maximize,
         best=float(model.sign * model.losses.min()),
@@ -279,15 +295,17 @@ def problem_of(study: PastStudy) -> Problem:
 
 
 def as_it_ran(study: PastStudy, *, budget: float) -> Run:
-    """The study's own search as one worker would have walked it, trial after trial."""
+    """The study's own search as one worker would have walked it, trial after trial; levels that begin from zero are
+    each paid in full."""
     model, problem = model_of(study), problem_of(study)
     spent, trace, best = 0, list[tuple[float, float]](), math.inf
-    for curve, reached in zip(model.curves, model.reached, strict=True):
-        for epoch in range(int(reached)):
-            if np.isfinite(curve[epoch]) and curve[epoch] < best:
-                best = float(curve[epoch])
-                trace.append(((spent + epoch + 1) / model.epochs, model.sign * best))
-        spent += int(reached)
+    for curve, levels in zip(model.curves, model.levels, strict=True):
+        reached = levels[-1] if levels else 0
+        for epoch in levels if study.anew else range(1, reached + 1):
+            spent += epoch if study.anew else 1
+            if np.isfinite(curve[epoch - 1]) and curve[epoch - 1] < best:
+                best = float(curve[epoch - 1])
+                trace.append((spent / model.epochs, model.sign * best))
     return Run(
         method=f"as it ran ({study.algorithm})",
         collection=problem.collection,
@@ -303,25 +321,110 @@ def as_it_ran(study: PastStudy, *, budget: float) -> Run:
     )
 
 
+def _check(study: PastStudy, trials: list[PastTrial]) -> None:
+    """Raises InvalidInput where the trials make no model."""
+    told = [trial for trial in trials if trial.resources]
+    if study.algorithm == "pbt":
+        raise InvalidInput(
+            "a past study needs trials that were trained from the beginning, but those of a pbt study go on from their "
+            f"parents' weights, and {study.name} is one",
+            remedy="take a study of another algorithm",
+        )
+    if len(told) < LEAST_TRIALS:
+        raise InvalidInput(
+            f"a past study needs at least {LEAST_TRIALS} trials with reports, but {study.name} has {len(told)}",
+            remedy="take a study with more; those that its space does not know do not count",
+        )
+    if all(trial.broken for trial in told):
+        raise InvalidInput(
+            f"a past study needs trials that keep its constraints, but none of {study.name} does",
+            remedy="take a study where some do",
+        )
+    if not any(math.isfinite(value) for trial in told if not trial.broken for value in trial.values):
+        kept = " that keeps its constraints" if any(trial.broken for trial in told) else ""
+        raise InvalidInput(
+            f"a past study needs finite values, but no trial of {study.name}{kept} reported one",
+            remedy="take a study where some trainings did not diverge",
+        )
+
+
+def _known(study: PastStudy, space: SearchSpace) -> tuple[list[PastTrial], tuple[str, ...]]:
+    """The trials with reports or a failure, as the space has them now and as far as a full training goes; and what is
+    to be said of the study."""
+    trials, ends, unknown = list[PastTrial](), 0, 0
+    for trial in _within(study):
+        if not (trial.resources or trial.failed):
+            continue
+        params = _placed(trial.params, space)
+        if params is None:
+            unknown += 1
+            continue
+        ends += any(not space.parameters[name].contains(trial.params[name]) for name in params if name in trial.params)
+        trials.append(replace(trial, params=params))
+    count, said = len(trials) + unknown, list[str]()
+    if ends:
+        said.append(f"{ends} of {count} trials lie outside the space and count as at its ends")
+    if unknown:
+        said.append(f"{unknown} of {count} trials have values that the space does not know, or lack some: left out")
+    if len(study.objectives) > 1:
+        said.append(f"measured by {study.objectives[0]} alone, the first of its {len(study.objectives)} objectives")
+    if study.anew:
+        said.append(f"the study paid each {study.fidelity} from zero; searches here go on from a smaller one")
+    return trials, tuple(said)
+
+
+def _placed(params: Mapping[str, Any], space: SearchSpace) -> dict[str, Any] | None:
+    """The configuration in the space: a number beyond a range is its end, what it lacks its default. None where a value
+    has no place, or where something without a default is lacking."""
+    found = likeness.translated(params, space.parameters, space)
+    if found is None:
+        return None
+    for name, value in params.items():
+        if name in found and space.parameters[name].contains(value):
+            found[name] = value  # as it was, to the last digit
+    while lacking := space.active(found) - found.keys():
+        for name in lacking:
+            parameter = space.parameters[name]
+            if not (parameter.has_default or parameter.cardinality == 1):
+                return None
+            found[name] = parameter.center
+    return found
+
+
 def _within(study: PastStudy) -> list[PastTrial]:
-    """The trials as far as a full training goes."""
-    far = math.inf if study.max_resource is None else study.max_resource * (1 + 1e-9)
-    counts = [sum(resource <= far for resource in trial.resources) for trial in study.trials]
-    return [
-        replace(trial, resources=trial.resources[:count], values=trial.values[:count])
-        for trial, count in zip(study.trials, counts, strict=True)
-    ]
+    """The trials as far as a full training goes. One that only told its value was trained in full; else what was
+    reported before the training is left out."""
+    furthest = max((resource for trial in study.trials for resource in trial.resources), default=0.0)
+    full = study.max_resource or furthest or 1.0
+    return [_trained(trial, full) for trial in study.trials]
 
 
-def _grid(trials: list[PastTrial], max_resource: float | None = None) -> tuple[float, int]:
-    """The unit of resource and how many of it a full training has."""
-    furthest = max(trial.resources[-1] for trial in trials)
+def _trained(trial: PastTrial, full: float) -> PastTrial:
+    pairs = [pair for pair in zip(trial.resources, trial.values, strict=True) if pair[0] > 0]
+    if not pairs and trial.resources and not trial.failed:
+        pairs = [(full, trial.values[-1])]
+    kept = [pair for pair in pairs if pair[0] <= full * (1 + 1e-9)]
+    return replace(
+        trial,
+        resources=tuple(resource for resource, _ in kept),
+        values=tuple(value for _, value in kept),
+        failed=trial.failed and len(kept) == len(pairs),
+    )
+
+
+def _grid(trials: list[PastTrial], max_resource: float | None = None, *, anew: bool = False) -> tuple[float, int]:
+    """The unit of resource and how many of it a full training has; the least level where the others, begun `anew`, are
+    multiples of it."""
+    furthest = max(trial.resources[-1] for trial in trials if trial.resources)
     full = max_resource or furthest
     every = [full, *(resource for trial in trials for resource in trial.resources)]
     if all(abs(resource - round(resource)) < 1e-9 and resource >= 1 for resource in every):
         unit = math.gcd(*map(round, every))
         if full / unit <= MOST_EPOCHS:
             return float(unit), round(full / unit)
+    least = min(every)
+    if anew and full / least <= MOST_EPOCHS and all(abs(r / least - round(r / least)) < 1e-6 for r in every):
+        return least, round(full / least)
     reports = max(len(trial.resources) for trial in trials)
     steps = min(MOST_EPOCHS, math.ceil(reports * full / furthest))
     return full / steps, steps

@@ -6,8 +6,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+
+from hpo_service.bench.runs import Key
 
 BUDGETS: Mapping[int, float] = {1: 32.0, 4: 8.0, 16: 4.0}
 """FTE by the number of workers, each of them busy for so long."""
@@ -45,7 +47,7 @@ PROFILES: Mapping[str, Profile] = {
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Cell:
-    """One run that is asked for; `title` is the problem's, `collection/name`."""
+    """One run that is asked for; `title` is the problem's, `collection/name`, and so is `identity`."""
 
     method: str
     title: str
@@ -53,12 +55,13 @@ class Cell:
     seed: int
     workers: int
     budget: float
+    identity: str = ""
 
     @property
-    def key(self) -> tuple[str, str, str, str, int, int, float]:
+    def key(self) -> Key:
         """As `Run.key`."""
         collection, _, name = self.title.partition("/")
-        return self.method, collection, name, self.variant, self.seed, self.workers, self.budget
+        return self.method, collection, name, self.identity, self.variant, self.seed, self.workers, self.budget
 
 
 def budget_of(workers: int) -> float:
@@ -74,8 +77,10 @@ def cells(
     workers: Sequence[int],
     variants: Sequence[str] = ("",),
     budget: float | None = None,
+    identity: Callable[[str, str], str] = lambda title, variant: "",
 ) -> Iterator[Cell]:
-    """Everything to run, seed after seed: what is interrupted has compared all methods on all tasks so far."""
+    """Everything to run, seed after seed: what is interrupted has compared all methods on all tasks so far. `identity`
+    tells that of a title's variant."""
     for count in workers:
         for seed in range(seeds):
             for variant in variants:
@@ -88,4 +93,5 @@ def cells(
                             seed=seed,
                             workers=count,
                             budget=budget_of(count) if budget is None else budget,
+                            identity=identity(title, variant),
                         )

@@ -88,6 +88,7 @@ class Bench:
 
     source: Source
     _problems: dict[tuple[str, str], Problem] = field(default_factory=dict)
+    _whole: list[Problem] = field(default_factory=list)
     _warm: set[str] = field(default_factory=set)
 
     def titles(self) -> tuple[str, ...]:
@@ -96,12 +97,24 @@ class Bench:
             self._problems = {(one.title, ""): one for one in self.source.load()}
         return tuple(title for title, variant in self._problems if not variant)
 
+    def identity(self, title: str, variant: str) -> str:
+        """`problem(title, variant).identity`, but nothing is searched to begin from."""
+        self.titles()
+        problem = self._problems[title, ""]
+        if variant != elsewhere.VARIANT or not problem.identity:
+            return problem.identity
+        return elsewhere.identity(problem, self._everything())
+
+    def _everything(self) -> list[Problem]:
+        if not self._whole:
+            self._whole = replace(self.source, tasks=(), limits={}).load()
+        return self._whole
+
     def problem(self, title: str, variant: str) -> Problem:
         """The problem of this title."""
         self.titles()
         if variant == elsewhere.VARIANT and (title, variant) not in self._problems:
-            everything = replace(self.source, tasks=(), limits={}).load()
-            self._problems[title, variant] = elsewhere.beginning(self._problems[title, ""], everything)
+            self._problems[title, variant] = elsewhere.beginning(self._problems[title, ""], self._everything())
         if (title, variant) not in self._problems:
             self._problems[title, variant] = vary(self._problems[title, ""], variant)
         return self._problems[title, variant]

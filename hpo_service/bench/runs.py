@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
 VERSION = 1
 """Of `Run.to_json`; runs that another version wrote are not read."""
+Key = tuple[str, str, str, str, str, int, int, float]
+"""Method, collection, problem, its identity, variant, seed, workers and budget."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +65,8 @@ class Run:
     """One method on one problem with one seed and one number of workers.
 
     `trace` holds a (FTE, value) whenever a reported epoch was better than all before, in order of FTE; `variant` is
-    the robustness variant of the problem, empty for the problem itself; `epochs` and `trials` were paid for.
+    the robustness variant of the problem, empty for the problem itself; `epochs` and `trials` were paid for; `identity`
+    is the problem's (runs that were recorded without have none).
     """
 
     method: str
@@ -79,11 +82,13 @@ class Run:
     epochs: float = 0.0
     variant: str = ""
     note: str = ""
+    identity: str = ""
 
     @property
-    def key(self) -> tuple[str, str, str, str, int, int, float]:
+    def key(self) -> Key:
         """What makes this run: nothing else needs to be run again when there is one of the same key."""
-        return self.method, self.collection, self.problem, self.variant, self.seed, self.workers, self.budget
+        named = self.collection, self.problem, self.identity, self.variant
+        return self.method, *named, self.seed, self.workers, self.budget
 
     def best_at(self, fte: float) -> float | None:
         """The best value reported by then; None before any report."""
@@ -115,6 +120,7 @@ class Run:
             "trials": self.trials,
             "epochs": self.epochs,
             "note": self.note,
+            "identity": self.identity,
         }
 
     @classmethod
@@ -208,6 +214,7 @@ class Recorder:
             epochs=self.epochs,
             variant=problem.variant,
             note=note,
+            identity=problem.identity,
         )
 
 

@@ -10,9 +10,10 @@ A group is what may be compared: one collection, variant, number of workers and 
   se² = S / (S − 1) · Σ_seed ( Σ_task (x[task, seed] − mean[task]) / (n[task] · T) )²,
   with S seeds, T tasks, n[task] seeds on the task. With all seeds on all tasks this is the plain standard error of the
   seeds' means over the tasks. None of a single seed;
-- ranks are among the methods that ran on all tasks, on a task's mean regret, ties sharing theirs; Friedman's test with
-  Iman and Davenport's correction and Nemenyi's critical difference follow Demšar 2006 (Statistical comparisons of
-  classifiers over multiple data sets), whose blocks are tasks: they say what to expect of other tasks;
+- ranks are among the methods that ran on all tasks, on a task's mean regret, ties sharing theirs; Friedman's test
+  (by permutations; of many tasks with Iman and Davenport's correction) and Nemenyi's critical difference follow Demšar
+  2006 (Statistical comparisons of classifiers over multiple data sets), whose blocks are tasks: they say what to expect
+  of other tasks;
 - whether a method is better than the reference on these tasks is Wilcoxon's signed-rank test over the pairs of runs of
   one task and seed, adjusted by Holm over the methods of a reading (not over the readings). It takes it that without
   any difference either run of a pair might as well be the other's, and that pairs do not hang together: where a seed
@@ -30,6 +31,7 @@ from itertools import pairwise
 import numpy as np
 import numpy.typing as npt
 
+from hpo_service.bench import permutations
 from hpo_service.bench.runs import Run
 
 ALPHA = 0.05
@@ -51,15 +53,17 @@ class Estimate:
 @dataclass(frozen=True, slots=True)
 class Friedman:
     """Do the methods differ over tasks at all? `rank` is each method's average rank, `difference` what two must differ
-    by to be told apart (Nemenyi), `cliques` the largest sets of neighbours that are not told apart."""
+    by to be told apart (Nemenyi), `cliques` the largest sets of neighbours that are not told apart: all of them where
+    the test finds no difference. `f` is None where all tasks agree; `permuted` tells p by permutations from F's."""
 
     tasks: int
     chi2: float
-    f: float
+    f: float | None
     p: float
     difference: float
     rank: Mapping[str, float]
     cliques: tuple[tuple[str, ...], ...]
+    permuted: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -280,6 +284,8 @@ def friedman(losses: Mapping[str, Sequence[float]]) -> Friedman:
 
     χ² = 12 N / (k (k + 1)) · (Σ rank² − k (k + 1)² / 4), F = (N − 1) χ² / (N (k − 1) − χ²) with k − 1 and
     (k − 1)(N − 1) degrees of freedom; critical difference q √(k (k + 1) / (6 N)), q the studentised range's over √2.
+    With few tasks or methods p is that of χ² over all orders of each task's ranks (`permutations`), for F is too sure
+    there; F's is at least (k!)^−(N − 1), what all tasks agreeing comes to by chance.
     """
     from scipy.stats import f as f_distribution
     from scipy.stats import rankdata, studentized_range
@@ -289,12 +295,17 @@ def friedman(losses: Mapping[str, Sequence[float]]) -> Friedman:
     mean = ranks.mean(axis=1)
     chi2 = 12 * n / (k * (k + 1)) * (float(np.square(mean).sum()) - k * (k + 1) ** 2 / 4)
     left = n * (k - 1) - chi2
-    f = (n - 1) * chi2 / left if left > 1e-12 else math.inf
-    p = float(f_distribution.sf(f, k - 1, (k - 1) * (n - 1)))
+    f = (n - 1) * chi2 / left if left > 1e-9 else None
+    p = permutations.p_value(np.rint(2 * ranks).astype(int).T.tolist())
+    permuted = p is not None
+    if p is None:
+        least = math.exp(-(n - 1) * math.lgamma(k + 1))
+        p = least if f is None else max(least, float(f_distribution.sf(f, k - 1, (k - 1) * (n - 1))))
     q = float(studentized_range.ppf(1 - ALPHA, k, math.inf)) / math.sqrt(2)
     difference = q * math.sqrt(k * (k + 1) / (6 * n))
     rank = dict(sorted(zip(losses, map(float, mean), strict=True), key=lambda item: item[1]))
-    return Friedman(n, chi2, f, p, difference, rank, _cliques(rank, difference))
+    cliques = _cliques(rank, difference) if p < ALPHA else (tuple(rank),)
+    return Friedman(n, chi2, f, p, difference, rank, cliques, permuted)
 
 
 def _cliques(rank: Mapping[str, float], difference: float) -> tuple[tuple[str, ...], ...]:

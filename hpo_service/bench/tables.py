@@ -87,9 +87,11 @@ def legend(group: Group) -> list[str]:
 def told(one: Friedman) -> str:
     """The test of ranks in a sentence or two."""
     p = f"p = {one.p:.3f}" if one.p >= 0.001 else "p < 0.001"
-    found = f"Ranks over {one.tasks} tasks differ" if one.p < ALPHA else f"Ranks over {one.tasks} tasks do not differ"
+    test = "Friedman, by permutations" if one.permuted else "Friedman with Iman and Davenport's correction"
+    if one.p >= ALPHA:
+        return f"Ranks over {one.tasks} tasks do not differ significantly ({test}, {p}): no two methods are told apart."
     return (
-        f"{found} significantly (Friedman with Iman and Davenport's correction, {p}); "
+        f"Ranks over {one.tasks} tasks differ significantly ({test}, {p}); "
         f"two methods do where their ranks are more than {one.difference:.2f} apart (Nemenyi)."
     )
 
@@ -127,14 +129,11 @@ def markdown(groups: Sequence[Group]) -> str:
 
 
 def document(groups: Sequence[Group]) -> list[dict[str, Any]]:
-    """Every figure, for JSON; infinities as text."""
+    """Every figure, for JSON."""
     found = []
     for group in groups:
         one = asdict(group)
         one["columns"] = list(group.columns)
-        for test in one["friedman"]:
-            if test is not None and test["f"] == float("inf"):
-                test["f"] = "Infinity"
         for row, given in zip(one["rows"], group.rows, strict=True):
             row["better_than_reference_at"] = _where(group, [a is not None and a.better for a in given.against])
             row["worse_than_reference_at"] = _where(group, [a is not None and a.worse for a in given.against])

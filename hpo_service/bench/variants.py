@@ -77,10 +77,11 @@ def failing(problem: Problem) -> Problem:
 
 def noisy(problem: Problem) -> Problem:
     """Noise is what a curve has beside its running mean; its standard deviation, of many curves together, is doubled by
-    independent normal noise of √3 times it."""
+    independent normal noise of √3 times it. Curves too short for a running mean count as without noise."""
     drawn, _ = _drawn(problem)
     rests = np.concatenate([_rest(problem.curve(params)) for params in drawn[: DRAWS // 4]])
-    typical = float(np.sqrt(np.nanmedian(np.square(rests)) / 0.4549))  # of a normal one: the median of χ² with 1
+    known = np.square(rests[np.isfinite(rests)])
+    typical = math.sqrt(float(np.median(known)) / 0.4549) if len(known) else 0.0  # 0.4549: the median of χ² with 1
     scale = max(math.sqrt(3) * typical, LEAST_NOISE * abs(problem.best - problem.median))
 
     def curves(params: Params) -> Floats:

@@ -6,6 +6,7 @@ Everything is simulated on this machine; a server is asked only for past studies
 from __future__ import annotations
 
 import math
+import os
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -78,7 +79,9 @@ def search(
     from hpo_service.bench.sources import Source
     from hpo_service.bench.variants import VARIANTS
 
-    session, studies = session_of(context), [*(from_study or []), *(more or [])]
+    session, studies, anew = session_of(context), [*(from_study or []), *(more or [])], _anew(_names(again))
+    if out is not None:
+        _check_folder(out)
     if studies and (data is not None or not from_study):
         raise InvalidInput("past studies are named by --from-study and need no --data", remedy="leave one of them out")
     profile = protocol.PROFILES["full" if full else "quick"]
@@ -105,7 +108,24 @@ def search(
         session.say(note)
     with ExitStack() as stack:
         folder = out or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="hpo-bench-")))
-        _compare(session, comparison, folder, again=_names(again), jobs=jobs, kept=out is not None)
+        _compare(session, comparison, folder, again=anew, jobs=jobs, kept=out is not None)
+
+
+def _anew(names: Sequence[str]) -> tuple[str, ...]:
+    """The methods whose recorded runs do not count; of `ours`, `peers` and `all`, those that can run here."""
+    from hpo_service.bench import methods
+
+    there, _ = methods.chosen(names)
+    return (*names, *(method.name for method in there))
+
+
+def _check_folder(out: Path) -> None:
+    there = next(path for path in (out, *out.parents) if os.path.lexists(path))
+    if not there.is_dir():
+        raise InvalidInput(
+            f"--out names a folder, but {there} is none",
+            remedy="name another folder, which is made if it is not there, or move the file away",
+        )
 
 
 def _portfolio(text: str) -> bool:
@@ -244,20 +264,21 @@ def _past_study(study: Study, title: str) -> PastStudy:
         found = study.curves(trials=[trial.number for trial in some], max_points=POINTS)
         curves = {curve.number: curve for curve in found.trials}
         for trial in some:
-            curve = curves.get(trial.number)
-            if curve is None or not curve.resource:
+            curve, failed = curves.get(trial.number), trial.state == "failed"
+            if curve is None and not failed:
                 continue
-            values = tuple(math.nan if value is None else float(value) for value in curve.value)
+            told = () if curve is None else curve.value
             trials.append(
                 PastTrial(
                     params=dict(trial.params),
-                    resources=tuple(curve.resource),
-                    values=values,
-                    failed=trial.state == "failed",
+                    resources=() if curve is None else tuple(curve.resource),
+                    values=tuple(math.nan if value is None else float(value) for value in told),
+                    failed=failed,
                     broken=trial.info.feasible is False,
                 )
             )
     definition: dict[str, Any] = dict(study.info.definition)
+    several = definition.get("objective")  # a list where there are several
     return PastStudy(
         name=title,
         algorithm=str(definition["algorithm"]["name"]),
@@ -266,6 +287,8 @@ def _past_study(study: Study, title: str) -> PastStudy:
         trials=tuple(trials),
         forbid=tuple(definition.get("forbid", ())),
         max_resource=definition["algorithm"].get("max_resource"),
+        fidelity=definition["algorithm"].get("fidelity", "epochs"),
+        objectives=tuple(one["metric"] for one in several) if isinstance(several, list | tuple) else (),
     )
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from hpo_service.bench import problems, protocol
 from hpo_service.bench.peers import methods
-from hpo_service.bench.runs import Run
+from hpo_service.bench.runs import Key, Run
 
 
 def main(given: list[str] | None = None) -> int:
@@ -60,7 +60,7 @@ def _wrong(name: str, missing: tuple[str, ...] | None) -> str:
     return f"{name} needs {', '.join(missing)}, which is not installed here; install it" if missing else ""
 
 
-def _done(path: Path) -> set[tuple[str, str, str, str, int, int, float]]:
+def _done(path: Path) -> set[Key]:
     if not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)
         return set()

@@ -37,7 +37,8 @@ class Problem:
     `best` and `median` are the scale of regret: the best value known, and the median of random configurations'
     values. `speed` gives a configuration's seconds per epoch, in units of the mean configuration's. `fails_after` tells
     after how many epochs a configuration's training raises, None where it never does. `variant` is what makes the
-    problem harder than the one of the same name, if it is.
+    problem harder than the one of the same name, if it is. `identity` tells it from others of the same name, and from
+    itself with other data; empty where a name says it all.
     """
 
     collection: str
@@ -51,6 +52,7 @@ class Problem:
     speed: Callable[[Mapping[str, Any]], float] = lambda params: 1.0
     fails_after: Callable[[Mapping[str, Any]], int | None] = lambda params: None
     variant: str = ""
+    identity: str = ""
     forbid: Sequence[Mapping[str, Any]] = ()
     elsewhere: tuple[Found, ...] = field(default=(), repr=False, compare=False)  # searches on other problems
     _known: dict[str, Floats] = field(default_factory=dict, repr=False, compare=False)

@@ -97,6 +97,15 @@ def test_a_comparison_is_told_and_kept_and_goes_on(search: Search, tmp_path: Pat
     assert {row["method"] for row in figures["groups"][0]["rows"]} == set(METHODS.split(","))
 
 
+def test_recorded_methods_are_run_again_by_name_or_by_kind(search: Search, tmp_path: Path) -> None:
+    counts = []
+    for again in ((), ("--again", "one-epoch"), ("--again", "peers")):
+        assert search("--tasks", "smooth", *again).exit_code == 0
+        counts.append(len((tmp_path / "runs.jsonl").read_text().splitlines()))
+    assert counts[1] - counts[0] == 2
+    assert counts[2] - counts[1] == 4
+
+
 def test_json_is_nothing_but_json(search: Search) -> None:
     done = search("--tasks", "smooth", "--json")
     assert json.loads(done.stdout)["groups"][0]["collection"] == "synthetic"
@@ -124,6 +133,9 @@ def test_past_studies_are_answered_for(search: Search) -> None:
     [
         (("--reference", "astha"), "did you mean asha?"),
         (("--methods", "ahsa"), "did you mean asha?"),
+        (("--again", "ahsa"), "did you mean asha?"),
+        (("--out", __file__), "name another folder"),
+        (("--out", f"{__file__}/within"), f"but {__file__} is none"),
         (("--workers", "four"), "--workers 1,4,16"),
         (("--variant", "easy"), "one-parameter"),
         (("--tasks", "rough"), "synthetic/smooth"),

@@ -11,9 +11,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from hpo_service.bench import comparing, methods, protocol, recording
+from hpo_service.bench import comparing, elsewhere, methods, protocol, recording
+from hpo_service.bench.past import PastStudy, PastTrial
 from hpo_service.bench.problems import synthetic
-from hpo_service.bench.problems.base import Problem
+from hpo_service.bench.problems.base import Found, Problem
 from hpo_service.bench.protocol import Cell
 from hpo_service.bench.recording import Bench, Records, execute
 from hpo_service.bench.runs import Decisions, Method, Recorder, Run, Scale
@@ -61,6 +62,45 @@ def test_what_is_recorded_is_not_run_again(tmp_path: Path) -> None:
     assert run(found, Records(tmp_path)) == []
     assert len(run(comparison(seeds=2, workers=(1, 4)), Records(tmp_path))) == 4  # the other number of workers
     assert len(run(found, Records(tmp_path, again=["even"]))) == 4
+
+
+def past(shift: float, trials: int = 12) -> PastStudy:
+    told = tuple(
+        PastTrial(params={"x": i / 12}, resources=(1.0, 2.0), values=(shift + i, shift + i / 2)) for i in range(trials)
+    )
+    space = {"x": {"type": "uniform", "low": 0.0, "high": 1.0}}
+    return PastStudy(name="twin", algorithm="random", space=space, maximize=False, trials=told)
+
+
+def test_a_past_study_is_known_by_its_records_not_by_its_name(tmp_path: Path) -> None:
+    def runs(study: PastStudy) -> int:
+        found = comparison(source=Source(studies=(study,)), methods=("even",))
+        run(found, Records(tmp_path))
+        conclusion = comparing.conclude(found, Records(tmp_path))
+        assert [one.scale.best for one in conclusion.runs] == [study.trials[0].values[1]] * 2
+        return len((tmp_path / "runs.jsonl").read_text().splitlines())
+
+    assert runs(past(0.0)) == 2
+    assert runs(past(0.0)) == 2  # recorded
+    assert runs(past(1000.0)) == 4  # another of the same name
+    assert runs(past(0.0, trials=13)) == 6  # it has grown
+    assert runs(past(0.0)) == 6
+
+
+def test_what_auto_begins_from_counts(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(elsewhere, "_found", lambda named: Found(title="t", maximize=False, trials=()))
+    here, other = past(0.0), replace(past(5.0), name="other")
+
+    def identities(*studies: PastStudy) -> list[str]:
+        bench = Bench(Source(studies=studies))
+        found = [bench.identity("study/twin", variant) for variant in ("", "noisy", elsewhere.VARIANT)]
+        assert found == [bench.problem("study/twin", name).identity for name in ("", "noisy", elsewhere.VARIANT)]
+        return found
+
+    alone, beside, grown = identities(here), identities(here, other), identities(here, replace(past(6.0), name="other"))
+    assert alone[:2] == beside[:2] == grown[:2]
+    assert len({alone[2], beside[2], grown[2]}) == 3
+    assert Bench(Source(tasks=("smooth",))).identity("synthetic/smooth", elsewhere.VARIANT) == ""
 
 
 def test_a_torn_last_line_is_run_again_and_nothing_else(tmp_path: Path) -> None:

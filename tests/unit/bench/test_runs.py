@@ -33,6 +33,11 @@ def test_a_run_comes_back_from_its_json() -> None:
     assert Run.from_json(json.loads(json.dumps(RUN.to_json()))) == RUN
 
 
+def test_a_run_that_was_recorded_without_an_identity_is_that_of_a_problem_without() -> None:
+    old = {key: value for key, value in RUN.to_json().items() if key != "identity"}
+    assert Run.from_json(old) == RUN
+
+
 @pytest.mark.parametrize("broken", [{"version": 0}, {"trace": [[1]]}, {"scale": {"best": 1}}, {"unheard_of": 1}])
 def test_what_is_no_run_is_refused(broken: dict[str, object]) -> None:
     with pytest.raises(InvalidInput):
@@ -45,7 +50,8 @@ def test_regret_is_read_at_the_last_report_that_is_not_later() -> None:
 
 def test_the_key_tells_apart_what_is_run_separately() -> None:
     others = [replace(RUN, **change) for change in ({"seed": 4}, {"workers": 1}, {"variant": "noisy"}, {"budget": 4.0})]
-    assert len({RUN.key, *(other.key for other in others)}) == 5
+    others.append(replace(RUN, identity="another"))
+    assert len({RUN.key, *(other.key for other in others)}) == 6
     assert replace(RUN, trials=8).key == RUN.key
 
 

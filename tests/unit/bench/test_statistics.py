@@ -77,10 +77,36 @@ def test_cliques_are_the_largest_sets_within_the_critical_difference() -> None:
     assert found.p < 1e-6
 
 
-def test_methods_that_agree_completely_leave_no_doubt() -> None:
-    found = friedman({"a": [1.0, 1.0, 1.0], "b": [2.0, 2.0, 2.0]})
-    assert found.chi2 == pytest.approx(3.0)
-    assert (found.f, found.p) == (math.inf, 0.0)
+@pytest.mark.parametrize(
+    ("methods", "tasks", "p"),
+    [(2, 2, 1 / 2), (2, 3, 1 / 4), (2, 4, 1 / 8), (3, 2, 1 / 6), (3, 3, 1 / 36), (4, 2, 1 / 24)],
+)
+def test_few_tasks_that_agree_completely_say_as_much_as_by_chance(methods: int, tasks: int, p: float) -> None:
+    found = friedman({f"m{i}": [float(i)] * tasks for i in range(methods)})
+    assert found.chi2 == pytest.approx(tasks * (methods - 1))
+    assert (found.f, found.permuted) == (None, True)
+    assert found.p == pytest.approx(p)  # all orders of the first task, for each one order of the others
+    if p >= 0.05:
+        assert found.cliques == (tuple(f"m{i}" for i in range(methods)),)
+
+
+def test_ties_are_permuted_as_they_are() -> None:
+    # Ranks 1.5, 1.5, 3 twice: the third is last in both in one of three cases.
+    assert friedman({"a": [1.0, 1.0], "b": [1.0, 1.0], "c": [2.0, 2.0]}).p == pytest.approx(1 / 3)
+    assert friedman({"a": [1.0, 1.0], "b": [1.0, 1.0]}).p == 1.0
+
+
+def test_of_many_tasks_p_is_that_of_f_but_never_below_what_chance_gives() -> None:
+    from scipy.stats import f
+
+    losses = np.random.default_rng(3).normal(size=(20, 12)) + np.linspace(0.0, 0.9, 20)[:, None]
+    found = friedman({f"m{i}": list(row) for i, row in enumerate(losses)})
+    assert not found.permuted
+    assert found.f is not None
+    assert found.p == pytest.approx(float(f.sf(found.f, 19, 19 * 11)))
+    agreeing = friedman({f"m{i}": [float(i)] * 12 for i in range(20)})
+    assert agreeing.f is None
+    assert 0.0 < agreeing.p == pytest.approx(math.exp(-11 * math.lgamma(21)))
 
 
 def test_the_standard_error_of_complete_runs_is_that_of_the_seeds_means() -> None:

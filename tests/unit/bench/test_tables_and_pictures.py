@@ -65,6 +65,15 @@ def test_the_document_is_json_and_says_where_methods_are_worse() -> None:
     assert asha["regret"][-2]["mean"] == pytest.approx(0.503)
 
 
+def test_two_tasks_in_the_same_order_prove_nothing() -> None:
+    given = groups([one for one in runs() if one.problem != "c" and one.method != "asha"])
+    said = tables.text(given)
+    assert "Ranks over 2 tasks do not differ significantly (Friedman, by permutations, p = 0.500)" in said
+    assert "p < 0.001" not in said
+    (found,) = tables.document(given)
+    assert [(test["f"], test["p"]) for test in found["friedman"]] == [(None, 0.5)] * 4
+
+
 def test_numbers_are_short() -> None:
     assert [tables.regret(value) for value in (0.4136, 1.0, 0.9996, 0.0)] == [".414", "1.00", "1.00", ".000"]
     assert tables.cell(Estimate(0.5, None)) == ".500"

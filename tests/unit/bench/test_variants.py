@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 
@@ -66,6 +68,17 @@ def test_noise_is_doubled() -> None:
         return float(np.std(np.concatenate(rests)))
 
     assert spread(varied) / spread(NOISY) == pytest.approx(2.0, rel=0.25)
+
+
+@pytest.mark.parametrize("epochs", [1, 4])
+def test_curves_too_short_to_show_noise_get_a_hundredth_of_the_span(epochs: int) -> None:
+    short = dataclasses.replace(
+        SMOOTH, max_resource=epochs, curves=lambda params: SMOOTH.curve(params)[:epochs], _known={}
+    )
+    varied = vary(short, "noisy")
+    added = np.array([varied.curve(params) - short.curve(params) for params in draws(short)])
+    assert np.isfinite(added).all()
+    assert added.std() == pytest.approx(0.01 * abs(SMOOTH.best - SMOOTH.median), rel=0.3)
 
 
 def test_whatever_is_worse_than_the_median_looks_alike() -> None:
