@@ -13,8 +13,9 @@ import subprocess
 import sys
 import threading
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
-WITH_PROCESSES = ("tests/acceptance", "tests/browser", "tests/integration")
+ROOT = Path(__file__).parents[1]
 RULED = re.compile(r"(\x1b\[[\d;]*m)*={3,} ")
 LAST_LINES_S = 10.0
 """So long lines are waited for after the end: a process that a test left running may hold the pipe open."""
@@ -23,13 +24,21 @@ LAST_LINES_S = 10.0
 def main(options: Sequence[str]) -> int:
     color = ["--color=yes"] if sys.stdout.isatty() else []
     pytest = [sys.executable, "-m", "pytest", *color, *options]
-    others = [f"--ignore={folder}" for folder in WITH_PROCESSES]
+    paths = with_processes()
+    others = [f"--ignore={path}" for path in paths]
     return side_by_side(
         {
-            "processes": [*pytest, "-o", "cache_dir=.pytest_cache/processes", *WITH_PROCESSES],
+            "processes": [*pytest, "-o", "cache_dir=.pytest_cache/processes", *paths],
             "others": [*pytest, "-o", "cache_dir=.pytest_cache/others", *others],
         }
     )
+
+
+def with_processes() -> list[str]:
+    """Folders and files whose tests start processes. Integration tests called `…_studies` have simulated workers."""
+    integration = sorted(path for path in (ROOT / "tests/integration").glob("test_*.py"))
+    mixed = [f"tests/integration/{path.name}" for path in integration if not path.stem.endswith("_studies")]
+    return ["tests/acceptance", "tests/browser", *mixed]
 
 
 def side_by_side(commands: Mapping[str, Sequence[str]]) -> int:

@@ -48,6 +48,8 @@ def test_what_holds_the_pipe_open_is_not_waited_for(monkeypatch: pytest.MonkeyPa
     assert streams.side_by_side({"one": python(child)}) == 0
 
 
-def test_no_folder_of_tests_is_in_neither() -> None:
-    root = Path(__file__).parents[2]
-    assert all((root / folder).is_dir() for folder in streams.WITH_PROCESSES)
+def test_each_stream_has_its_files() -> None:
+    paths = streams.with_processes()
+    assert all((streams.ROOT / path).exists() for path in paths)
+    assert {"tests/acceptance", "tests/browser", "tests/integration/test_ray_executor.py"} <= set(paths)
+    assert "tests/integration/test_fused_studies.py" not in paths
