@@ -27,6 +27,7 @@ from optuna.distributions import BaseDistribution
 from hpo_service.samplers.evidence import Evidence
 from hpo_service.samplers.fronts import Integers, fronts
 from hpo_service.samplers.judged import Judged
+from hpo_service.samplers.nearby import around
 from hpo_service.samplers.process import fitted, highest
 
 Floats = npt.NDArray[np.float64]
@@ -44,8 +45,6 @@ BOLD, FEW = 0.5, 32
 """From three objectives on, that share of the draws is the best of `FEW` places anywhere and as many around the front.
 Processes know least of the cube's corners, and somewhere there one of many objectives may be very good: a search for
 the maximum goes to them for long. Corners are few."""
-NARROW, WIDE = 0.02, 0.5
-"""The widths of draws around the front."""
 MAX_SEED = 2**31 - 1
 
 
@@ -142,13 +141,10 @@ class Processes:
         if not len(front):
             return anywhere
         centres = front[rng.randint(len(front), size=FEW)]
-        width = np.exp(rng.uniform(np.log(NARROW), np.log(WIDE), (FEW, 1)))
-        share = np.maximum(rng.random_sample((FEW, 1)), 1.5 / space.dim)
-        moved = np.clip(centres + width * rng.standard_normal(centres.shape), 0.0, 1.0)
-        anew = space.sample_normalized_params(FEW, rng)
-        moved[:, space.discrete_indices] = anew[:, space.discrete_indices]
-        around = np.where(rng.random_sample(centres.shape) < share, moved, centres)
-        return np.concatenate([anywhere, around])
+        near, moved = around(centres, rng)
+        anew, discrete = space.sample_normalized_params(FEW, rng), space.discrete_indices
+        near[:, discrete] = np.where(moved[:, discrete], anew[:, discrete], centres[:, discrete])
+        return np.concatenate([anywhere, near])
 
 
 class _Feasible(acquisitions.BaseAcquisitionFunc):

@@ -11,11 +11,10 @@ import numpy as np
 import numpy.typing as npt
 
 from hpo_service.samplers.freeze_thaw.kernel import Floats
+from hpo_service.samplers.nearby import around
 
 SPREAD_OUT, AROUND = 200, 40
 """So many anywhere, and so many around each of the best trials."""
-NARROW, WIDE = 0.02, 0.5
-"""The widths of draws around a trial."""
 CENTRES, CLOSER = 4, 15
 """Around so many that promise most, so many closer draws each."""
 MOVED = 0.6
@@ -36,14 +35,8 @@ class Draws:
 
     def mixed(self, rng: np.random.Generator, best: Sequence[Floats]) -> Floats:
         """Places (n, d) anywhere, and around each of the `best`."""
-        dimension = len(self._cells)
-        found = [rng.random((SPREAD_OUT, dimension))]
-        for place in best:
-            width = np.exp(rng.uniform(np.log(NARROW), np.log(WIDE), (AROUND, 1)))
-            share = np.maximum(rng.random((AROUND, 1)), 1.5 / max(1, dimension))
-            moved = rng.random((AROUND, dimension)) < share
-            steps = moved * width * rng.standard_normal((AROUND, dimension))
-            found.append(np.clip(place + steps, 0.0, 1.0))
+        found = [rng.random((SPREAD_OUT, len(self._cells)))]
+        found.extend(around(np.tile(place, (AROUND, 1)), rng)[0] for place in best)
         return self.settled(np.concatenate(found))
 
     def closer(
